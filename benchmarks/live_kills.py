@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from live_desk import QUICK
 from live_kills import POINTS
-from live_strikes import Strike, WarmProcess, strike, warm_process
+from live_strikes import KillOutcome, WarmProcess, strike, start_warm_process
 from onetape.core.errors import OnetapeError
 from trader.live.times import LiveTimes
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 async def _run_campaign(options: argparse.Namespace, found: Found, before: dict[str, Any]) -> None:
     deadline = time.monotonic() + 60 * options.minutes
-    async with warm_process() as warm:
+    async with start_warm_process() as warm:
         for number in range(options.strikes):
             missing = [
                 one
@@ -100,7 +100,7 @@ async def _kill_once(
     seed: int,
     times: LiveTimes,
     lock: asyncio.Lock | None = None,
-) -> Strike | None:
+) -> KillOutcome | None:
     """Kill once; return None if the scene did not reach its point, because of load."""
     with TemporaryDirectory(prefix="live-kills-") as folder:
         try:
@@ -121,18 +121,18 @@ def _collect_samples(found: Found, name: str) -> list[float]:
     return found[name]["samples"] if name in found else []
 
 
-def _add(found: Found, point: str, one: Strike) -> None:
+def _add(found: Found, point: str, one: KillOutcome) -> None:
     """Add a kill to the measurements."""
     _add_fault(found, _make_failed_name(point), one)
     _add_times(found, "short time limits", one)
 
 
-def _add_fault(found: Found, name: str, one: Strike) -> None:
+def _add_fault(found: Found, name: str, one: KillOutcome) -> None:
     found.setdefault(name, measure(name, "of 1", [], goal=1, wanted="below"))
     found[name]["samples"].append(float(bool(one.fault)))
 
 
-def _add_times(found: Found, limits: str, one: Strike) -> None:
+def _add_times(found: Found, limits: str, one: KillOutcome) -> None:
     times = (
         ("from restart to stop or sale", one.safe_seconds, SAFE_SECONDS),
         ("from restart until resolved", one.resolved_seconds, RESOLVED_SECONDS),

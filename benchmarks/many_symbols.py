@@ -18,7 +18,7 @@ from typing import Any, Final
 from market_programs import fetch_symbols, list_process_tree, run_simulator, start_trader
 from recording import describe_machine, measure, print_document, refuse_slow_imports
 
-from gate import Gate
+from gate import FaultProxy
 from programs import Program
 
 COMMAND: Final = "uv run python benchmarks/many_symbols.py"
@@ -118,7 +118,7 @@ def wait_until_live(program: Program, db: Path, count: int) -> float:
     return time.monotonic()
 
 
-class CountingProxy(Gate):
+class CountingProxy(FaultProxy):
     """Records the time of each message of the trader."""
 
     def __init__(self, behind: str) -> None:

@@ -35,7 +35,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from recording import describe_machine, measure, print_document
 from stream_feed import HOURS
 
-from desk import MARCH, desk
+from desk import MARCH, open_session
 from onetape.cli.output import print_line
 from onetape.simulator.market.clock import make_clock
 from programs import Program
@@ -135,7 +135,7 @@ async def measure_round(
     url = (await feed.stdout.readline()).decode().strip()
     with tempfile.TemporaryDirectory() as folder:
         opened: Any = Feed(url)
-        async with desk(opened, Path(folder) / "data.db", in_thread=True) as trading:
+        async with open_session(opened, Path(folder) / "data.db", in_thread=True) as trading:
             while not trading.query("SELECT 1 FROM ohlcv_data WHERE closed = 0"):
                 await command("send 5 0.2 500")
             await trading.until(lambda: trading.query("SELECT 1 FROM decisions"))

@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
-from desk import MARCH, Market, market
-from gate import kline
+from desk import MARCH, SteppedMarket, open_market
+from gate import make_kline
 from onetape.cli.output import print_line
 
 #: Market time at the start, hours after March 2024.
@@ -27,7 +27,7 @@ HOURS = 0.25
 
 async def serve() -> None:
     """Carry out commands until standard input ends."""
-    async with market(HOURS) as opened:
+    async with open_market(HOURS) as opened:
         # The simulator's own candles would be merged with the frames that are measured.
         opened.gate.lets_pass = lambda frame: frame.get("e") != "kline"
         print_line(opened.gate.url)
@@ -37,7 +37,7 @@ async def serve() -> None:
 
 
 async def send(
-    opened: Market, per_second: float, seconds: float, first: float
+    opened: SteppedMarket, per_second: float, seconds: float, first: float
 ) -> list[tuple[float, float]]:
     """Send frames at a rate, each with a different close; return the send time of each.
 
@@ -51,7 +51,7 @@ async def send(
             await opened.simulator.advance_to_ms(opened.simulator.clock.now_ms() + 1_000)
         close = first + number / 100
         sent.append((close, time.monotonic()))
-        await opened.gate.inject(kline(MARCH * 1_000, close))
+        await opened.gate.inject(make_kline(MARCH * 1_000, close))
         await asyncio.sleep(max(0.0, began + (number + 1) / per_second - time.monotonic()))
     return sent
 

@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from browser import Chromium, Page
+from browser import Chromium, BrowserTab
 from bytecode import compile_installed
 from inherited_signals import give_children_default_signals
 from onetape.exchange.lazy_ccxt import install
 from quick_files import keep_files_in_memory
 from repeatable import (
-    repeat_lines,
-    seed_of,
+    make_repeat_lines,
+    get_seed,
     seed_shared_generators,
     set_up_hypothesis,
     use_given_seed,
 )
-from side_by_side import processes_for, put_longest_first
+from side_by_side import count_processes, put_longest_first
 
 give_children_default_signals()
 # As in the programs, `import ccxt` in a test loads the exchanges that the test uses.
@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many processes share the tests, where `-n` names no number."""
-    return processes_for(config.args)
+    return count_processes(config.args)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,20 +74,20 @@ def pytest_terminal_summary(
 ) -> None:
     """Say how to repeat each failure of a run with a given seed."""
     reports = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
-    for line in repeat_lines(config, dict.fromkeys(report.nodeid for report in reports)):
+    for line in make_repeat_lines(config, dict.fromkeys(report.nodeid for report in reports)):
         terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
 def random_seed(pytestconfig: pytest.Config) -> int:
     """Return the seed of tests that choose at random: the same in each run, or the given one."""
-    return seed_of(pytestconfig)
+    return get_seed(pytestconfig)
 
 
 @pytest.fixture(autouse=True)
-def _fixed_chance(pytestconfig: pytest.Config) -> None:
+def _seed_generators(pytestconfig: pytest.Config) -> None:
     """Begin each test with the same state of the generators that modules share."""
-    seed_shared_generators(seed_of(pytestconfig))
+    seed_shared_generators(get_seed(pytestconfig))
 
 
 @pytest.fixture(scope="session")
@@ -128,12 +128,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 
 @pytest.fixture
-def open_page(chromium: Chromium) -> Iterator[Callable[..., Page]]:
+def open_page(chromium: Chromium) -> Iterator[Callable[..., BrowserTab]]:
     """Return a function that opens a file in a tab of the given size, in CSS pixels."""
-    pages: list[Page] = []
+    pages: list[BrowserTab] = []
 
-    def opened(path: Path, width: int = 1280, height: int = 900) -> Page:
-        page = Page(chromium, width, height)
+    def opened(path: Path, width: int = 1280, height: int = 900) -> BrowserTab:
+        page = BrowserTab(chromium, width, height)
         pages.append(page)
         return page.open(path)
 

@@ -41,10 +41,10 @@ def test_the_order_without_a_response_of_the_page_is_found(page: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert _without_time(done.stdout) == _without_time(shown)
+    assert _remove_market_time(done.stdout) == _remove_market_time(shown)
 
 
-def _without_time(text: str) -> str:
+def _remove_market_time(text: str) -> str:
     return re.sub(r"market time [^,]+", "market time", text)
 
 

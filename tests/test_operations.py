@@ -42,7 +42,7 @@ def sources(repository: Path) -> str:
     return re.sub(r'"\s*\n\s*f?"', "", text)
 
 
-def commands(page: str) -> list[list[str]]:
+def list_commands(page: str) -> list[list[str]]:
     """Return the words of each `uv run trader` of the page, without comments."""
     lines = re.findall(r"uv run trader\b([^\n`|>&]*)", page)
     return [shlex.split(line, comments=True) for line in lines]
@@ -51,7 +51,7 @@ def commands(page: str) -> list[list[str]]:
 def test_every_command_and_flag_exists(page: str) -> None:
     group = get_command(app)
     known = group.commands  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType,reportUnknownVariableType] - a group
-    found = commands(page)
+    found = list_commands(page)
     assert len(found) > 15
     for words in found:
         command = known[words[0]] if words and not words[0].startswith("-") else group  # pyright: ignore[reportUnknownVariableType]
@@ -107,7 +107,7 @@ def test_the_commands_of_the_page_start_read_and_control_a_trader(
             trader.until("BTC/USDT", inside="sold ")
             shown = json.loads(run("status", "--json", "--here"))["traders"]
             assert [one["symbol"] for one in shown] == ["BTC/USDT", "ETH/USDT", "SOL/USDT"]
-            for words in commands(page):
+            for words in list_commands(page):
                 if words and words[0] in ("status", "trades", "profit", "accounts", "logs"):
                     dated = [word for word in words if not word.startswith("2024")]
                     run(*[word for word in dated if word not in ("--from", "--since", "--watch")])

@@ -31,7 +31,7 @@ def readme(repository: Path) -> str:
     return (repository / "README.md").read_text(encoding="utf-8")
 
 
-def _flags_of(app: str) -> set[str]:
+def _list_flags(app: str) -> set[str]:
     """Return every flag that an app takes, read from the app itself."""
     from typer.main import get_command
 
@@ -55,7 +55,7 @@ def test_every_flag_in_the_readme_exists(app: str, readme: str) -> None:
         for word in shlex.split(command, comments=True)
         if word.startswith("-")
     }
-    assert used <= _flags_of(app)
+    assert used <= _list_flags(app)
 
 
 def test_the_exit_codes_are_those_of_the_errors(repository: Path) -> None:
@@ -95,12 +95,12 @@ def test_every_linked_page_and_heading_exists(repository: Path) -> None:
         f"{page.name}: {link}"
         for page, text in texts.items()
         for link in re.findall(r"\]\(([^)\s]+)\)", text)
-        if not link.startswith("http") and not _leads_somewhere(page, link)
+        if not link.startswith("http") and not _is_valid_link(page, link)
     ]
     assert missing == []
 
 
-def _leads_somewhere(page: Path, link: str) -> bool:
+def _is_valid_link(page: Path, link: str) -> bool:
     """Return whether a relative link names a file, and a heading of it after `#`."""
     name, _, heading = link.partition("#")
     target = page.parent / name if name else page
@@ -130,10 +130,10 @@ def test_the_printed_runs_equal_the_output_of_the_commands(readme: str, tmp_path
             check=True,
         )
         # How long it took differs; everything else is the same on every machine.
-        printed = {_without_seconds(line) for line in done.stdout.splitlines()}
-        lines = {_without_seconds(line) for line in shown.splitlines() if line not in ("", "...")}
+        printed = {_remove_seconds(line) for line in done.stdout.splitlines()}
+        lines = {_remove_seconds(line) for line in shown.splitlines() if line not in ("", "...")}
         assert lines <= printed
 
 
-def _without_seconds(line: str) -> str:
+def _remove_seconds(line: str) -> str:
     return re.sub(r", [\d.]+ s$", "", line)

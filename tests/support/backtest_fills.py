@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from desk import HOUR, MARCH, Desk, Market
+from desk import HOUR, MARCH, SessionHarness, SteppedMarket
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -14,7 +14,7 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.strategies import evaluate_strategy, load_strategy
-from symbol_desk import Made, candles_of
+from symbol_desk import Made, get_simulator_candles
 
 #: Candles before the first traded one that sizes depend on.
 BEFORE = 40
@@ -99,7 +99,7 @@ class Dips(IStrategy):
 """
 
 
-def account_of(
+def make_account(
     sizing: str, exits: ExitConfig, *, cooldown_bars: int = 1, **other: Any
 ) -> AccountConfig:
     """Return the rules of an account: any BUY may enter after the cooldown."""
@@ -114,8 +114,8 @@ def account_of(
     )
 
 
-def backtest_fills(
-    opened: Market, desks: Mapping[str, Desk], places: int, last_hour: int
+def list_backtest_fills(
+    opened: SteppedMarket, desks: Mapping[str, SessionHarness], places: int, last_hour: int
 ) -> dict[str, list[Made]]:
     """Return the engine's own fills by symbol.
 
@@ -130,7 +130,7 @@ def backtest_fills(
     series: list[SymbolSeries] = []
     for symbol, own in desks.items():
         start = first - BEFORE * HOUR
-        candles = candles_of(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
+        candles = get_simulator_candles(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
         signals = evaluate_strategy(load_strategy(own.context.evaluator.settings.name), candles)
         signal = np.where(candles.timestamp < first, 0, signals.signal).astype(np.int8)
         series.append(

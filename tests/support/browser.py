@@ -95,7 +95,7 @@ class Chromium:
         os.close(self._receive)
 
 
-class Page:
+class BrowserTab:
     """One open report."""
 
     def __init__(self, browser: Chromium, width: int, height: int) -> None:

@@ -29,7 +29,7 @@ def walk(
     return rows
 
 
-def stored(path: Path, key: SeriesKey) -> list[Candle]:
+def read_stored_rows(path: Path, key: SeriesKey) -> list[Candle]:
     """Return the closed candles of a series."""
     with open_store(path, create=False) as store:
         c = read_closed_between(store, key, 0, 2**40)

@@ -6,11 +6,11 @@ from decimal import Decimal
 import numpy as np
 
 from onetape.core.candles import Candles
-from untraded import untraded_stretches
+from untraded import make_untraded_mask
 
 
 @dataclass(frozen=True)
-class Prices:
+class CentCandles:
     """Candles whose prices are whole hundredths and whose volumes are whole."""
 
     timestamp: list[int]
@@ -23,7 +23,7 @@ class Prices:
     """Prices of the walk as floats."""
 
 
-def cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> Prices:
+def make_cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> CentCandles:
     """Return a random walk in hundredths with gaps, wicks and candles without volume or trade."""
     rng = np.random.default_rng(seed)
     close = 100 + np.abs(start + np.cumsum(rng.integers(-move, move + 1, count)))
@@ -32,7 +32,7 @@ def cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> Pr
     high = np.maximum(open_, close) + rng.integers(0, move + 1, count)
     low = np.maximum(np.minimum(open_, close) - rng.integers(0, move + 1, count), 1)
     volume = np.where(rng.random(count) < 0.05, 0, rng.integers(1, 2_000, count))
-    flat = untraded_stretches(rng, count)
+    flat = make_untraded_mask(rng, count)
     for bar in np.flatnonzero(flat).tolist():
         open_[bar] = high[bar] = low[bar] = close[bar] = close[bar - 1]
     volume[flat] = 0
@@ -41,12 +41,12 @@ def cent_walk(seed: int, count: int, start: int = 10_000, move: int = 200) -> Pr
     candles = Candles.from_columns(
         times, columns[0], columns[1], columns[2], columns[3], volume.astype(np.float64)
     )
-    exact = [[of(price) for price in column.tolist()] for column in columns]
+    exact = [[make_exact(price) for price in column.tolist()] for column in columns]
     volumes = [Decimal(one) for one in volume.tolist()]
-    return Prices(times.tolist(), exact[0], exact[1], exact[2], exact[3], volumes, candles)
+    return CentCandles(times.tolist(), exact[0], exact[1], exact[2], exact[3], volumes, candles)
 
 
-def with_months_of_tenths(prices: Prices) -> Prices:
+def round_every_second_month(prices: CentCandles) -> CentCandles:
     """Return the candles with whole tenths for prices in every second month of 30 days."""
     columns = [list(one) for one in (prices.open, prices.high, prices.low, prices.close)]
     for bar, time in enumerate(prices.timestamp):
@@ -62,9 +62,9 @@ def with_months_of_tenths(prices: Prices) -> Prices:
         np.array(close, dtype=np.float64),
         prices.candles.volume,
     )
-    return Prices(prices.timestamp, open_, high, low, close, prices.volume, candles)
+    return CentCandles(prices.timestamp, open_, high, low, close, prices.volume, candles)
 
 
-def of(number: float) -> Decimal:
+def make_exact(number: float) -> Decimal:
     """Return the decimal that a setting was written as."""
     return Decimal(repr(float(number)))

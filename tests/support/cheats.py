@@ -35,7 +35,7 @@ class Cheat(Strategy):
 _RARE: Final = "rare = candles.timestamp // 3_600 % 701 == 17"
 
 #: Body of each strategy, and the kind of fault that a check must name, by effect.
-CHEATS: Final[dict[str, tuple[str, str]]] = {
+LOOK_AHEAD_STRATEGIES: Final[dict[str, tuple[str, str]]] = {
     "look-ahead at rare signals": (
         f"{_RARE}\n        ahead = np.append(close[1:], close[-1:])\n        "
         "signal[rare] = np.sign(ahead - close)[rare]",
@@ -90,12 +90,12 @@ FAILING: Final = (
     "signal = np.sign(np.append(close[1:], close[-1:]) - close)"
 )
 #: Needs two candles: fails on one, or gives another signal on one.
-HONEST: Final[dict[str, str]] = {
+CLEAN_STRATEGIES: Final[dict[str, str]] = {
     "fails on one candle": "signal[1] = 0",
     "gives another signal on one candle": "signal = signal if n > 1 else np.array([1])",
 }
 
 
-def cheat(body: str) -> str:
+def make_cheat_source(body: str) -> str:
     """Return the file of a strategy with this body."""
     return f"{_HEAD}        {body}\n        return Signals(signal, {{}})\n"

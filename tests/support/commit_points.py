@@ -29,7 +29,7 @@ POINTS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
 }
 
 
-class Striker:
+class CommitKiller:
     """Watches the transactions of a process until the one at which it kills the process."""
 
     def __init__(self, point: str, moment: Moment) -> None:
@@ -81,7 +81,7 @@ class Striker:
 
 def strike(point: str, moment: Moment, run: Callable[[], Any]) -> None:
     """Run a program that is killed at the first commit of a point."""
-    apsw.connection_hooks.append(Striker(point, moment).watch)
+    apsw.connection_hooks.append(CommitKiller(point, moment).watch)
     run()
 
 

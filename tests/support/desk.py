@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import structs
 
-from gate import Gate
+from gate import FaultProxy
 from onetape.cli.common_settings import StrategySettings
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey
@@ -72,10 +72,10 @@ class Often(Strategy):
 """
 
 
-class Market:
+class SteppedMarket:
     """A stepped simulator and the gate before it."""
 
-    def __init__(self, simulator: Simulator, gate: Gate) -> None:
+    def __init__(self, simulator: Simulator, gate: FaultProxy) -> None:
         """Take both, running."""
         self.simulator = simulator
         self.gate = gate
@@ -93,9 +93,9 @@ class Market:
 
 
 @asynccontextmanager
-async def market(
+async def open_market(
     hours: float = 0.25, replay: Replay | None = None, **options: Any
-) -> AsyncGenerator[Market]:
+) -> AsyncGenerator[SteppedMarket]:
     """Open a market that stands so many hours after March 2024.
 
     Args:
@@ -106,12 +106,12 @@ async def market(
     clock = make_clock(start_ms=int((MARCH + hours * HOUR) * 1_000), stepped=True)
     async with (
         Simulator(clock=clock, replay=replay, **options) as simulator,
-        Gate(simulator.url) as gate,
+        FaultProxy(simulator.url) as gate,
     ):
-        yield Market(simulator, gate)
+        yield SteppedMarket(simulator, gate)
 
 
-class Desk:
+class SessionHarness:
     """One running session and its database."""
 
     def __init__(
@@ -152,7 +152,7 @@ class Desk:
         open_orders = "SELECT 1 FROM orders WHERE status = 'open' AND side LIKE ?"
         await self.until(lambda: not self.query(open_orders, side))
 
-    async def until_live(self, market: "Market") -> None:
+    async def until_live(self, market: "SteppedMarket") -> None:
         """Wait until this session writes what the stream sends; the market moves on meanwhile.
 
         Where no session has decided on a candle yet, the first decision is waited for too: the
@@ -215,15 +215,15 @@ class Desk:
 
 
 @functools.cache
-def strategy_helper() -> StrategyHelper:
+def get_strategy_helper() -> StrategyHelper:
     """Return the one process that forks the strategy workers of all tests."""
     return StrategyHelper()
 
 
-def strategy_evaluator(name: str, timeframe: str = KEY.timeframe) -> StrategyEvaluator:
+def make_evaluator(name: str, timeframe: str = KEY.timeframe) -> StrategyEvaluator:
     """Return the evaluator of a strategy; nothing is started yet."""
     settings = StrategySettings(name=name)
-    return StrategyEvaluator(settings, timeframe, strategy_helper(), memory_mb=4_096)
+    return StrategyEvaluator(settings, timeframe, get_strategy_helper(), memory_mb=4_096)
 
 
 async def _run_session(context: SessionContext, exchange: RestExchange, stop: StopRequest) -> None:
@@ -236,8 +236,8 @@ async def _run_session(context: SessionContext, exchange: RestExchange, stop: St
 
 
 @asynccontextmanager
-async def desk(
-    market: Market,
+async def open_session(
+    market: SteppedMarket,
     db: Path,
     *,
     strategy: str = "rsi",
@@ -254,7 +254,7 @@ async def desk(
     live: LiveTimes | None = None,
     wall: Wall | None = None,
     **settings: Any,
-) -> AsyncGenerator[Desk]:
+) -> AsyncGenerator[SessionHarness]:
     """Run a session while the block lasts; then stop it cleanly.
 
     The price and amount rules are those of the exchange, or `steps`. With `in_thread` the session
@@ -293,7 +293,7 @@ async def desk(
                 exchange, [KEY.symbol], stack, Credentials("simulator", "simulator")
             )
         )
-        evaluator = strategy_evaluator(strategy)
+        evaluator = make_evaluator(strategy)
         chosen = await evaluator.load()
         with open_store(db, create=True) as store:
             if access is not None:
@@ -335,7 +335,7 @@ async def desk(
                 else _run_session(context, exchange, stop)
             )
             with open_store(db, create=False) if in_thread else nullcontext(store) as own:
-                running = Desk(context, strategy, stop, asyncio.create_task(work), own)
+                running = SessionHarness(context, strategy, stop, asyncio.create_task(work), own)
                 try:
                     yield running
                 finally:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 
-def written(page: Path, folder: Path) -> list[Path]:
+def write_files(page: Path, folder: Path) -> list[Path]:
     """Write the files of a page that begin with their own path; return them."""
     blocks = re.findall(r"```python\n# (user/\S+)\n(.*?)```", page.read_text(), re.DOTALL)
     for name, text in blocks:

@@ -61,7 +61,7 @@ def simulate_by_events(
     seconds = min((int(each.min()) for each in steps if len(each)), default=1)
     account = PlainAccount(symbols, own_rules, max_open_trades or len(symbols), seconds)
     account.trade()
-    timestamp = _union([symbol.candles.timestamp for symbol in symbols])
+    timestamp = _merge_times([symbol.candles.timestamp for symbol in symbols])
     equity = account.equity(timestamp)
     parts = tuple(
         SimulationResult(
@@ -112,7 +112,7 @@ class ExactChange(Struct, frozen=True):
     def of(cls, rules: AccountConfig) -> "ExactChange":
         """Return the changes under these rules."""
         trading_rules = rules.trading_rules
-        price_unit = _price_unit(trading_rules)
+        price_unit = _compute_price_unit(trading_rules)
         unit = price_unit * (trading_rules.amount_step or Decimal(0))
         fee, target_fee = (Decimal(repr(rate)) for rate in (rules.fee_rate, rules.target_fee_rate))
         bought = 1 if rules.fee_currency == "base" else 1 + fee
@@ -142,7 +142,7 @@ class ExactChange(Struct, frozen=True):
         return _EXACT.multiply(self.per_unit_target if is_maker else self.per_unit_sold, units)
 
 
-def _price_unit(trading_rules: TradingRules) -> Decimal:
+def _compute_price_unit(trading_rules: TradingRules) -> Decimal:
     """Return the unit of which the price steps of all months are multiples; 0: no step."""
     if not trading_rules.price_step:
         return Decimal(0)
@@ -358,5 +358,5 @@ class PlainAccount:
         return value
 
 
-def _union(columns: Sequence[IntArray]) -> IntArray:
+def _merge_times(columns: Sequence[IntArray]) -> IntArray:
     return columns[0] if len(columns) == 1 else np.unique(np.concatenate(columns))

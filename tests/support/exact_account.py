@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise
 
-from cent_walk import Prices, of
+from cent_walk import CentCandles, make_exact
 from onetape.core.strategy_levels import LevelColumns
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
 from plain_guards import PlainTrade, is_paused
 from plain_hours import is_within
-from plain_levels import FoldedLevels
+from plain_levels import CurrentLevels
 
 EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
@@ -49,12 +49,12 @@ class ExactFill:
 class _ExactSymbol:
     """One symbol while it is traded."""
 
-    prices: Prices
+    prices: CentCandles
     signal: list[int]
     rules: AccountConfig
     trading_rules: TradingRules
     name: str
-    own: FoldedLevels
+    own: CurrentLevels
     base: Decimal = ZERO
     paid: Decimal = ZERO
     """Cost of the last buy."""
@@ -90,8 +90,8 @@ class ExactAccount:
     closed: list[PlainTrade] = field(default_factory=list[PlainTrade])
 
 
-def exact_run(
-    markets: Sequence[tuple[Prices, Sequence[int], TradingRules]],
+def run_exact(
+    markets: Sequence[tuple[CentCandles, Sequence[int], TradingRules]],
     rules: AccountConfig,
     places: int | None = None,
     levels: Sequence[LevelColumns] | None = None,
@@ -104,11 +104,11 @@ def exact_run(
             rules,
             steps,
             str(number),
-            FoldedLevels(None if levels is None else levels[number], list(signal)),
+            CurrentLevels(None if levels is None else levels[number], list(signal)),
         )
         for number, (prices, signal, steps) in enumerate(markets)
     ]
-    account = ExactAccount(symbols, of(rules.cash))
+    account = ExactAccount(symbols, make_exact(rules.cash))
     moments = sorted({time for symbol in symbols for time in symbol.prices.timestamp})
     for moment in moments:
         now = [
@@ -135,7 +135,7 @@ def exact_run(
     return account
 
 
-def _order(symbol: _ExactSymbol, bar: int) -> int:
+def _get_order(symbol: _ExactSymbol, bar: int) -> int:
     return symbol.signal[bar - 1] if bar else 0
 
 
@@ -147,7 +147,7 @@ def _is_untraded(symbol: _ExactSymbol, bar: int) -> bool:
 def _take(symbol: _ExactSymbol, bar: int) -> None:
     """Set the order that is due from the open of a bar on, until something is traded."""
     symbol.own.take(bar)
-    order, before = _order(symbol, bar), symbol.signal[bar - 2] if bar > 1 else 0
+    order, before = _get_order(symbol, bar), symbol.signal[bar - 2] if bar > 1 else 0
     if order == 1 and before != 1:
         symbol.run += 1
         symbol.is_used = False
@@ -164,16 +164,16 @@ def _take(symbol: _ExactSymbol, bar: int) -> None:
 def _sell_counts(symbol: _ExactSymbol, bar: int) -> bool:
     """Return whether the SELL of the bar before has a profit above the offset."""
     offset = symbol.rules.exits.exit_profit_offset
-    return offset is None or symbol.prices.close[bar - 1] > _net_price(symbol, offset)
+    return offset is None or symbol.prices.close[bar - 1] > _compute_net_price(symbol, offset)
 
 
-def _net_price(symbol: _ExactSymbol, profit: float, *, is_limit: bool = False) -> Decimal:
+def _compute_net_price(symbol: _ExactSymbol, profit: float, *, is_limit: bool = False) -> Decimal:
     """Return the price of a sell with a profit of this part of the entry's cost, fees included."""
-    rules, fee = symbol.rules, of(symbol.rules.fee_rate)
+    rules, fee = symbol.rules, make_exact(symbol.rules.fee_rate)
     has_maker_fee = is_limit and rules.maker_fee_rate is not None
-    sold = 1 - (of(rules.maker_fee_rate or 0.0) if has_maker_fee else fee)
+    sold = 1 - (make_exact(rules.maker_fee_rate or 0.0) if has_maker_fee else fee)
     cost = EXACT.divide(ONE, 1 - fee) if rules.fee_currency == "base" else 1 + fee
-    return symbol.entry_price * (1 + of(profit)) * EXACT.divide(cost, sold)
+    return symbol.entry_price * (1 + make_exact(profit)) * EXACT.divide(cost, sold)
 
 
 def _leave_at_open(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
@@ -193,7 +193,7 @@ def _leave_at_open(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> Non
 def _is_sold_beyond_level(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> bool:
     """Sell where a bar opens beyond a level; return whether it does."""
     open_ = symbol.prices.open[bar]
-    stop, kinds, target = _levels(symbol, bar)
+    stop, kinds, target = _compute_levels(symbol, bar)
     if stop is not None and open_ <= stop:
         _sell(account, symbol, bar, open_, kinds)
     elif target is not None and open_ >= target:
@@ -211,50 +211,50 @@ def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None
         # An entry may open beyond a level of the strategy.
         return
     symbol.highest = max(symbol.highest, prices.open[bar])
-    stop, kinds, target = _levels(symbol, bar)
+    stop, kinds, target = _compute_levels(symbol, bar)
     reached = target is not None and prices.high[bar] >= target
     # Up to here the price may have been before it fell: no further than the target.
     top = prices.high[bar] if target is None else min(prices.high[bar], target)
-    moved = _trailing_level(symbol, top)
+    moved = _compute_trailing_level(symbol, top)
     is_moved = moved is not None and (stop is None or moved > stop)
     if stop is not None and prices.low[bar] <= stop:
         symbol.ambiguous += reached or is_moved
         _sell(account, symbol, bar, stop, kinds, is_inside=True)
     elif is_moved and moved is not None and prices.low[bar] <= moved:
         symbol.ambiguous += 1
-        worst = _least_moved(symbol, prices.low[bar])
+        worst = _find_least_moved(symbol, prices.low[bar])
         _sell(account, symbol, bar, worst, ("trailing_stop",), is_inside=True)
     elif reached:
         assert target is not None
         _sell(account, symbol, bar, target, ("target",), is_inside=True)
 
 
-def _trailing_level(symbol: _ExactSymbol, highest: Decimal) -> Decimal | None:
+def _compute_trailing_level(symbol: _ExactSymbol, highest: Decimal) -> Decimal | None:
     """Return the trailing stop after the price has been this high; None: there is none yet."""
     exits = symbol.rules.exits
     found: list[Decimal] = []
-    begins = None if exits.trailing_offset is None else _net_price(symbol, exits.trailing_offset)
+    begins = None if exits.trailing_offset is None else _compute_net_price(symbol, exits.trailing_offset)
     if exits.trailing_stop is not None and (begins is None or highest > begins):
-        found.append(highest * (1 - of(exits.trailing_stop)))
-    if exits.break_even is not None and highest > _net_price(symbol, exits.break_even):
-        found.append(_net_price(symbol, 0.0))
+        found.append(highest * (1 - make_exact(exits.trailing_stop)))
+    if exits.break_even is not None and highest > _compute_net_price(symbol, exits.break_even):
+        found.append(_compute_net_price(symbol, 0.0))
     if begins is not None and exits.trailing_stop_before_offset is not None:
-        found.append(min(highest, begins) * (1 - of(exits.trailing_stop_before_offset)))
+        found.append(min(highest, begins) * (1 - make_exact(exits.trailing_stop_before_offset)))
     return max(found, default=None)
 
 
-def _least_moved(symbol: _ExactSymbol, low: Decimal) -> Decimal:
+def _find_least_moved(symbol: _ExactSymbol, low: Decimal) -> Decimal:
     """Return the lowest stop from a low on that rising prices can set; it jumps at the offsets."""
     exits = symbol.rules.exits
     offsets = [one for one in (exits.trailing_offset, exits.break_even) if one is not None]
-    for jump in sorted(_net_price(symbol, offset) for offset in offsets):
-        if low > (_trailing_level(symbol, jump) or ZERO):
-            above = _trailing_level(symbol, jump * ABOVE)
+    for jump in sorted(_compute_net_price(symbol, offset) for offset in offsets):
+        if low > (_compute_trailing_level(symbol, jump) or ZERO):
+            above = _compute_trailing_level(symbol, jump * ABOVE)
             low = max(low, above or ZERO)
     return low
 
 
-def _levels(
+def _compute_levels(
     symbol: _ExactSymbol, bar: int
 ) -> tuple[Decimal | None, tuple[str, ...], Decimal | None]:
     """Return stop, its kinds, and target of a bar."""
@@ -262,41 +262,41 @@ def _levels(
     exits, entry = symbol.rules.exits, symbol.entry_price
     stops: list[tuple[Decimal, str]] = []
     if exits.stop_loss is not None:
-        stops.append((entry * (1 - of(exits.stop_loss)), "stop_loss"))
+        stops.append((entry * (1 - make_exact(exits.stop_loss)), "stop_loss"))
     own_stop, own_target = symbol.own.held
     if own_stop is not None:
-        stops.append((of(own_stop), "stop_loss"))
-    trailing = _trailing_level(symbol, symbol.highest)
+        stops.append((make_exact(own_stop), "stop_loss"))
+    trailing = _compute_trailing_level(symbol, symbol.highest)
     if trailing is not None:
         stops.append((trailing, "trailing_stop"))
     stop = max((price for price, _ in stops), default=None)
     kinds = tuple(kind for price, kind in stops if price == stop)
-    wins = [of(exits.take_profit)] if exits.take_profit is not None else []
+    wins = [make_exact(exits.take_profit)] if exits.take_profit is not None else []
     reached = [ratio for age, ratio in exits.target_rows if age <= bar - symbol.entry]
-    wins += [of(ratio) for ratio in reached[-1:]]
+    wins += [make_exact(ratio) for ratio in reached[-1:]]
     target = None
     if wins:
         least = min(wins)
         net = exits.net_targets
-        target = _net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
+        target = _compute_net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
     if own_target is not None:
-        target = of(own_target) if target is None else min(target, of(own_target))
-    return stop, kinds, None if target is None else _to_step(target, symbol, bar, ROUND_CEILING)
+        target = make_exact(own_target) if target is None else min(target, make_exact(own_target))
+    return stop, kinds, None if target is None else _round_to_step(target, symbol, bar, ROUND_CEILING)
 
 
-def _to_step(price: Decimal, symbol: _ExactSymbol, bar: int, rounding: str) -> Decimal:
-    step = _price_step(symbol, bar)
+def _round_to_step(price: Decimal, symbol: _ExactSymbol, bar: int, rounding: str) -> Decimal:
+    step = _get_price_step(symbol, bar)
     return price if step is None else _count(EXACT.divide(price, step), rounding) * step
 
 
-def _price_step(symbol: _ExactSymbol, bar: int) -> Decimal | None:
+def _get_price_step(symbol: _ExactSymbol, bar: int) -> Decimal | None:
     """Return the stated step, or the last digit of the month's prices where they are finer."""
     if symbol.trading_rules.price_step is None:
         return None
     if not symbol.price_steps:
         prices = symbol.prices
         by_month: dict[tuple[int, int], list[Decimal]] = {}
-        months = [_month(time) for time in prices.timestamp]
+        months = [_get_month(time) for time in prices.timestamp]
         columns = (prices.open, prices.high, prices.low, prices.close)
         for month, *row in zip(months, *columns, strict=True):
             by_month.setdefault(month, []).extend(row)
@@ -306,10 +306,10 @@ def _price_step(symbol: _ExactSymbol, bar: int) -> Decimal | None:
             symbol.price_steps[month] = (
                 ONE.scaleb(digits) if is_off else symbol.trading_rules.price_step
             )
-    return symbol.price_steps[_month(symbol.prices.timestamp[bar])]
+    return symbol.price_steps[_get_month(symbol.prices.timestamp[bar])]
 
 
-def _month(timestamp: int) -> tuple[int, int]:
+def _get_month(timestamp: int) -> tuple[int, int]:
     moment = datetime.fromtimestamp(timestamp, UTC)
     return moment.year, moment.month
 
@@ -320,21 +320,21 @@ def _count(steps: Decimal, rounding: str) -> Decimal:
     return nearest if abs(steps - nearest) <= TOLERANCE else steps.to_integral_value(rounding)
 
 
-def _sold_at(price: Decimal, symbol: _ExactSymbol, bar: int) -> Decimal:
+def _compute_sold_price(price: Decimal, symbol: _ExactSymbol, bar: int) -> Decimal:
     """Return a sell's price of whole steps, one at least."""
-    return _to_step(price, symbol, bar, ROUND_FLOOR) or _price_step(symbol, bar) or price
+    return _round_to_step(price, symbol, bar, ROUND_FLOOR) or _get_price_step(symbol, bar) or price
 
 
-def _whole_steps(amount: Decimal, symbol: _ExactSymbol) -> Decimal:
+def _round_to_steps(amount: Decimal, symbol: _ExactSymbol) -> Decimal:
     step = symbol.trading_rules.amount_step
     return amount if step is None else _count(EXACT.divide(amount, step), ROUND_FLOOR) * step
 
 
-def _slip(rules: AccountConfig) -> Decimal:
-    return of(rules.slippage_bps) / 10_000 + of(rules.spread_bps) / 20_000
+def _compute_slippage(rules: AccountConfig) -> Decimal:
+    return make_exact(rules.slippage_bps) / 10_000 + make_exact(rules.spread_bps) / 20_000
 
 
-def _share(amount: Decimal, volume: Decimal) -> Decimal:
+def _compute_volume_fraction(amount: Decimal, volume: Decimal) -> Decimal:
     return min(ONE, EXACT.divide(amount, volume)) if volume else ONE
 
 
@@ -349,14 +349,14 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, m
         account.skipped += symbol.skipped_run != symbol.run
         symbol.skipped_run = symbol.run
         return
-    fill = _bought(symbol, bar, account.cash, account.cash + sum(_worth(held, moment)))
+    fill = _buy(symbol, bar, account.cash, account.cash + sum(_iterate_position_values(held, moment)))
     if fill is None:
         symbol.refused.append(bar)
         return
     if symbol.skipped_run == symbol.run:
         account.skipped -= 1
         symbol.skipped_run = 0
-    symbol.is_used = _order(symbol, bar) == 1
+    symbol.is_used = _get_order(symbol, bar) == 1
     noise = ZERO if symbol.trading_rules.amount_step else account.cash * CASH_NOISE
     account.cash += fill.cash_change
     symbol.paid = -fill.cash_change
@@ -369,31 +369,31 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, m
     symbol.entry_price = symbol.highest = symbol.prices.open[bar]
 
 
-def _worth(held: list[_ExactSymbol], moment: int) -> Iterator[Decimal]:
+def _iterate_position_values(held: list[_ExactSymbol], moment: int) -> Iterator[Decimal]:
     """Return the value of each position at the last close before a moment."""
     for one in held:
         last = min(moment // 3_600, len(one.prices.close)) - 1
         yield one.base * one.prices.close[last]
 
 
-def _bought(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> ExactFill | None:
+def _buy(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> ExactFill | None:
     rules, open_ = symbol.rules, symbol.prices.open[bar]
-    fee, in_coin = of(rules.fee_rate), rules.fee_currency == "base"
+    fee, in_coin = make_exact(rules.fee_rate), rules.fee_currency == "base"
     fee_factor = ONE if in_coin else 1 + fee
-    price = _to_step(open_ * (1 + _slip(rules)), symbol, bar, ROUND_CEILING)
-    wanted = _wanted(symbol, bar, cash, equity, price * fee_factor)
+    price = _round_to_step(open_ * (1 + _compute_slippage(rules)), symbol, bar, ROUND_CEILING)
+    wanted = _compute_wanted(symbol, bar, cash, equity, price * fee_factor)
     if wanted is None:
         return None
     budget, amount = wanted
-    impact, volume = of(rules.volume_impact), symbol.prices.volume[bar - 1]
+    impact, volume = make_exact(rules.volume_impact), symbol.prices.volume[bar - 1]
     if rules.max_volume_share is not None:
-        amount = min(amount, of(rules.max_volume_share) * volume)
+        amount = min(amount, make_exact(rules.max_volume_share) * volume)
     if impact:
-        amount = min(amount, _most_with_impact(rules, open_ * fee_factor, budget, volume))
-        moved = open_ * (1 + _slip(rules) + impact * _share(amount, volume))
-        price = _to_step(moved, symbol, bar, ROUND_CEILING)
+        amount = min(amount, _find_most_with_impact(rules, open_ * fee_factor, budget, volume))
+        moved = open_ * (1 + _compute_slippage(rules) + impact * _compute_volume_fraction(amount, volume))
+        price = _round_to_step(moved, symbol, bar, ROUND_CEILING)
         amount = min(amount, EXACT.divide(budget, price * fee_factor))
-    amount = _whole_steps(amount, symbol)
+    amount = _round_to_steps(amount, symbol)
     if symbol.trading_rules.amount_step is not None and amount * price * fee_factor > budget * (
         1 + CASH_NOISE
     ):
@@ -402,7 +402,7 @@ def _bought(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> E
         return None
     paid = amount * fee if in_coin else price * amount * fee
     base = amount - paid if in_coin else amount
-    if not _could_be_sold(symbol, bar, base):
+    if not _is_sellable(symbol, bar, base):
         return None
     change = -price * amount - (ZERO if in_coin else paid)
     return ExactFill(bar, "buy", price, amount, paid, max(change, -cash), base)
@@ -417,41 +417,41 @@ def _is_taken(symbol: _ExactSymbol, price: Decimal, amount: Decimal) -> bool:
     )
 
 
-def _could_be_sold(symbol: _ExactSymbol, bar: int, base: Decimal) -> bool:
+def _is_sellable(symbol: _ExactSymbol, bar: int, base: Decimal) -> bool:
     """Return whether the market would take the coins back at the first stop."""
     rules, loss = symbol.rules, symbol.rules.exits.first_stop
-    amount = _whole_steps(base, symbol)
+    amount = _round_to_steps(base, symbol)
     if amount <= 0 or amount < symbol.trading_rules.min_amount:
         return False
     if loss is None:
         return True
-    moved = of(rules.volume_impact) * _share(amount, symbol.prices.volume[bar - 1])
-    stop = symbol.prices.open[bar] * (1 - of(loss)) * (1 - _slip(rules) - moved)
-    return _is_taken(symbol, _sold_at(stop, symbol, bar), amount)
+    moved = make_exact(rules.volume_impact) * _compute_volume_fraction(amount, symbol.prices.volume[bar - 1])
+    stop = symbol.prices.open[bar] * (1 - make_exact(loss)) * (1 - _compute_slippage(rules) - moved)
+    return _is_taken(symbol, _compute_sold_price(stop, symbol, bar), amount)
 
 
-def _wanted(
+def _compute_wanted(
     symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal, unit: Decimal
 ) -> tuple[Decimal, Decimal] | None:
     """Return the money that may be spent, and the coins of the sizing."""
     rules, name = symbol.rules, symbol.rules.sizing
     if name == "all_in":
         return cash, EXACT.divide(cash, unit)
-    size = of(getattr(rules, name))
+    size = make_exact(getattr(rules, name))
     most = cash * (1 + CASH_NOISE)
     if name == "quote_amount":
         return (size, EXACT.divide(size, unit)) if size <= most else None
     if name == "base_amount":
         return (cash, size) if size * unit <= most else None
     if name == "risk_per_trade":
-        loss, fee = rules.exits.first_stop, of(rules.fee_rate)
+        loss, fee = rules.exits.first_stop, make_exact(rules.fee_rate)
         assert loss is not None
-        back = symbol.prices.open[bar] * (1 - of(loss)) * (1 - _slip(rules)) * (1 - fee)
+        back = symbol.prices.open[bar] * (1 - make_exact(loss)) * (1 - _compute_slippage(rules)) * (1 - fee)
         if rules.fee_currency == "base":
             back *= 1 - fee
         return cash, min(EXACT.divide(size * equity, unit - back), EXACT.divide(cash, unit))
     if name == "volatility_target":
-        found = _volatility(symbol, bar)
+        found = _compute_volatility(symbol, bar)
         if found is None:
             return None
         size = EXACT.divide(size, found) if found else ONE
@@ -459,7 +459,7 @@ def _wanted(
     return budget, EXACT.divide(budget, unit)
 
 
-def _volatility(symbol: _ExactSymbol, bar: int) -> Decimal | None:
+def _compute_volatility(symbol: _ExactSymbol, bar: int) -> Decimal | None:
     bars = symbol.rules.volatility_bars
     if bar < bars + 1:
         return None
@@ -470,11 +470,11 @@ def _volatility(symbol: _ExactSymbol, bar: int) -> Decimal | None:
     return EXACT.sqrt(EXACT.divide(spread, Decimal(bars - 1)) * 365 * 24)
 
 
-def _most_with_impact(
+def _find_most_with_impact(
     rules: AccountConfig, unit: Decimal, budget: Decimal, volume: Decimal
 ) -> Decimal:
     """Return the coins of a budget where a coin costs unit (fixed + impact amount / volume)."""
-    fixed, impact = 1 + _slip(rules), of(rules.volume_impact)
+    fixed, impact = 1 + _compute_slippage(rules), make_exact(rules.volume_impact)
     most = EXACT.divide(budget, unit * (fixed + impact))
     if most >= volume:
         return most
@@ -492,14 +492,14 @@ def _sell(
     *,
     is_inside: bool = False,
 ) -> None:
-    rules, amount = symbol.rules, _whole_steps(symbol.base, symbol)
-    price, rate = at, of(rules.fee_rate)
+    rules, amount = symbol.rules, _round_to_steps(symbol.base, symbol)
+    price, rate = at, make_exact(rules.fee_rate)
     if kinds == ("target",):
-        rate = rate if rules.maker_fee_rate is None else of(rules.maker_fee_rate)
+        rate = rate if rules.maker_fee_rate is None else make_exact(rules.maker_fee_rate)
     else:
-        moved = of(rules.volume_impact) * _share(amount, symbol.prices.volume[bar - 1])
-        price = at * (1 - _slip(rules) - moved)
-    price = _sold_at(price, symbol, bar)
+        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(amount, symbol.prices.volume[bar - 1])
+        price = at * (1 - _compute_slippage(rules) - moved)
+    price = _compute_sold_price(price, symbol, bar)
     if not _is_taken(symbol, price, amount):
         symbol.refused.append(bar)
         symbol.gave_up = True

@@ -34,11 +34,11 @@ EXTRA
 """
 
 
-def written(folder: Path, text: str, name: str = "cross.py") -> str:
+def write_strategy(folder: Path, text: str, name: str = "cross.py") -> str:
     path = folder / name
     path.write_text(text)
     return str(path)
 
 
-def cross(folder: Path, extra: str = "") -> str:
-    return written(folder, CROSS.replace("EXTRA", extra))
+def write_cross(folder: Path, extra: str = "") -> str:
+    return write_strategy(folder, CROSS.replace("EXTRA", extra))

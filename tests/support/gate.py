@@ -13,7 +13,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 from yarl import URL
 
 
-class Gate:
+class FaultProxy:
     """The proxy, an async context manager; `url` is its address."""
 
     def __init__(self, behind: str) -> None:
@@ -182,7 +182,7 @@ class Gate:
             await socket.send_str(text)
 
 
-def kline(open_ms: int, close: float | str, **other: object) -> dict[str, Any]:
+def make_kline(open_ms: int, close: float | str, **other: object) -> dict[str, Any]:
     """Return a kline event of BTC/USDT 1h as Binance sends it; `other` replaces keys of `k`."""
     bar = {
         "t": open_ms, "T": open_ms + 3_599_999, "s": "BTCUSDT", "i": "1h", "f": 1, "L": 2,

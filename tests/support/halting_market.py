@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from desk import HOUR, MARCH, Desk, Market
+from desk import HOUR, MARCH, SessionHarness, SteppedMarket
 from onetape.core.candles import Candles
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import SimulationResult, make_booked_fill, simulate
@@ -39,7 +39,7 @@ class Runs(Strategy):
 """
 
 
-def halting(path: Path, seed: int) -> Replay:
+def write_halting_candles(path: Path, seed: int) -> Replay:
     """Return hourly candles to replay that often repeat a price for hours."""
     rng = np.random.default_rng(seed)
     count = HISTORY + HOURS + 2
@@ -66,25 +66,25 @@ def halting(path: Path, seed: int) -> Replay:
     return read_replay(file)
 
 
-def candles_of(opened: Market, last_hour: int) -> Candles:
+def read_candles(opened: SteppedMarket, last_hour: int) -> Candles:
     start = MARCH - HISTORY * HOUR
     rows = opened.truth(start, MARCH + (last_hour + 1) * HOUR).values()
     opens, *prices = (np.array(column) for column in zip(*rows, strict=True))
     return Candles.from_columns(opens.astype(np.int64), *prices)
 
 
-def backtested(opened: Market, trading: Desk, last_hour: int) -> SimulationResult:
+def run_backtest(opened: SteppedMarket, trading: SessionHarness, last_hour: int) -> SimulationResult:
     """Return the engine's run over the candles from the first decision on."""
     first: int = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
-    candles = candles_of(opened, last_hour)
+    candles = read_candles(opened, last_hour)
     start = int(np.searchsorted(candles.timestamp, first))
     signals = evaluate_strategy(trading.strategy, candles)
     return simulate(candles, signals.signal, trading.context.rules, start_index=start)
 
 
-async def step(opened: Market, trading: Desk, hours: range) -> None:
+async def step(opened: SteppedMarket, trading: SessionHarness, hours: range) -> None:
     """Go through the hours; each candle is decided on before the next one closes."""
-    untraded = find_untraded_rows(opened_candles := candles_of(opened, hours[-1]))
+    untraded = find_untraded_rows(opened_candles := read_candles(opened, hours[-1]))
     traded = {*opened_candles.timestamp[~untraded].tolist()}
     for hour in hours:
         await opened.go_to(hour + 0.1)
@@ -93,11 +93,11 @@ async def step(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_decided(hour - 1)
 
 
-def on_paper(trading: Desk) -> list[tuple[Any, ...]]:
+def list_paper_fills(trading: SessionHarness) -> list[tuple[Any, ...]]:
     return [(trade.side, trade.price, trade.amount) for trade in trading.fills()]
 
 
-def by_engine(result: SimulationResult) -> list[tuple[Any, ...]]:
+def list_engine_fills(result: SimulationResult) -> list[tuple[Any, ...]]:
     booked = [(fill.side, make_booked_fill(fill, result.rules)) for fill in result.fills]
     return [(side, fill.price, fill.amount) for side, fill in booked]
 

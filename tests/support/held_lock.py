@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def locked(db: Path, *, is_readable: bool = True) -> Generator[None]:
+def hold_write_lock(db: Path, *, is_readable: bool = True) -> Generator[None]:
     """Hold the write lock in another process while the block lasts.
 
     Args:

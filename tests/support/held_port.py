@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def held_port(port: int = 0) -> Generator[int]:
+def hold_port(port: int = 0) -> Generator[int]:
     """Yield a port that refuses connections until a server of the test listens there.
 
     Meanwhile the system gives it to no other process. A server that sets SO_REUSEADDR, as those of

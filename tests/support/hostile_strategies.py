@@ -131,7 +131,7 @@ def let_others_be_slow(monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
     monkeypatch.setattr(StrategyEvaluator, "evaluate", patient)
 
 
-def noted_processes(folder: Path) -> list[int]:
+def read_noted_processes(folder: Path) -> list[int]:
     """Return the process ids that a strategy has written."""
     path = folder / "processes"
     return [int(line) for line in path.read_text().split()] if path.exists() else []

@@ -408,7 +408,7 @@ async def _load_markets(client: PrivateClient) -> None:
 
 
 @asynccontextmanager
-async def live_desk(
+async def open_live_desk(
     db: Path,
     *faults: Fault,
     simulator: Simulator | str | None = None,
@@ -444,7 +444,7 @@ async def live_desk(
     """
     async with AsyncExitStack() as stack:
         if simulator is None:
-            simulator = await stack.enter_async_context(_simulator(faults, is_stepped, balance))
+            simulator = await stack.enter_async_context(_make_simulator(faults, is_stepped, balance))
         url = simulator if isinstance(simulator, str) else simulator.url
         endpoint = Endpoint("simulator", url)
         exchange = await asyncio.to_thread(RestExchange, endpoint)
@@ -507,7 +507,7 @@ async def live_desk(
 
 
 @asynccontextmanager
-async def _simulator(
+async def _make_simulator(
     faults: Iterable[Fault], is_stepped: bool, balance: Mapping[str, Decimal]
 ) -> AsyncGenerator[Simulator]:
     clock = make_clock(start_ms=START_MS, stepped=True) if is_stepped else None

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import apsw
 
-from live_desk import LiveDesk, live_desk
+from live_desk import LiveDesk, open_live_desk
 from onetape.exchange.trading import PrivateClient
 
 #: Event that is counted at each point, whether the process dies before or after it, and the count.
@@ -127,26 +127,26 @@ async def play(desk: LiveDesk) -> None:
     """Play the scene to its end."""
     executor = desk.executor
     desk.enter()
-    await desk.until(lambda: _rests(executor))
+    await desk.until(lambda: _is_resting(executor))
     level = Decimal(repr(round(desk.price * 0.97, 2)))
     executor.set_level_source(lambda: ("trailing_stop", level))
-    await desk.until(lambda: _rests(executor) and executor.stops[0].order.stop_price == level)
+    await desk.until(lambda: _is_resting(executor) and executor.stops[0].order.stop_price == level)
     desk.leave()
     await desk.until(lambda: executor.position.is_flat and not executor.orders)
 
 
-def _rests(executor: Any) -> bool:
+def _is_resting(executor: Any) -> bool:
     return any(one.state.stage == "open" for one in executor.stops)
 
 
-def _child(job: dict[str, Any]) -> None:
+def _run_child(job: dict[str, Any]) -> None:
     striker = Striker(job["point"])
     apsw.connection_hooks.append(striker.watch)
     for name in ("submit", "replace_stop", "cancel", "fetch_balances"):
         setattr(PrivateClient, name, striker.around(name, getattr(PrivateClient, name)))
 
     async def run() -> None:
-        async with live_desk(
+        async with open_live_desk(
             Path(job["db"]),
             simulator=job["url"],
             quote_amount=job["quote_amount"],
@@ -164,7 +164,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             try:
-                _child(job)
+                _run_child(job)
             except BaseException as error:
                 sys.stderr.write(f"{type(error).__name__}: {error}\n")
                 os._exit(1)

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from desk import HOUR, KEY, MARCH, Desk, Market
+from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.market.symbols import SpotSymbol
 
@@ -20,7 +20,7 @@ LAST_SIDE = "SELECT side FROM trades ORDER BY rowid DESC LIMIT 1"
 RESTING = "SELECT 1 FROM orders WHERE status = 'open' AND is_protection"
 
 
-def first_trade_hours(opened: Market, hour: int) -> float:
+def find_first_trade_hours(opened: SteppedMarket, hour: int) -> float:
     """Return the time of the first trade of an hour, in hours after March 2024."""
     simulated = opened.simulator.market
     symbol: SpotSymbol = next(one for one in simulated.symbols if one.name == KEY.symbol)
@@ -29,7 +29,7 @@ def first_trade_hours(opened: Market, hour: int) -> float:
 
 
 async def step_hours(
-    opened: Market, trading: Desk, hours: range, *, has_own_stop: bool = False
+    opened: SteppedMarket, trading: SessionHarness, hours: range, *, has_own_stop: bool = False
 ) -> None:
     """Move the market from one first trade of an hour to the next, until nothing is due any more.
 
@@ -48,7 +48,7 @@ async def step_hours(
         return not trading.query(MOVING) and bool(trading.query(RESTING)) == (held and has_stop)
 
     for hour in hours:
-        await opened.go_to(first_trade_hours(opened, hour))
+        await opened.go_to(find_first_trade_hours(opened, hour))
         await trading.until_decided(hour - 1)
         await trading.until(lambda hour=hour: (trading.source(hour) or (1,))[0] == 0)
         await trading.until(is_at_rest)

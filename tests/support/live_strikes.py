@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from live_desk import BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from live_desk import BALANCE, QUICK, START_MS, LiveDesk, open_live_desk
 from onetape.core.clock import SteppedClock
 from onetape.simulator.server.simulator import Simulator
 from trader.live.times import LiveTimes
@@ -25,7 +25,7 @@ _DAY_MS: Final = 86_400_000
 _STEP_SECONDS: Final = 0.1
 
 
-class Scene(Struct, frozen=True):
+class KillParameters(Struct, frozen=True):
     """Parameters of a scene, drawn by a seed."""
 
     start_ms: int
@@ -36,7 +36,7 @@ class Scene(Struct, frozen=True):
     """Distance of the stop below the entry, as a part of the price."""
 
     @classmethod
-    def of(cls, seed: int) -> "Scene":
+    def of(cls, seed: int) -> "KillParameters":
         """Return the scene of a seed; that of 0 is plain."""
         if seed == 0:
             return cls(START_MS, 2_000.0, 0.05)
@@ -49,7 +49,7 @@ class Scene(Struct, frozen=True):
         )
 
 
-class Strike(Struct, frozen=True):
+class KillOutcome(Struct, frozen=True):
     """Result of one kill."""
 
     fault: str
@@ -72,14 +72,14 @@ class WarmProcess:
         self.printed: list[str] = []
         """Text that the child has written to stderr."""
 
-    async def play(self, url: str, db: Path, point: str, scene: Scene) -> int:
+    async def play(self, url: str, db: Path, point: str, scene: KillParameters) -> int:
         """Play the scene in a child; return the signal that ended it."""
         self._start(url, db, point, scene)
         code = await self._wait_for("done")
         assert code <= 0, self.printed
         return code
 
-    async def suspend(self, url: str, db: Path, point: str, scene: Scene) -> int:
+    async def suspend(self, url: str, db: Path, point: str, scene: KillParameters) -> int:
         """Play the scene in a child until it is suspended; return its process id."""
         self._start(url, db, point, scene)
         return await self._wait_for("stopped")
@@ -89,7 +89,7 @@ class WarmProcess:
         os.kill(pid, signal.SIGCONT)
         return await self._wait_for("done")
 
-    def _start(self, url: str, db: Path, point: str, scene: Scene) -> None:
+    def _start(self, url: str, db: Path, point: str, scene: KillParameters) -> None:
         assert self._process.stdin is not None
         job: dict[str, Any] = {
             "url": url, "db": str(db), "point": point,
@@ -108,7 +108,7 @@ class WarmProcess:
 
 
 @asynccontextmanager
-async def warm_process() -> AsyncGenerator[WarmProcess]:
+async def start_warm_process() -> AsyncGenerator[WarmProcess]:
     """Start the process that forks the traders that are killed; it ends with the block."""
     path = os.pathsep.join([str(SUPPORT), *sys.path])
     process = await asyncio.create_subprocess_exec(
@@ -135,7 +135,7 @@ async def strike(
     *,
     times: LiveTimes = QUICK,
     playing: asyncio.Lock | None = None,
-) -> Strike:
+) -> KillOutcome:
     """Kill a trader at a point, let the next one recover, compare, and sell what is left.
 
     Args:
@@ -147,7 +147,7 @@ async def strike(
             order be absent at once; with the program's own the exchange's clock runs on.
         playing: Held while the warm process is used; for kills side by side.
     """
-    scene, db = Scene.of(seed), folder / "x.db"
+    scene, db = KillParameters.of(seed), folder / "x.db"
     clock = SteppedClock(scene.start_ms, pace=1.0 if times.absent else 0.0)
     async with Simulator(clock=clock, balance=BALANCE) as simulator:
         async with playing or asyncio.Lock():
@@ -156,7 +156,7 @@ async def strike(
         await simulator.advance_to_ms(clock.now_ms() + 5_000)
         moving = asyncio.create_task(_move_on(simulator)) if times.absent else None
         try:
-            async with live_desk(
+            async with open_live_desk(
                 db,
                 simulator=simulator,
                 number=2,
@@ -177,7 +177,7 @@ async def _move_on(simulator: Simulator) -> None:
         await simulator.advance_to_ms(simulator.clock.now_ms() + round(_STEP_SECONDS * 1_000))
 
 
-async def _recover(desk: LiveDesk) -> Strike:
+async def _recover(desk: LiveDesk) -> KillOutcome:
     held_first = desk.coins > 0
     try:
         await desk.until(lambda: desk.executor.balance_is_known)
@@ -192,8 +192,8 @@ async def _recover(desk: LiveDesk) -> Strike:
             await desk.until(lambda: not desk.executor.orders)
         check(desk)
     except AssertionError as error:
-        return Strike(str(error) or "an assertion failed", None, desk.driven_seconds)
-    return Strike("", round(safe, 3) if held_first else None, round(resolved, 3))
+        return KillOutcome(str(error) or "an assertion failed", None, desk.driven_seconds)
+    return KillOutcome("", round(safe, 3) if held_first else None, round(resolved, 3))
 
 
 def _is_safe(desk: LiveDesk) -> bool:

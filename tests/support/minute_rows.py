@@ -16,7 +16,7 @@ def write_rows(store: Store, count: int, start: int = 0) -> None:
     insert_closed_rows(store, KEY, rows, source="rest", seen_ms=1)
 
 
-def candles_in(path: Path) -> int:
+def read_sound_candles(path: Path) -> int:
     """Return the candles of a database, which must be sound to its last page."""
     with open_store(path, create=False, whole=True) as store, store.read() as connection:
         return connection.execute("SELECT count(*) FROM ohlcv_data").get

@@ -7,7 +7,7 @@ import time
 from types import SimpleNamespace
 
 
-def noted_sleep(slept: list[float]) -> SimpleNamespace:
+def make_noted_sleep(slept: list[float]) -> SimpleNamespace:
     """Return the stand-in, whose `sleep` does not wait.
 
     Args:

@@ -95,7 +95,7 @@ def make_old_store(path: Path, version: int = 1, *, rows: bool = True) -> Path:
     return path
 
 
-def rows_of(path: Path, version: int = 1) -> dict[str, list[tuple[Any, ...]]]:
+def read_all_rows(path: Path, version: int = 1) -> dict[str, list[tuple[Any, ...]]]:
     """Return all rows that a version stored; the calling process must not have the file open."""
     columns = dict(COLUMNS)
     for number in range(2, version + 1):
@@ -128,7 +128,7 @@ def present_columns(connection: sqlite3.Connection, table: str, names: str) -> s
     return names
 
 
-def version_of(path: Path) -> int:
+def read_version(path: Path) -> int:
     """Return the version of a file that the calling process does not have open."""
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute("PRAGMA user_version").fetchone()[0]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from live_desk import QUICK, START_MS, LiveDesk, live_desk
+from live_desk import QUICK, START_MS, LiveDesk, open_live_desk
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
@@ -64,7 +64,7 @@ class Campaign(Struct, frozen=True):
     """Texts on orders or coins that are doubled, lost, unprotected or unequal."""
 
 
-def order_faults() -> list[Fault]:
+def make_order_faults() -> list[Fault]:
     """Return the faults of a campaign; each fires by chance."""
     # Independent chances that together give the requested part.
     chance = 1 - (1 - FAULTY) ** (1 / len(_RESPONSE_FAULTS))
@@ -81,11 +81,11 @@ def order_faults() -> list[Fault]:
 
 
 @asynccontextmanager
-async def moving_simulator(seed: int) -> AsyncGenerator[Simulator]:
+async def run_moving_simulator(seed: int) -> AsyncGenerator[Simulator]:
     """Run a simulator whose time goes on by itself in steps, with faults."""
     clock = make_clock(start_ms=START_MS + seed * _DAY_MS, stepped=True)
     balance = {"USDT": CASH, "BTC": COINS}
-    faults = order_faults()
+    faults = make_order_faults()
 
     async def move() -> None:
         while True:
@@ -112,11 +112,11 @@ async def run_campaign(db: Path, seed: int, orders: int) -> Campaign:
     entries = 0
     faults: list[str] = []
     async with (
-        moving_simulator(seed) as simulator,
-        live_desk(db, simulator=simulator, timeout_ms=2_000, risk=LIMITS, times=_TIMES) as desk,
+        run_moving_simulator(seed) as simulator,
+        open_live_desk(db, simulator=simulator, timeout_ms=2_000, risk=LIMITS, times=_TIMES) as desk,
     ):
         try:
-            while _sent(desk) < orders:
+            while _count_sent(desk) < orders:
                 entries += 1
                 await _round_trip(desk, is_moved=chance.random() < 0.3)
             simulator.faults.clear()
@@ -132,10 +132,10 @@ async def run_campaign(db: Path, seed: int, orders: int) -> Campaign:
             faults.append("an order was sent twice")
         if desk.coins < 0:
             faults.append("coins were sold that were not bought")
-        return Campaign(_sent(desk), len(simulator.faults.log), entries, bought, faults)
+        return Campaign(_count_sent(desk), len(simulator.faults.log), entries, bought, faults)
 
 
-def _sent(desk: LiveDesk) -> int:
+def _count_sent(desk: LiveDesk) -> int:
     found = desk.query("SELECT count(*) FROM order_events WHERE kind = 'submitted'")
     return int(found[0][0])
 

@@ -18,7 +18,7 @@ NAMES = {
 }  # fmt: skip
 
 
-class Answer(NamedTuple):
+class ServerResponse(NamedTuple):
     """Response of the server to one request."""
 
     body: bytes
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 class OrderServer:
     """Sends the response that `script` returns for each request; the connection stays open."""
 
-    def __init__(self, script: Callable[[str, str], Answer]) -> None:
+    def __init__(self, script: Callable[[str, str], ServerResponse]) -> None:
         self.script = script
         self.url = ""
         self._server: asyncio.Server | None = None
@@ -79,7 +79,7 @@ class OrderServer:
 
 
 @asynccontextmanager
-async def private_client(
+async def open_private_client(
     exchange: str, url: str, *, before: Callable[[Any], None] | None = None, **settings: Any
 ) -> AsyncGenerator[RequestTap]:
     """Yield a tap on CCXT's unchanged class of an exchange, whose every address is `url`.
@@ -102,7 +102,7 @@ async def private_client(
         }
     )
     client.timeout_on_exit = 0
-    client.set_markets([market(NAMES[exchange])])
+    client.set_markets([make_market(NAMES[exchange])])
     client.options |= {"enableUnifiedMargin": False, "enableUnifiedAccount": True}
     redirect(client.urls["api"], url)
     if before is not None:
@@ -113,7 +113,7 @@ async def private_client(
         await client.close()
 
 
-def market(name: str) -> dict[str, Any]:
+def make_market(name: str) -> dict[str, Any]:
     """Return a spot market as CCXT has it."""
     return {
         "id": name, "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "baseId": "BTC",

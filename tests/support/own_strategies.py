@@ -50,7 +50,7 @@ class Scripted(Strategy):
 """
 
 
-def scripted_source(
+def make_scripted_source(
     buys: list[int], sells: list[int], *, higher_timeframes: tuple[str, ...] = ()
 ) -> str:
     """Return a strategy that trades on candles of 1h.

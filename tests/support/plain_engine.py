@@ -27,12 +27,12 @@ from onetape.engine.annual_volatility import compute_volatility_before
 from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP
 from plain_guards import PlainTrade, is_paused
 from plain_hours import is_within
-from plain_levels import FoldedLevels
-from untraded import untraded_stretches
+from plain_levels import CurrentLevels
+from untraded import make_untraded_mask
 
 
 @dataclass
-class Plain:
+class PlainResult:
     """Result of the loop: (bar, side, price, amount, kind) of each fill, and the equity."""
 
     cash: float
@@ -55,11 +55,11 @@ class PlainLoop:
         rules: AccountConfig,
         levels: LevelColumns | None = None,
     ) -> None:
-        self.own = FoldedLevels(levels, signal)
+        self.own = CurrentLevels(levels, signal)
         self.candles, self.signal, self.rules = candles, signal, rules
         self.model = FillModel.of(rules)
         self.once = rules.reentry == "new_signal"
-        self.done = Plain(rules.cash)
+        self.done = PlainResult(rules.cash)
         self.entry: int | None = None
         self.entry_price = self.highest = 0.0
         self.gave_up = self.buy_waits = self.sell_waits = self.is_used = False
@@ -68,7 +68,7 @@ class PlainLoop:
         self.closed: list[PlainTrade] = []
         self.untraded = find_untraded_rows(candles).tolist()
 
-    def run(self) -> Plain:
+    def run(self) -> PlainResult:
         for bar, (open_, high, low, close) in enumerate(
             zip(
                 self.candles.open.tolist(),
@@ -212,12 +212,12 @@ class PlainLoop:
         self.done.fills.append((bar, side, fill.price, fill.amount, kind))
 
 
-def plain_run(
+def run_plain(
     candles: Candles,
     signal: list[int],
     rules: AccountConfig,
     levels: LevelColumns | None = None,
-) -> Plain:
+) -> PlainResult:
     """Trade bar by bar, by the rule for one bar."""
     return PlainLoop(candles, signal, rules, levels).run()
 
@@ -225,26 +225,26 @@ def plain_run(
 def walk(seed: int, count: int, start: float = 100.0, move: float = 0.02) -> Candles:
     """Return a random walk with gaps between candles, wicks and volume, in hundredths."""
     rng = np.random.default_rng(seed)
-    close = _cents(start * np.exp(np.cumsum(rng.normal(0, move, count)))) + 0.05
+    close = _round_to_cents(start * np.exp(np.cumsum(rng.normal(0, move, count)))) + 0.05
     gap = np.exp(rng.normal(0, move / 2, count) * (rng.random(count) < 0.2))
-    open_ = _cents(np.append(start, close[:-1]) * gap) + 0.01
+    open_ = _round_to_cents(np.append(start, close[:-1]) * gap) + 0.01
     up, down = np.exp(np.abs(rng.normal(0, move, (2, count))))
-    high = _cents(np.maximum(open_, close) * up) + 0.01
-    low = np.maximum(_cents(np.minimum(open_, close) / down) - 0.01, 0.01)
-    flat = untraded_stretches(rng, count)
+    high = _round_to_cents(np.maximum(open_, close) * up) + 0.01
+    low = np.maximum(_round_to_cents(np.minimum(open_, close) / down) - 0.01, 0.01)
+    flat = make_untraded_mask(rng, count)
     for bar in np.flatnonzero(flat).tolist():
         open_[bar] = high[bar] = low[bar] = close[bar] = close[bar - 1]
     timestamp = np.arange(count, dtype=np.int64) * 3_600
-    volume = np.where(rng.random(count) < 0.95, _cents(rng.gamma(0.8, 500.0, count)), 0.0)
+    volume = np.where(rng.random(count) < 0.95, _round_to_cents(rng.gamma(0.8, 500.0, count)), 0.0)
     volume[flat] = 0.0
     return Candles.from_columns(timestamp, open_, high, low, close, volume)
 
 
-def _cents(values: FloatArray) -> FloatArray:
+def _round_to_cents(values: FloatArray) -> FloatArray:
     return np.asarray(np.round(values, 2), dtype=np.float64)
 
 
-def signals_of(seed: int, count: int) -> list[int]:
+def make_signals(seed: int, count: int) -> list[int]:
     """Return signals: some strategies give BUY for long, some for one bar, some never SELL."""
     rng = np.random.default_rng(seed)
     style = rng.integers(4)
@@ -268,7 +268,7 @@ _SIZINGS: dict[str, tuple[float, ...]] = {
 
 
 @st.composite
-def exit_rules(draw: st.DrawFn) -> ExitConfig:
+def draw_exit_rules(draw: st.DrawFn) -> ExitConfig:
     """Return any mix of exits, none included."""
     part = st.sampled_from([None, 0.004, 0.02, 0.05, 0.15])
     table = draw(st.sampled_from([{}, {0: 0.05, 3: 0.01, 9: -0.02}, {2: 0.03}]))
@@ -289,9 +289,9 @@ def exit_rules(draw: st.DrawFn) -> ExitConfig:
 
 
 @st.composite
-def engine_rules(draw: st.DrawFn) -> AccountConfig:
+def draw_rules(draw: st.DrawFn) -> AccountConfig:
     """Return any rules: exits, sizings, slippage, fees and steps mixed."""
-    exits = draw(exit_rules())
+    exits = draw(draw_exit_rules())
     names = ["all_in", *_SIZINGS]
     if exits.first_stop is None:
         names.remove("risk_per_trade")
@@ -317,7 +317,7 @@ def engine_rules(draw: st.DrawFn) -> AccountConfig:
     )
 
 
-def doubled_money(rules: AccountConfig) -> AccountConfig:
+def double_money(rules: AccountConfig) -> AccountConfig:
     """Return rules for prices twice as high: money is doubled, amounts are unchanged."""
     trading_rules = rules.trading_rules
     return replace(

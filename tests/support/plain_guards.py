@@ -58,11 +58,11 @@ def is_paused(
         one for one in trades if one.moment < moment or (one.moment == moment and not one.is_inside)
     ]
     return any(
-        _locks(name, getattr(rules, name), before, symbol, moment, seconds) for name in names
+        _is_locked(name, getattr(rules, name), before, symbol, moment, seconds) for name in names
     )
 
 
-def _locks(
+def _is_locked(
     name: str, text: str, trades: list[PlainTrade], symbol: str, moment: int, seconds: int
 ) -> bool:
     given = dict(part.split("=") for part in text.split(","))
@@ -79,13 +79,13 @@ def _locks(
             if round((exit_.moment - one.moment) / seconds) >= lookback:
                 break
             window.insert(0, one)
-        found = _counted(name, given, window)
+        found = _list_counted(name, given, window)
         if len(found) >= int(given["trade_limit"]) and _is_over(name, given, found):
             return round((moment - found[-1].moment) / seconds) <= stop
     return False
 
 
-def _counted(name: str, given: dict[str, str], window: list[PlainTrade]) -> list[PlainTrade]:
+def _list_counted(name: str, given: dict[str, str], window: list[PlainTrade]) -> list[PlainTrade]:
     if name != "stoploss_guard":
         return window
     required = given.get("required_profit", "0")

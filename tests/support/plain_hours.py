@@ -35,10 +35,10 @@ def is_within(rules: AccountConfig, timestamp: int) -> bool:
         start <= clock < end if start < end else clock >= start or clock < end
         for start, end in spans
     ]
-    return any(in_hours) and DAYS[local.weekday()] in _days_of(rules.trading_days or "mon-sun")
+    return any(in_hours) and DAYS[local.weekday()] in _parse_days(rules.trading_days or "mon-sun")
 
 
-def _days_of(days: str) -> set[str]:
+def _parse_days(days: str) -> set[str]:
     found: set[str] = set()
     for part in days.split(","):
         first, _, last = part.partition("-")

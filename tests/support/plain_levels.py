@@ -10,7 +10,7 @@ _DISTANCES = (-0.01, 0.004, 0.02, 0.06)
 _CHANCES = (0.05, 0.25, 0.4, 0.3)
 
 
-class FoldedLevels:
+class CurrentLevels:
     """The stop and the target that hold for a position, and those that the next one begins with."""
 
     def __init__(self, levels: LevelColumns | None, signal: list[int]) -> None:
@@ -22,7 +22,7 @@ class FoldedLevels:
         """Take in the prices of the candle before a bar."""
         if self.levels is None or bar == 0:
             return
-        row = [_price(one, bar - 1) for one in (self.levels.stop, self.levels.target)]
+        row = [_get_price(one, bar - 1) for one in (self.levels.stop, self.levels.target)]
         self.held = self._move(self.held, row)
         is_buy = self.signal[bar - 1] == 1
         self.following = row if is_buy else self._move(self.following, row)
@@ -46,15 +46,15 @@ class FoldedLevels:
         return [stop, target]
 
 
-def _price(column: FloatArray | None, row: int) -> float | None:
+def _get_price(column: FloatArray | None, row: int) -> float | None:
     price = np.nan if column is None else float(column[row])
     return None if np.isnan(price) else price
 
 
-def levels_of(seed: int, candles: Candles) -> LevelColumns:
+def make_levels(seed: int, candles: Candles) -> LevelColumns:
     """Return random stops and targets in hundredths, some missing, of any mode."""
     rng = np.random.default_rng(seed)
-    stop, target = (_random_prices(rng, candles, sign) for sign in (-1, 1))
+    stop, target = (_make_random_prices(rng, candles, sign) for sign in (-1, 1))
     which = rng.integers(4)
     return LevelColumns(
         None if which == 0 else stop,
@@ -64,7 +64,7 @@ def levels_of(seed: int, candles: Candles) -> LevelColumns:
     )
 
 
-def _random_prices(rng: np.random.Generator, candles: Candles, sign: int) -> FloatArray:
+def _make_random_prices(rng: np.random.Generator, candles: Candles, sign: int) -> FloatArray:
     count = len(candles)
     away = rng.choice(_DISTANCES, count, p=_CHANCES)
     prices = np.maximum(np.round(candles.close * (1 + sign * away), 2), 0.01)
@@ -72,7 +72,7 @@ def _random_prices(rng: np.random.Generator, candles: Candles, sign: int) -> Flo
     return prices
 
 
-def first_levels(levels: LevelColumns, end: int) -> LevelColumns:
+def fold_first_levels(levels: LevelColumns, end: int) -> LevelColumns:
     """Return the levels of the candles before one."""
     return LevelColumns(
         None if levels.stop is None else levels.stop[:end],

@@ -6,7 +6,7 @@ from onetape.store.database import Store
 Row = tuple[int, float, float, float, float, float]
 
 
-def plain_rows(store: Store, key: SeriesKey, start: int = 0, end: int = 2**40) -> list[Row]:
+def read_plain_rows(store: Store, key: SeriesKey, start: int = 0, end: int = 2**40) -> list[Row]:
     """Return the closed candles of `[start, end)` by the rule in the design, row for row."""
     with store.read() as connection:
         rows = connection.execute(
@@ -20,7 +20,7 @@ def plain_rows(store: Store, key: SeriesKey, start: int = 0, end: int = 2**40) -
     return list(rows)
 
 
-def listed(candles: Candles) -> list[Row]:
+def list_candles(candles: Candles) -> list[Row]:
     """Return candles as rows."""
     columns = (
         candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,

@@ -11,7 +11,7 @@ from onetape.simulator.server.simulator import Simulator
 
 
 @asynccontextmanager
-async def socket(
+async def open_socket(
     simulator: Simulator, path: str, *, autoping: bool = True
 ) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
     """Yield an open socket of a simulator."""
@@ -22,6 +22,6 @@ async def socket(
         yield opened
 
 
-async def frames(opened: aiohttp.ClientWebSocketResponse, count: int) -> list[Any]:
+async def read_frames(opened: aiohttp.ClientWebSocketResponse, count: int) -> list[Any]:
     """Return the next frames, each within 5 s."""
     return [json.loads(await opened.receive_str(timeout=60)) for _ in range(count)]

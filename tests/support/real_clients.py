@@ -18,7 +18,7 @@ _MARKET: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def real_client(
+async def open_real_client(
     exchange: str,
     url: str,
     *,
@@ -43,12 +43,12 @@ async def real_client(
     # CCXT chooses among OKX's addresses by the present time: recorded candles are history.
     ccxt.milliseconds = SystemClock().now_ms
     ccxt.timeout_on_exit = 0
-    ccxt.set_markets([_market(symbol, name) for symbol, name in markets.items()])
+    ccxt.set_markets([_make_market(symbol, name) for symbol, name in markets.items()])
     async with client:
         yield client
 
 
-def _market(symbol: str, name: str) -> dict[str, Any]:
+def _make_market(symbol: str, name: str) -> dict[str, Any]:
     base, quote = symbol.split("/")
     names = {"id": name, "symbol": symbol, "base": base, "quote": quote}
     return {**_MARKET, **names, "baseId": base, "quoteId": quote}

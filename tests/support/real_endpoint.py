@@ -10,7 +10,7 @@ from ccxt_addresses import redirect
 
 
 @contextmanager
-def binance_at(url: str, network: str = "api") -> Generator[None]:
+def redirect_binance(url: str, network: str = "api") -> Generator[None]:
     """Let CCXT's Binance classes, REST and streams, call a simulator while the block lasts.
 
     Args:
@@ -23,11 +23,11 @@ def binance_at(url: str, network: str = "api") -> Generator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for base in (rest.binance, pro.binance):
-            patch.setattr(base, "describe", _redirected(base.describe, url, network))
+            patch.setattr(base, "describe", _make_redirected(base.describe, url, network))
         yield
 
 
-def _redirected(describe: Any, url: str, network: str) -> Any:
+def _make_redirected(describe: Any, url: str, network: str) -> Any:
     def redirected(self: Any) -> dict[str, Any]:
         described: dict[str, Any] = describe(self)
         redirect(described["urls"][network], url)

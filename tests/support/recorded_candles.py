@@ -13,7 +13,7 @@ WHOLE = bool(os.environ.get("ONETAPE_FULL_REPLAY"))
 LARGE = 40_000
 
 
-def inventory() -> list[dict[str, Any]]:
+def read_inventory() -> list[dict[str, Any]]:
     """Return the inventory entry of each file; empty where the data is absent."""
     folder = os.environ.get("ONETAPE_SHARED")
     path = Path(folder or "") / "data" / "candles" / "inventory.json"
@@ -26,7 +26,7 @@ def inventory() -> list[dict[str, Any]]:
     return files
 
 
-def taken(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def select_tested_files(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the files that tests take: the large ones that are like another are left out."""
     if WHOLE:
         return files
@@ -37,7 +37,7 @@ def taken(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in files if one["rows"] <= LARGE or one["file"] in first.values()]
 
 
-_FILES = taken(inventory())
+_FILES = select_tested_files(read_inventory())
 #: Runs a test with each file's entry of the inventory as `known`; its fixture `shared` skips it
 #: where the data is absent.
 each_file = pytest.mark.parametrize(

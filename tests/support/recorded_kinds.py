@@ -118,7 +118,7 @@ WALKED_ELSEWHERE = {
 }
 
 
-def recordings(shared: Path) -> list[tuple[str, Item]]:
+def read_recordings(shared: Path) -> list[tuple[str, Item]]:
     """Return every recording with its file's name."""
     folder = shared / "data" / "payloads" / "binance"
     return [
@@ -128,7 +128,7 @@ def recordings(shared: Path) -> list[tuple[str, Item]]:
     ]
 
 
-def kind_of(file: str, item: Item) -> str | None:
+def find_kind(file: str, item: Item) -> str | None:
     """Return a recording's kind or the reason for none; None: the recording is unknown."""
     if file in WALKED_ELSEWHERE:
         return f"out: walked by {WALKED_ELSEWHERE[file]}"
@@ -141,7 +141,7 @@ def kind_of(file: str, item: Item) -> str | None:
     if "name" in item:
         return REFERENCE.get(item["name"])
     if "message" in item:
-        return _kind_of_message(item["message"]["data"])
+        return _find_message_kind(item["message"]["data"])
     known = SAMPLES.get((item["ccxt_function"], item["label"]))
     body = item["body"]
     if known is None and item["ccxt_function"] in ("parse_trade", "parse_ws_trade"):
@@ -153,7 +153,7 @@ def kind_of(file: str, item: Item) -> str | None:
     return known
 
 
-def _kind_of_message(event: Item) -> str | None:
+def _find_message_kind(event: Item) -> str | None:
     if "e" not in event:
         return "stream bookTicker"
     if event["e"] == "executionReport":
@@ -161,7 +161,7 @@ def _kind_of_message(event: Item) -> str | None:
     return EVENTS.get(event["e"])
 
 
-def body_of(file: str, item: Item) -> Any:
+def get_body(file: str, item: Item) -> Any:
     """Return the content that the exchange sent: a body, reply, or message without envelope."""
     if "message" in item:
         return item["message"]["data"]

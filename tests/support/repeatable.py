@@ -22,7 +22,7 @@ DEFAULT_SEED = 1
 BY_SEED = 100
 
 
-def examples(count: int) -> int:
+def count_examples(count: int) -> int:
     """Return the number of examples of a property: all with a given seed, else a fourth.
 
     A run without a seed draws the same examples each time; new ones come from `make explore`.
@@ -35,7 +35,7 @@ def set_up_hypothesis() -> None:
     # A busy machine makes an example slow, not wrong.
     settings.register_profile(
         "repeatable",
-        max_examples=examples(BY_SEED),
+        max_examples=count_examples(BY_SEED),
         deadline=None,
         print_blob=True,
         derandomize=True,
@@ -60,7 +60,7 @@ def use_given_seed(config: pytest.Config) -> None:
         settings.load_profile("by seed")
 
 
-def seed_of(config: pytest.Config) -> int:
+def get_seed(config: pytest.Config) -> int:
     """Return the seed of the command line, or the default."""
     text = config.getoption(SEED_OPTION)
     return DEFAULT_SEED if text is None else int(text)
@@ -72,9 +72,9 @@ def seed_shared_generators(seed: int) -> None:
     np.random.seed(seed % 2**32)  # noqa: NPY002 - it is the shared one that must be fixed
 
 
-def repeat_lines(config: pytest.Config, node_ids: Iterable[str]) -> list[str]:
+def make_repeat_lines(config: pytest.Config, node_ids: Iterable[str]) -> list[str]:
     """Return the command that repeats each failed test with the seed; none without a seed."""
     if config.getoption(SEED_OPTION) is None:
         return []
-    begin = f"{REPEAT}uv run pytest -n0 {SEED_OPTION}={seed_of(config)}"
+    begin = f"{REPEAT}uv run pytest -n0 {SEED_OPTION}={get_seed(config)}"
     return [f"{begin} {shlex.quote(node_id)}" for node_id in node_ids]

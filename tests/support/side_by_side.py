@@ -57,7 +57,7 @@ LONGEST_FIRST = (
 )
 
 
-def processes_for(arguments: Sequence[str]) -> int:
+def count_processes(arguments: Sequence[str]) -> int:
     """Return the number of processes that run the tests of a command line; 0: the collecting one.
 
     A file's tests stay together, so one file or a single test gains nothing from another process.

@@ -25,7 +25,7 @@ from onetape.core.errors import OnetapeError
 from onetape.store.database import Store, open_store
 from onetape.store.leases import acquire_lease, renew_lease
 from onetape.store.market_data import BestPrices, insert_ticker
-from store_guards import without
+from store_guards import switch_off_guards
 
 BULK_ROWS = 2_000
 ADDITIONS = 25
@@ -79,7 +79,7 @@ def run_crowd(
     return [Worker(**worker) for worker in json.loads(done.stdout)]
 
 
-def p99(values: Sequence[float]) -> float:
+def compute_p99(values: Sequence[float]) -> float:
     """Return the value that one in a hundred exceeds."""
     return sorted(values)[int(len(values) * 0.99)]
 
@@ -118,24 +118,24 @@ class Span:
         return all(sum(counts) >= LEAST_WRITES * len(counts) for counts in done.values())
 
 
-def _timed(worker: Worker, write: Callable[[], object]) -> None:
+def _time_write(worker: Worker, write: Callable[[], object]) -> None:
     began = time.perf_counter()
     write()
     worker.waits_ms.append((time.perf_counter() - began) * 1_000)
     worker.done += 1
 
 
-def writer(path: Path, worker: Worker, span: Span) -> None:
+def run_writer(path: Path, worker: Worker, span: Span) -> None:
     """Write a row, rest, write the next."""
     rest = _rest(worker)
     with open_store(path, create=False) as store:
         span.begin()
         while span.goes_on(worker):
-            _timed(worker, lambda: _row(store, worker))
+            _time_write(worker, lambda: _write_row(store, worker))
             time.sleep(rest.uniform(0.02, 0.06))
 
 
-def trader(path: Path, worker: Worker, span: Span) -> None:
+def run_trader(path: Path, worker: Worker, span: Span) -> None:
     """Hold a lease and write durably, as often as a busy trader does."""
     rest = _rest(worker)
     name = f"paper/{worker.number}"
@@ -143,37 +143,37 @@ def trader(path: Path, worker: Worker, span: Span) -> None:
         token = acquire_lease(store, name, "crowd", now_ms=_now_ms(), seconds=20)
         span.begin()
         while span.goes_on(worker):
-            _timed(worker, lambda: _trader_row(store, worker))
+            _time_write(worker, lambda: _write_trader_row(store, worker))
             renew_lease(store, name, token, now_ms=_now_ms(), seconds=20)
             time.sleep(rest.uniform(0.05, 0.15))
 
 
-def hasty(path: Path, worker: Worker, span: Span) -> None:
+def run_hasty_trader(path: Path, worker: Worker, span: Span) -> None:
     """Hold a lease and write without a rest, and without waiting for the disk."""
     with open_store(path, create=False) as store:
         acquire_lease(store, f"paper/{worker.number}", "crowd", now_ms=_now_ms(), seconds=20)
         span.begin()
         while span.goes_on(worker):
-            _timed(worker, lambda: _row(store, worker))
+            _time_write(worker, lambda: _write_row(store, worker))
 
 
-def bulk(path: Path, worker: Worker, span: Span) -> None:
+def run_bulk_writer(path: Path, worker: Worker, span: Span) -> None:
     """Commit without a rest, the lock held nearly all the time."""
     rows = [("binance", f"BULK{worker.number}/USDT", i, 1.0) for i in range(BULK_ROWS)]
     with open_store(path, create=False) as store:
         span.begin()
         while span.goes_on(worker):
-            _timed(worker, lambda: _bulk_rows(store, worker, rows))
+            _time_write(worker, lambda: _write_bulk_rows(store, worker, rows))
 
 
-def opener(path: Path, worker: Worker, _span: Span) -> None:
+def run_opener(path: Path, worker: Worker, _span: Span) -> None:
     """Open the file, which may not be there yet, and write one row."""
     with open_store(path, create=True) as store:
         acquire_lease(store, f"crowd/{worker.number}", "crowd", now_ms=0, seconds=1)
         worker.done = 1
 
 
-def adder(path: Path, worker: Worker, _span: Span) -> None:
+def run_adder(path: Path, worker: Worker, _span: Span) -> None:
     """Read a number and write the next one, in one transaction."""
     with open_store(path, create=False) as store:
         store.lock_timeout_seconds = 30.0
@@ -184,12 +184,12 @@ def adder(path: Path, worker: Worker, _span: Span) -> None:
             worker.done += 1
 
 
-def _row(store: Store, worker: Worker) -> None:
+def _write_row(store: Store, worker: Worker) -> None:
     ticker = BestPrices(worker.done, 1.0, None, None)
     insert_ticker(store, "binance", f"W{worker.number}/USDT", ticker)
 
 
-def _bulk_rows(store: Store, worker: Worker, rows: Sequence[tuple[Any, ...]]) -> None:
+def _write_bulk_rows(store: Store, worker: Worker, rows: Sequence[tuple[Any, ...]]) -> None:
     with store.write(bulk=True) as connection:
         # Changes with the commits of other connections only.
         seen = connection.execute("PRAGMA data_version").get
@@ -202,7 +202,7 @@ def _bulk_rows(store: Store, worker: Worker, rows: Sequence[tuple[Any, ...]]) ->
         )
 
 
-def _trader_row(store: Store, worker: Worker) -> None:
+def _write_trader_row(store: Store, worker: Worker) -> None:
     with store.write(durable=True) as connection:
         connection.execute(
             "INSERT INTO ticker_data (exchange, symbol, timestamp_ms) VALUES ('binance', ?, ?)",
@@ -218,7 +218,14 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-ROLES = {role.__name__: role for role in (writer, trader, hasty, bulk, opener, adder)}
+ROLES = {
+    "writer": run_writer,
+    "trader": run_trader,
+    "hasty": run_hasty_trader,
+    "bulk": run_bulk_writer,
+    "opener": run_opener,
+    "adder": run_adder,
+}
 
 
 def _work(path: Path, worker: Worker, span: Span, start: Any, results: Any) -> None:
@@ -235,7 +242,7 @@ def main() -> None:
     """Run the workers that the command line names, and print their results."""
     path = Path(sys.argv[1])
     roles, seconds, guards_off = json.loads(sys.argv[2])
-    without(*guards_off)
+    switch_off_guards(*guards_off)
     workers = [Worker(role, number) for role, count in roles for number in range(count)]
     context = multiprocessing.get_context("fork")
     start, results = context.Barrier(len(workers)), context.Queue()

@@ -27,7 +27,7 @@ class WithoutGuard:
         return getattr(self._connection, name)
 
 
-def without(*names: str) -> None:
+def switch_off_guards(*names: str) -> None:
     """Switch guards off in this process permanently; names as in `GUARDS`."""
     replaced: dict[str, str] = {}
     for name in names:
@@ -55,13 +55,13 @@ def _create_in_place(path: Path) -> None:
         migrate(handle, path)
 
 
-def _nobody(_: DatabaseConnection) -> bool:
+def _find_no_trader(_: DatabaseConnection) -> bool:
     return False
 
 
 #: Statements and their replacements, or a function of the store and its replacement.
 GUARDS: dict[str, dict[str, str] | tuple[str, object]] = {
-    "a bulk writer rests": ("_is_trader_active", _nobody),
+    "a bulk writer rests": ("_is_trader_active", _find_no_trader),
     "a new file appears whole": ("_create", _create_in_place),
     "writes begin with the lock": {"BEGIN IMMEDIATE": "BEGIN"},
     "a write is one transaction": {"BEGIN IMMEDIATE": "SELECT 1", "COMMIT": "SELECT 1"},

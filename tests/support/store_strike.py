@@ -32,7 +32,7 @@ from onetape.store.ledger import insert_decision
 from onetape.store.orders import store_order_change
 from onetape.store.sessions import start_session
 from order_changes import fill_of
-from store_guards import without
+from store_guards import switch_off_guards
 
 STRIKES = int(os.environ.get("ONETAPE_STRIKES", "16"))
 #: Without its guard one in two breaks a file.
@@ -48,7 +48,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Strike:
+class KilledCopy:
     """One child: the path of its file, and the lines that it printed before it was killed."""
 
     path: Path
@@ -56,14 +56,14 @@ class Strike:
     lines: list[str]
 
 
-def run_strikes(
+def run_kills(
     base: Path,
     folder: Path,
     scenario: str,
     strikes: Sequence[int],
     *,
     guards_off: Sequence[str] = (),
-) -> list[Strike]:
+) -> list[KilledCopy]:
     """Work on copies of a closed database, and die at a write of each.
 
     Args:
@@ -89,23 +89,23 @@ def run_strikes(
         timeout=600,
     )
     return [
-        Strike(Path(each["path"]), each["killed"], each["lines"])
+        KilledCopy(Path(each["path"]), each["killed"], each["lines"])
         for each in json.loads(done.stdout)
     ]
 
 
-def strike_everywhere(base: Path, scenario: str, *, seed: int, guard_off: str = "") -> list[Strike]:
+def kill_everywhere(base: Path, scenario: str, *, seed: int, guard_off: str = "") -> list[KilledCopy]:
     """Kill a process at each write of a scenario, or at a seeded part of them.
 
     With ONETAPE_STRIKES=100000 it kills at every write.
     """
     guards_off = [guard_off] if guard_off else []
-    (whole,) = run_strikes(base, base.parent, scenario, [0], guards_off=guards_off)
+    (whole,) = run_kills(base, base.parent, scenario, [0], guards_off=guards_off)
     writes = range(1, int(whole.lines[-1].removeprefix("writes ")) + 1)
     chosen = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
     wanted = min(STRIKES, STRIKES_WITHOUT_GUARD) if guard_off else STRIKES
     strikes = sorted(chosen.sample(writes, min(wanted, len(writes))))
-    struck = run_strikes(base, base.parent, scenario, strikes, guards_off=guards_off)
+    struck = run_kills(base, base.parent, scenario, strikes, guards_off=guards_off)
     assert all(strike.killed for strike in struck)
     return struck
 
@@ -158,11 +158,11 @@ def trade(path: Path, say: Say) -> None:
     with open_store(path, create=False) as store:
         token = acquire_lease(store, ACCOUNT, "strike", now_ms=0, seconds=1)
         fence = Fence(ACCOUNT, token)
-        start_session(store, session_of_strike(), fence)
+        start_session(store, make_session(), fence)
         for number in range(6):
-            order = order_of_strike(number)
-            insert_decision(store, decision_of_strike(number), order, fence)
-            store_order_change(store, fill_of(trade_of_strike(number), at_ms=number), fence)
+            order = make_order(number)
+            insert_decision(store, make_decision(number), order, fence)
+            store_order_change(store, fill_of(make_fill(number), at_ms=number), fence)
             say(f"trade {number}")
             rows = [
                 Candle((number * BATCH + i) * 3_600, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(BATCH)
@@ -171,19 +171,19 @@ def trade(path: Path, say: Say) -> None:
             say(f"candles {number}")
 
 
-def session_of_strike() -> Session:
+def make_session() -> Session:
     """Return the session that the orders belong to."""
     return Session(
         "s1", "trader", "paper", ACCOUNT, "binance", "BTC/USDT", "1h", "rsi", {}, "digest", 1
     )
 
 
-def decision_of_strike(number: int) -> Decision:
+def make_decision(number: int) -> Decision:
     """Return the decision that led to an order."""
     return Decision(f"d{number}", "s1", number * 3_600, 1, {}, {}, "BUY", number)
 
 
-def order_of_strike(number: int) -> Order:
+def make_order(number: int) -> Order:
     """Return an order to buy one coin."""
     return Order(
         client_order_id=f"o{number}",
@@ -209,7 +209,7 @@ def order_of_strike(number: int) -> Order:
     )
 
 
-def trade_of_strike(number: int) -> Fill:
+def make_fill(number: int) -> Fill:
     """Return the trade that fills it."""
     return Fill(
         exchange="binance",
@@ -231,21 +231,21 @@ def trade_of_strike(number: int) -> Fill:
 SCENARIOS = {scenario.__name__: scenario for scenario in (migrate, restore_older, trade)}
 
 
-def _child(scenario: str, path: Path, strike: int, guards_off: Sequence[str], pipe: int) -> None:
+def _run_child(scenario: str, path: Path, strike: int, guards_off: Sequence[str], pipe: int) -> None:
     def say(text: str) -> None:
         os.write(pipe, f"{text}\n".encode())
 
     layer = CountingLayer()
     CountingFile.left = strike
-    without(*guards_off)
+    switch_off_guards(*guards_off)
     SCENARIOS[scenario](path, say)
     say(f"writes {strike - CountingFile.left}")
     del layer
 
 
-def _strike(
+def _kill_at_write(
     base: Path, folder: Path, scenario: str, strike: int, guards_off: Sequence[str]
-) -> Strike:
+) -> KilledCopy:
     path = Path(tempfile.mkdtemp(prefix=f"{scenario}-{strike}-", dir=folder)) / base.name
     shutil.copy(base, path)
     listen, pipe = os.pipe()
@@ -254,7 +254,7 @@ def _strike(
         status = 1
         try:
             os.close(listen)
-            _child(scenario, path, strike, guards_off, pipe)
+            _run_child(scenario, path, strike, guards_off, pipe)
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -264,15 +264,15 @@ def _strike(
     with os.fdopen(listen) as output:
         printed = output.read().splitlines()
     _, status = os.waitpid(child, 0)
-    return Strike(path, os.WIFSIGNALED(status), printed)
+    return KilledCopy(path, os.WIFSIGNALED(status), printed)
 
 
 def main() -> None:
-    """Strike as given on the command line, and print the result."""
+    """Kill as stated on the command line, and print the result."""
     logging.disable()
     base, folder, scenario = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     strikes, guards_off = json.loads(sys.argv[4])
-    done = [_strike(base, folder, scenario, strike, guards_off) for strike in strikes]
+    done = [_kill_at_write(base, folder, scenario, strike, guards_off) for strike in strikes]
     sys.stdout.write(json.dumps([asdict(each) for each in done], default=str))
 
 

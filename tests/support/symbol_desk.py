@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from desk import ACCOUNT, Desk, Market, strategy_evaluator
+from desk import ACCOUNT, SessionHarness, SteppedMarket, make_evaluator
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.timeframes import Timeframe
@@ -33,19 +33,19 @@ from trader.settings_reload import make_session_rules
 Made = tuple[str, Decimal, Decimal, Decimal]
 
 
-def key_of(symbol: str) -> SeriesKey:
+def make_key(symbol: str) -> SeriesKey:
     """Return the series of a symbol."""
     return SeriesKey("simulator", symbol, "1h")
 
 
-def candles_of(opened: Market, symbol: str, start: int, end: int) -> Candles:
+def get_simulator_candles(opened: SteppedMarket, symbol: str, start: int, end: int) -> Candles:
     """Return the simulator's own final candles that open in `[start, end)`, epoch seconds."""
     bars = opened.simulator.market.get_candles(symbol, "1h", start, end)
     columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
     return Candles.from_columns(bars.timestamp, *columns)
 
 
-def rows_of(candles: Candles) -> list[Candle]:
+def iterate_rows(candles: Candles) -> list[Candle]:
     """Return candles one by one."""
     columns = (
         candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,
@@ -56,12 +56,12 @@ def rows_of(candles: Candles) -> list[Candle]:
 class SymbolDesk:
     """Running sessions, one for each symbol."""
 
-    def __init__(self, desks: Mapping[str, Desk]) -> None:
+    def __init__(self, desks: Mapping[str, SessionHarness]) -> None:
         """Take the sessions by symbol."""
         self.desks = desks
 
     @property
-    def first(self) -> Desk:
+    def first(self) -> SessionHarness:
         """Return the session of the first symbol, for database queries."""
         return next(iter(self.desks.values()))
 
@@ -88,8 +88,8 @@ class SymbolDesk:
 
 
 @asynccontextmanager
-async def symbol_desk(
-    market: Market,
+async def run_symbol_sessions(
+    market: SteppedMarket,
     db: Path,
     strategies: Mapping[str, str],
     *,
@@ -130,7 +130,7 @@ async def symbol_desk(
     evaluators: dict[str, StrategyEvaluator] = {}
     for name in strategies.values():
         if name not in evaluators:
-            evaluators[name] = strategy_evaluator(name)
+            evaluators[name] = make_evaluator(name)
             await evaluators[name].load()
     async with exchange:
         with open_store(db, create=True) as store, pytest.MonkeyPatch.context() as patch:
@@ -139,7 +139,7 @@ async def symbol_desk(
             contexts: list[SessionContext] = []
             for symbol, name in strategies.items():
                 info, chosen = await exchange.fetch_market(symbol), evaluators[name].strategy
-                key = key_of(symbol)
+                key = make_key(symbol)
                 session = Session(
                     f"session-{number}-{symbol}", "trader", "paper", account_name, *key.names,
                     chosen.name, {}, "0", exchange.now_ms(), make_session_rules(values),
@@ -160,7 +160,7 @@ async def symbol_desk(
             simulated = await find_simulated_market(exchange)
             task = asyncio.create_task(run_sessions(contexts, exchange, stop, simulated))
             desks = {
-                context.key.symbol: Desk(context, strategies[context.key.symbol], stop, task, store)
+                context.key.symbol: SessionHarness(context, strategies[context.key.symbol], stop, task, store)
                 for context in contexts
             }
             try:

@@ -12,14 +12,14 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine import AccountConfig, ExitConfig, IntrabarSource, SymbolSeries
 from onetape.engine.intrabar import make_candle_reader
-from plain_engine import STEPS, signals_of, walk
+from plain_engine import STEPS, make_signals, walk
 
 #: A least order that is a large part of a small account.
 NARROW = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal("5.5"))
 FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 
 
-def with_gaps(candles: Candles, rng: np.random.Generator) -> Candles:
+def remove_random_candles(candles: Candles, rng: np.random.Generator) -> Candles:
     """Return candles of which some lack at the start, at the end and in between."""
     count = len(candles)
     is_kept = rng.random(count) >= rng.choice([0.0, 0.05, 0.4])
@@ -30,7 +30,7 @@ def with_gaps(candles: Candles, rng: np.random.Generator) -> Candles:
     return Candles(*(getattr(candles, name)[rows] for name in names))
 
 
-def series_of(
+def make_symbol_series(
     seed: int, count: int, rules: AccountConfig, *, symbols: int, has_detail: bool, is_mixed: bool
 ) -> list[SymbolSeries]:
     """Return symbols on axes that are equal, or differ in some of them."""
@@ -46,21 +46,21 @@ def series_of(
                 IntrabarSource(COARSE, FINE, make_candle_reader(fine)),
             )
         if is_uneven and rng.random() < 0.7:
-            candles = with_gaps(candles, rng)
+            candles = remove_random_candles(candles, rng)
         start = int(rng.integers(0, 4)) if is_uneven and rng.random() < 0.3 else 0
         steps = (
             (rules.trading_rules, NO_TRADING_RULES, STEPS)[number % 3]
             if is_mixed
             else rules.trading_rules
         )
-        signal = np.array(signals_of(seed + number, len(candles)), np.int8)
+        signal = np.array(make_signals(seed + number, len(candles)), np.int8)
         start = min(start, len(candles))
         found.append(SymbolSeries(f"{number}/Q", candles, signal, start, steps, intrabar))
     return found
 
 
 @st.composite
-def busy_rules(draw: st.DrawFn) -> AccountConfig:
+def draw_busy_rules(draw: st.DrawFn) -> AccountConfig:
     """Return rules under which orders are often refused and positions end soon."""
     sizing: tuple[str, float | None] = draw(
         st.sampled_from([("all_in", None), ("quote_amount", 6.0), ("equity_share", 0.5)])
@@ -84,7 +84,7 @@ def busy_rules(draw: st.DrawFn) -> AccountConfig:
     )
 
 
-def busy_series(seed: int, count: int, rules: AccountConfig, symbols: int) -> list[SymbolSeries]:
+def make_busy_series(seed: int, count: int, rules: AccountConfig, symbols: int) -> list[SymbolSeries]:
     """Return symbols on one axis whose signals change often, BUY more often than SELL."""
     rng = np.random.default_rng(seed)
     found: list[SymbolSeries] = []

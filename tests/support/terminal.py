@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def drawn_by(command: Sequence[str | Path], folder: Path) -> tuple[bytes, str]:
+def run_in_terminal(command: Sequence[str | Path], folder: Path) -> tuple[bytes, str]:
     """Return stdout of a program that ends well, and its output in the terminal."""
     master, slave = pty.openpty()
     done = subprocess.run(

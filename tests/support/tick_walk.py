@@ -9,7 +9,7 @@ from onetape.simulator.recorded.replay import Replay, read_replay
 MINUTE = 60
 
 
-def tick_walk(path: Path, start: int, end: int, *, seed: int, price: int = 2_000) -> Replay:
+def write_tick_walk(path: Path, start: int, end: int, *, seed: int, price: int = 2_000) -> Replay:
     """Write a random walk of one-minute candles and return its replay.
 
     Each price follows from the one before by at most one tick, which is 1 USDT, inside candles and

@@ -42,7 +42,7 @@ class CommandResult:
     err: str
 
 
-def at_ms(hours: float) -> int:
+def compute_hour_ms(hours: float) -> int:
     """Return a moment so many hours after March 2024 began, epoch milliseconds."""
     return int((MARCH + hours * HOUR) * 1_000)
 
@@ -85,11 +85,11 @@ class TradedAccount:
         self.fence = Fence(lease, token)
         self.session = Session(
             f"session of {name}{self._suffix}", "trader", mode, name, *self.key.names, strategy,
-            parameters or {}, "0", at_ms(opened_hours), rules or {},
+            parameters or {}, "0", compute_hour_ms(opened_hours), rules or {},
         )  # fmt: skip
         opened = AccountSeries(
             name, mode, *self.key.names, strategy, self.quote, Decimal(cash),
-            at_ms(opened_hours),
+            compute_hour_ms(opened_hours),
         )  # fmt: skip
         open_account(self.store, opened, self.fence)
         start_session(self.store, self.session, self.fence)
@@ -108,18 +108,18 @@ class TradedAccount:
 
     def end(self, reason: str = "SIGTERM", *, hours: float = 100) -> None:
         """End the session and give the lease back."""
-        end_session(self.store, self.session.session, ended_ms=at_ms(hours), reason=reason)
+        end_session(self.store, self.session.session, ended_ms=compute_hour_ms(hours), reason=reason)
         release_lease(self.store, self.fence.name, self.fence.token)
 
     def state(self, state: TraderState, reason: str, remedy: str = "", *, hours: float = 0) -> None:
         """Store a change of the state."""
-        change = StateChange(at_ms(hours), state, reason, remedy)
+        change = StateChange(compute_hour_ms(hours), state, reason, remedy)
         insert_state_changes(self.store, self.session.session, [change])
 
     def least_amount(self, amount: str) -> None:
         """Store that amounts of the market are multiples of this one."""
         steps = TradingRules(None, Decimal(amount), Decimal(amount), Decimal(0))
-        save_trading_rules(self.store, self.key.exchange, self.key.symbol, steps, at_ms(0))
+        save_trading_rules(self.store, self.key.exchange, self.key.symbol, steps, compute_hour_ms(0))
 
     def candles(self, *prices: tuple[float, float, float, float], first_hour: int = 0) -> None:
         """Store closed candles of 1 h: open, high, low and close of each, volume 1."""
@@ -127,19 +127,19 @@ class TradedAccount:
             Candle(MARCH + (first_hour + place) * HOUR, *price, 1.0)
             for place, price in enumerate(prices)
         ]
-        seen_ms = at_ms(first_hour + 9_000)
+        seen_ms = compute_hour_ms(first_hour + 9_000)
         insert_closed_rows(self.store, self.key, rows, source="rest", seen_ms=seen_ms)
 
     def order(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
         """Store an open order; return its client order id."""
         order_id = self.intend(side, hours, reason=reason, type_=type_)
-        open_ = change_of(order_id, [Submitted(), Acknowledged("x1")], at_ms=at_ms(hours))
+        open_ = change_of(order_id, [Submitted(), Acknowledged("x1")], at_ms=compute_hour_ms(hours))
         store_order_change(self.store, open_, self.fence)
         return order_id
 
     def cancel(self, order_id: str, *, hours: float) -> None:
         """Store that an order of which the intent alone is stored was canceled without a fill."""
-        change = end_of(order_id, "canceled", at_ms=at_ms(hours), note="")
+        change = end_of(order_id, "canceled", at_ms=compute_hour_ms(hours), note="")
         store_order_change(self.store, change, self.fence)
 
     def intend(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
@@ -150,7 +150,7 @@ class TradedAccount:
             self._entry = order_id
         order = Order(
             order_id, self.session.session, self.mode, self.name, *self.key.names, side, type_,
-            "intent", None, MARCH + int(hours) * HOUR - HOUR, at_ms(hours), None, None, Decimal(1),
+            "intent", None, MARCH + int(hours) * HOUR - HOUR, compute_hour_ms(hours), None, None, Decimal(1),
             reason, "rsi", {}, "0", None if side == "buy" else self._entry,
         )  # fmt: skip
         insert_order(self.store, order, self.fence)
@@ -172,9 +172,9 @@ class TradedAccount:
         trade = Fill(
             self.key.exchange, self.key.symbol, f"fill-{order_id}", order_id, self.session.session,
             self.mode, self.name, side, Decimal(price), Decimal(amount), Decimal(fee),
-            fee_currency or self.quote, at_ms(hours),
+            fee_currency or self.quote, compute_hour_ms(hours),
         )  # fmt: skip
-        change = fill_of(trade, at_ms=at_ms(hours), filled_timestamp=MARCH + int(hours) * HOUR)
+        change = fill_of(trade, at_ms=compute_hour_ms(hours), filled_timestamp=MARCH + int(hours) * HOUR)
         store_order_change(self.store, change, self.fence)
 
     def decide(
@@ -187,7 +187,7 @@ class TradedAccount:
         """Store a decision on the candle that opens at an hour."""
         decision = Decision(
             f"{self.name}-{hour}", self.session.session, MARCH + hour * HOUR, signal,
-            indicators, gates, "HOLD", at_ms(hour + 1),
+            indicators, gates, "HOLD", compute_hour_ms(hour + 1),
         )  # fmt: skip
         insert_decision(self.store, decision, None, self.fence)
 
@@ -196,7 +196,7 @@ class TradedAccount:
         assert self._entry is not None
         obligation = ExitObligation(
             f"exit of {self._entry}", self.name, self.mode, self.key.exchange, self.key.symbol,
-            self._entry, "stop_loss", MARCH, Decimal(level), at_ms(hours), f"stop loss at {level}",
+            self._entry, "stop_loss", MARCH, Decimal(level), compute_hour_ms(hours), f"stop loss at {level}",
         )  # fmt: skip
         with self.store.write() as connection:
             assert add_obligation(connection, obligation)

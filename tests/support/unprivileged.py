@@ -13,7 +13,7 @@ _NOBODY = 65_534
 
 
 @contextmanager
-def closed_folder(folder: Path) -> Generator[None]:
+def deny_folder(folder: Path) -> Generator[None]:
     """Deny every user access to a folder in the block, root included."""
     mode, user = folder.stat().st_mode, os.geteuid()
     folder.chmod(0)
@@ -26,7 +26,7 @@ def closed_folder(folder: Path) -> Generator[None]:
         folder.chmod(mode)
 
 
-def unprivileged(command: list[str]) -> list[str]:
+def make_unprivileged_command(command: list[str]) -> list[str]:
     """Return a command that may do no more than the mode of a file allows."""
     if os.geteuid() != 0:
         return command

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def untraded_stretches(rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
+def make_untraded_mask(rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
     """Return the mask of candles that repeat the close before; half of the walks have none."""
     is_flat = np.zeros(count, dtype=np.bool_)
     if rng.random() < 0.5:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def run_watched(work: Coroutine[Any, Any, T], patience_seconds: float) -> T:
+def run_bounded(work: Coroutine[Any, Any, T], patience_seconds: float) -> T:
     """Run a coroutine for a bounded time; an exception that was not fetched fails the test."""
     complaints: list[str] = []
 

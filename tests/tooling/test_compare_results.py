@@ -7,7 +7,7 @@ from typing import Any
 import compare_results
 
 
-def differences(tmp_path: Path, before: Any, after: Any, **renames: dict[str, str]) -> list[str]:
+def compare_documents(tmp_path: Path, before: Any, after: Any, **renames: dict[str, str]) -> list[str]:
     for name, document in (("before", before), ("after", after)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps(document))
@@ -16,16 +16,16 @@ def differences(tmp_path: Path, before: Any, after: Any, **renames: dict[str, st
 
 def test_equal_documents_have_no_difference(tmp_path: Path):
     document = {"metrics": {"total_return": 0.5}, "trades": [{"profit": 1.0}]}
-    assert not differences(tmp_path, document, document)
+    assert not compare_documents(tmp_path, document, document)
 
 
 def test_a_value_that_changed_is_named_with_its_place(tmp_path: Path):
     before, after = {"trades": [{"profit": 1.0}]}, {"trades": [{"profit": 1.5}]}
-    assert differences(tmp_path, before, after) == ["run.trades[0].profit: 1.0 became 1.5"]
+    assert compare_documents(tmp_path, before, after) == ["run.trades[0].profit: 1.0 became 1.5"]
 
 
 def test_a_key_of_only_one_side_is_a_difference(tmp_path: Path):
-    assert differences(tmp_path, {"old": 1}, {"new": 1}) == [
+    assert compare_documents(tmp_path, {"old": 1}, {"new": 1}) == [
         "run.old: 1 became '(absent)'",
         "run.new: '(absent)' became 1",
     ]
@@ -34,11 +34,11 @@ def test_a_key_of_only_one_side_is_a_difference(tmp_path: Path):
 def test_a_renamed_key_and_text_are_equal(tmp_path: Path):
     renames = {"keys": {"left_by": "exit_reason"}, "texts": {"held out": "out-of-sample"}}
     before, after = {"left_by": "held out"}, {"exit_reason": "out-of-sample"}
-    assert not differences(tmp_path, before, after, **renames)
+    assert not compare_documents(tmp_path, before, after, **renames)
 
 
 def test_fewer_entries_of_a_list_are_a_difference(tmp_path: Path):
-    assert differences(tmp_path, {"trades": [1, 2]}, {"trades": [1]}) == [
+    assert compare_documents(tmp_path, {"trades": [1, 2]}, {"trades": [1]}) == [
         "run.trades: 2 entries became 1"
     ]
 
@@ -46,7 +46,7 @@ def test_fewer_entries_of_a_list_are_a_difference(tmp_path: Path):
 def test_durations_and_ports_are_not_compared(tmp_path: Path):
     before = {"seconds": 1.0, "stdout": ["at http://127.0.0.1:8790 (0.3 s)"]}
     after = {"seconds": 2.0, "stdout": ["at http://127.0.0.1:8791 (0.4 s)"]}
-    assert not differences(tmp_path, before, after)
+    assert not compare_documents(tmp_path, before, after)
 
 
 def test_a_result_missing_on_one_side_is_a_difference(tmp_path: Path):

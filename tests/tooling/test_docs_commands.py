@@ -27,7 +27,7 @@ def programs() -> dict[str, Any]:
     return {name: get_command(importlib.import_module(path).app) for name, path in MODULES.items()}
 
 
-def commands(text: str) -> list[tuple[str, list[str]]]:
+def iterate_commands(text: str) -> list[tuple[str, list[str]]]:
     """Return the program and the words of each command of a page."""
     found: list[tuple[str, list[str]]] = []
     for program, rest in COMMAND.findall(text):
@@ -36,7 +36,7 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def unknown(program: Any, words: list[str]) -> list[str]:
+def find_unknown_flags(program: Any, words: list[str]) -> list[str]:
     """Return the flags of a command line that its program or its subcommand does not take."""
     command = program
     for word in words:
@@ -59,8 +59,8 @@ def test_every_command_of_the_page_exists(
     text = (repository / page).read_text(encoding="utf-8")
     wrong = {
         f"{name} {' '.join(words)}": flags
-        for name, words in commands(text)
-        if (flags := unknown(programs[name], words))
+        for name, words in iterate_commands(text)
+        if (flags := find_unknown_flags(programs[name], words))
     }
     assert wrong == {}
 
@@ -69,7 +69,7 @@ def test_the_commands_of_the_pages_are_found(repository: Path) -> None:
     found = [
         command
         for page in PAGES
-        for command in commands((repository / page).read_text(encoding="utf-8"))
+        for command in iterate_commands((repository / page).read_text(encoding="utf-8"))
     ]
     assert len(found) > 100
     assert {program for program, _ in found} == {*MODULES}

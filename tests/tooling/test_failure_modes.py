@@ -23,7 +23,7 @@ def rows(repository: Path) -> dict[int, list[str]]:
     return {int(number): re.findall(r"`(\w+)`", tests) for number, tests in found}
 
 
-def rows_named_in(text: str) -> Iterator[int]:
+def list_named_rows(text: str) -> Iterator[int]:
     for groups in NAMED.findall(text):
         words = "".join(groups).replace("_", " ")
         numbers = [int(number) for number in re.findall(r"\d+", words)]
@@ -42,7 +42,7 @@ def rows_named_in(text: str) -> Iterator[int]:
     ],
 )
 def test_row_numbers_are_read_from_test_names_and_comments(text: str, numbers: list[int]):
-    assert [*rows_named_in(text)] == numbers
+    assert [*list_named_rows(text)] == numbers
 
 
 def test_every_row_that_a_test_names_is_in_the_table(repository: Path, rows: dict[int, list[str]]):
@@ -50,7 +50,7 @@ def test_every_row_that_a_test_names_is_in_the_table(repository: Path, rows: dic
         f"{path.relative_to(repository)}: row {number}"
         for path in sorted((repository / "tests").rglob("*.py"))
         if path.name != Path(__file__).name
-        for number in rows_named_in(path.read_text(encoding="utf-8"))
+        for number in list_named_rows(path.read_text(encoding="utf-8"))
         if number not in rows
     ]
     assert unknown == []

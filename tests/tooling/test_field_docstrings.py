@@ -13,7 +13,7 @@ WITHOUT_SUBJECT = re.compile(
 )
 
 
-def field_docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
+def iterate_field_docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield class, name and docstring of each documented field."""
     for found in ast.walk(tree):
         if not isinstance(found, ast.ClassDef):
@@ -34,7 +34,7 @@ def test_every_field_docstring_names_its_subject(repository: Path):
     found = [
         (f"{file.relative_to(repository)}: {name}", text)
         for file in files
-        for name, text in field_docstrings(ast.parse(file.read_text(encoding="utf-8")))
+        for name, text in iterate_field_docstrings(ast.parse(file.read_text(encoding="utf-8")))
     ]
     assert len(found) > 1_000
     assert [name for name, text in found if WITHOUT_SUBJECT.match(text)] == []

@@ -10,7 +10,7 @@ import pytest
 PAGE = Path("docs", "glossary.md")
 
 
-def _rows(repository: Path) -> Iterator[tuple[str, str]]:
+def _iterate_rows(repository: Path) -> Iterator[tuple[str, str]]:
     """Yield each term with the place that it names."""
     text = (repository / PAGE).read_text(encoding="utf-8")
     for term, place in re.findall(r"^\| ([^|]+) \| [^|]+ \| `([^`]+)` \|$", text, re.MULTILINE):
@@ -20,7 +20,7 @@ def _rows(repository: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def rows(repository: Path) -> list[tuple[str, str]]:
-    return list(_rows(repository))
+    return list(_iterate_rows(repository))
 
 
 def test_every_row_of_the_glossary_names_a_place(

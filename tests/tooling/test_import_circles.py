@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MOST_FLOORS = {"backtest": 6}
 
 
-def module_names(folder: Path, package: str) -> Iterator[tuple[str, Path]]:
+def iterate_modules(folder: Path, package: str) -> Iterator[tuple[str, Path]]:
     """Yield the name and the file of each module below a package's folder."""
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
@@ -19,7 +19,7 @@ def module_names(folder: Path, package: str) -> Iterator[tuple[str, Path]]:
         yield ".".join((package, *inner)), path
 
 
-def imports_of(modules: Mapping[str, Path]) -> dict[str, set[str]]:
+def find_imports(modules: Mapping[str, Path]) -> dict[str, set[str]]:
     """Return which of the modules each of them imports, at the top or inside a function."""
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
@@ -38,7 +38,7 @@ def imports_of(modules: Mapping[str, Path]) -> dict[str, set[str]]:
     return graph
 
 
-def floors_of(graph: Mapping[str, set[str]]) -> dict[str, int]:
+def compute_layers(graph: Mapping[str, set[str]]) -> dict[str, int]:
     """Return the floor of each module: one more than the highest one that it imports.
 
     Raises:
@@ -57,29 +57,29 @@ def floors_of(graph: Mapping[str, set[str]]) -> dict[str, int]:
     return floors
 
 
-def modules_by_package() -> dict[str, dict[str, Path]]:
+def group_modules() -> dict[str, dict[str, Path]]:
     """Return the modules of each package and app, by its name."""
     libraries = {
-        path.name: dict(module_names(path, f"onetape.{path.name}"))
+        path.name: dict(iterate_modules(path, f"onetape.{path.name}"))
         for path in sorted(REPOSITORY.glob("packages/*/src/onetape/*"))
         if path.is_dir()
     }
     apps = {
-        path.name: dict(module_names(path, path.name))
+        path.name: dict(iterate_modules(path, path.name))
         for path in sorted(REPOSITORY.glob("apps/*"))
         if (path / "main.py").exists()
     }
     return {**libraries, **apps}
 
 
-@pytest.mark.parametrize("name", modules_by_package())
+@pytest.mark.parametrize("name", group_modules())
 def test_no_module_imports_another_in_a_circle(name: str) -> None:
-    assert floors_of(imports_of(modules_by_package()[name]))
+    assert compute_layers(find_imports(group_modules()[name]))
 
 
 @pytest.mark.parametrize("name", MOST_FLOORS)
 def test_a_package_has_few_import_layers(name: str) -> None:
-    floors = floors_of(imports_of(modules_by_package()[name]))
+    floors = compute_layers(find_imports(group_modules()[name]))
     assert max(floors.values()) <= MOST_FLOORS[name], sorted(floors.items(), key=lambda one: one[1])
 
 
@@ -87,4 +87,4 @@ def test_a_circle_through_an_import_inside_a_function_is_found(tmp_path: Path) -
     (tmp_path / "one.py").write_text("def f():\n    from some.two import g\n    return g\n")
     (tmp_path / "two.py").write_text("from some import one\n")
     with pytest.raises(AssertionError, match=r"circle: some\.one -> some\.two -> some\.one"):
-        floors_of(imports_of(dict(module_names(tmp_path, "some"))))
+        compute_layers(find_imports(dict(iterate_modules(tmp_path, "some"))))

@@ -29,7 +29,7 @@ for number in numbers:
 """
 
 
-def ignoring(numbers: Sequence[signal.Signals]) -> None:
+def ignore_signals(numbers: Sequence[signal.Signals]) -> None:
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
 
@@ -38,7 +38,7 @@ def test_children_obey_signals_that_their_parent_was_started_to_ignore(repositor
     done = subprocess.run(
         [sys.executable, "-c", PARENT, *(str(int(number)) for number in NUMBERS)],
         env=os.environ | {"PYTHONPATH": str(repository / "tests/support")},
-        preexec_fn=lambda: ignoring(NUMBERS),
+        preexec_fn=lambda: ignore_signals(NUMBERS),
         capture_output=True,
         text=True,
         check=True,

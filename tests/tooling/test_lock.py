@@ -76,7 +76,7 @@ def test_a_lock_that_differs_or_cannot_be_verified_is_found(
     assert any(finding in line for line in find_lock_faults(committed, completed))
 
 
-def git(folder: Path, *arguments: str) -> str:
+def run_git(folder: Path, *arguments: str) -> str:
     """Run git with no settings but the repository's own; return its output, or fail with it."""
     done = subprocess.run(
         ["git", "-c", "user.name=A", "-c", "user.email=a@example.invalid", *arguments],
@@ -96,17 +96,17 @@ def test_the_lock_can_be_checked_out_after_each_setup(repository: Path, tmp_path
     (clone / "tools").mkdir(parents=True)
     shutil.copy(repository / ".gitattributes", clone)
     shutil.copy(repository / "tools/clean_lock.py", clone / "tools")
-    git(clone, "init", "-q")
+    run_git(clone, "init", "-q")
     text = (repository / setup).read_text(encoding="utf-8")
     lines = re.findall(r"git (config filter\.\S+ (?:'[^']*'|\S+))", text)
     assert lines
     for line in lines:
-        git(clone, *shlex.split(line))
+        run_git(clone, *shlex.split(line))
     (clone / "uv.lock").write_text(COMPLETED)
-    git(clone, "add", "-A")
-    git(clone, "commit", "-qm", "Begin")
+    run_git(clone, "add", "-A")
+    run_git(clone, "commit", "-qm", "Begin")
     (clone / "uv.lock").unlink()
-    git(clone, "checkout", "uv.lock")
-    git(clone, "worktree", "add", "-q", "../other")
+    run_git(clone, "checkout", "uv.lock")
+    run_git(clone, "worktree", "add", "-q", "../other")
     assert (clone / "uv.lock").read_text() == COMMITTED
     assert (tmp_path / "other/uv.lock").read_text() == COMMITTED

@@ -44,7 +44,7 @@ def test_of_no_chance():
 """
 
 
-def drawn(repository: Path, folder: Path, *arguments: str, hash_seed: str) -> str:
+def run_with_hash_seed(repository: Path, folder: Path, *arguments: str, hash_seed: str) -> str:
     paths = [str(repository / "tests/support"), str(repository / "tools"), str(folder)]
     done = subprocess.run(
         [sys.executable, "-c", DRAWING, *arguments],
@@ -60,9 +60,9 @@ def drawn(repository: Path, folder: Path, *arguments: str, hash_seed: str) -> st
 def test_examples_do_not_depend_on_what_the_process_did_before(repository: Path, tmp_path: Path):
     numbers = [f"A{number} = {number**5 + 1_000}, {number / 7}" for number in range(60)]
     (tmp_path / "many_constants.py").write_text("\n".join(numbers))
-    alone = drawn(repository, tmp_path, hash_seed="1")
+    alone = run_with_hash_seed(repository, tmp_path, hash_seed="1")
     assert len(alone.splitlines()) >= 20
-    assert drawn(repository, tmp_path, "after others", hash_seed="2") == alone
+    assert run_with_hash_seed(repository, tmp_path, "after others", hash_seed="2") == alone
 
 
 def test_shared_generators_begin_with_the_default_seed():
@@ -72,7 +72,7 @@ def test_shared_generators_begin_with_the_default_seed():
 
 
 @pytest.fixture
-def options(repository: Path, tmp_path: Path) -> list[str]:
+def make_pytest_options(repository: Path, tmp_path: Path) -> list[str]:
     """Return options by which pytest runs tests in a folder with our own set-up."""
     return [
         f"--rootdir={tmp_path}",
@@ -85,13 +85,13 @@ def options(repository: Path, tmp_path: Path) -> list[str]:
 
 
 def test_exploring_prints_seeds_and_the_command_that_repeats_each_failure(
-    repository: Path, tmp_path: Path, options: list[str]
+    repository: Path, tmp_path: Path, make_pytest_options: list[str]
 ):
     file = tmp_path / "test_failing.py"
     file.write_text(FAILING)
     environment = os.environ | {"PYTHONPATH": str(repository / "tests")}
     explored = subprocess.run(
-        [sys.executable, repository / "tools/explore.py", "0", *options, str(file)],
+        [sys.executable, repository / "tools/explore.py", "0", *make_pytest_options, str(file)],
         cwd=repository,
         env=environment,
         capture_output=True,
@@ -110,7 +110,7 @@ def test_exploring_prints_seeds_and_the_command_that_repeats_each_failure(
     words = shlex.split(repeats[-2])
     assert words[2:5] == ["uv", "run", "pytest"]
     again = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *words[5:]],
+        [sys.executable, "-m", "pytest", *make_pytest_options, *words[5:]],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from side_by_side import LONGEST_FIRST, processes_for
+from side_by_side import LONGEST_FIRST, count_processes
 
 
 def test_the_files_that_begin_first_exist(repository: Path):
@@ -16,9 +16,9 @@ def test_the_files_that_begin_first_exist(repository: Path):
     "arguments", [["tests/test_readme.py"], ["tests/apps/trader/test_exits.py::test_one[a::b]"]]
 )
 def test_one_file_needs_no_other_process(arguments: list[str]):
-    assert processes_for(arguments) == 0
+    assert count_processes(arguments) == 0
 
 
 @pytest.mark.parametrize("arguments", [["tests"], ["tests/apps", "tests/test_readme.py"]])
 def test_more_than_one_file_are_shared_by_two_processes_for_each_processor(arguments: list[str]):
-    assert processes_for(arguments) == 2 * (os.cpu_count() or 1)
+    assert count_processes(arguments) == 2 * (os.cpu_count() or 1)

@@ -16,7 +16,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import UNKNOWN_IMPORT, read_gaps
 from onetape.store.verify import Finding, verify
-from recorded_candles import each_file, inventory, taken
+from recorded_candles import each_file, read_inventory, select_tested_files
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ImportedFiles:
 @pytest.fixture(scope="module")
 def imported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImportedFiles]:
     path = tmp_path_factory.mktemp("files") / "all.db"
-    files = sorted(shared / "data" / one["file"] for one in taken(inventory()))
+    files = sorted(shared / "data" / one["file"] for one in select_tested_files(read_inventory()))
     with pytest.MonkeyPatch.context() as patch:
         printed: list[str] = []
         patch.setattr("onetape.cli.output.print_line", printed.append)

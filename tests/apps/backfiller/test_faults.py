@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from held_port import held_port
+from held_port import hold_port
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.rest import RestExchange
@@ -126,7 +126,7 @@ def test_an_unreachable_exchange_prints_one_line_and_missed_candles_are_fetched_
         address = ("--exchange", "simulator", "--simulator-url", simulator.url)
         port = int(simulator.url.rsplit(":", 1)[1])
         assert backfiller(*address, *ARGUMENTS, "--to", "2024-02-29").code == 0
-    with held_port(port):
+    with hold_port(port):
         away = backfiller(*address, *ARGUMENTS)
         assert (away.code, away.out, away.err.count("\n")) == (5, "", 1)
         with embedded_simulator(clock=clock, port=port):

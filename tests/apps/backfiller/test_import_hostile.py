@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from candle_rows import MARCH, stored, walk
+from candle_rows import MARCH, read_stored_rows, walk
 from onetape.core.candles import SeriesKey
 
 # pyarrow has no types.
@@ -128,7 +128,7 @@ def test_tables_without_columns_or_rows_are_refused(
 def test_prices_of_exact_or_text_types_are_read(backfiller: Run, folder: Path, column: Any) -> None:
     pq.write_table(pa.table({**TABLE, "close": column}), folder / "x.parquet")
     assert backfiller("import", "x.parquet", *FLAGS).code == 0
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 def test_dates_without_a_time_are_read(backfiller: Run, folder: Path) -> None:
@@ -137,7 +137,7 @@ def test_dates_without_a_time_are_read(backfiller: Run, folder: Path) -> None:
     columns = {name: [row[at] for row in rows] for at, name in enumerate(TABLE)}
     feather.write_feather(pa.table({**columns, "timestamp": days}), folder / "x.feather")
     assert backfiller("import", "x.feather", *FLAGS).code == 0
-    assert stored(folder / DB, SeriesKey("binance", "BTC/USDT", "1d")) == rows
+    assert read_stored_rows(folder / DB, SeriesKey("binance", "BTC/USDT", "1d")) == rows
 
 
 def write_encrypted(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from candle_rows import HOUR, MARCH, stored, walk
+from candle_rows import HOUR, MARCH, read_stored_rows, walk
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.candles import read_series_summaries
 from onetape.store.database import open_store
@@ -153,7 +153,7 @@ def test_correct_candles_that_differ_from_stored_ones_are_reported(
         ended = backfiller("import", f"{ARCHIVE}.csv", "--db", DB)
         assert ended.code == 4
         assert "40 of 40 candles that were stored already have other values" in ended.err
-    assert stored(folder / DB, KEY) == other
+    assert read_stored_rows(folder / DB, KEY) == other
 
 
 def test_a_guessed_exchange_is_reported_and_an_exchange_given_by_flag_is_not(
@@ -213,7 +213,7 @@ def test_a_column_of_volume_may_name_the_coin_by_its_code_at_the_exchange(
     (folder / "Bitfinex_DSHUSD_1h.csv").write_text(header + "".join(lines))
     ended = backfiller("import", "Bitfinex_DSHUSD_1h.csv", "--db", DB)
     assert ended.code == 0, ended.err
-    assert stored(folder / DB, SeriesKey("bitfinex", "DASH/USD", "1h")) == ROWS
+    assert read_stored_rows(folder / DB, SeriesKey("bitfinex", "DASH/USD", "1h")) == ROWS
 
 
 def test_flags_choose_a_table_of_an_archive_by_the_code_of_ccxt(
@@ -227,7 +227,7 @@ def test_flags_choose_a_table_of_an_archive_by_the_code_of_ccxt(
     ended = backfiller("import", "Kraken_OHLCVT.zip", "--symbol", "LUNA/USD", "--db", DB)
     assert ended.code == 0, ended.err
     assert list_stored_series(folder) == ["kraken LUNA/USD 1h"]
-    assert stored(folder / DB, SeriesKey("kraken", "LUNA/USD", "1h")) == luna
+    assert read_stored_rows(folder / DB, SeriesKey("kraken", "LUNA/USD", "1h")) == luna
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from candle_rows import stored, walk
+from candle_rows import read_stored_rows, walk
 from onetape.core.candles import Candle, SeriesKey
 
 Run = Callable[..., Any]
@@ -74,7 +74,7 @@ def test_rows_that_name_the_market_of_the_file_are_stored_without_a_note(
     name = write(folder, suffix, write_table("symbol", [label] * 39 + [None]))
     ended = backfiller("import", name, *FLAGS)
     assert (ended.code, ended.err) == (0, "")
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 @pytest.mark.parametrize("label", ["ETHUSDT", "eth/usdt", "KRW-BTC", "BTC-USD"])
@@ -119,7 +119,7 @@ def test_dates_of_digits_alone_are_read_with_the_flag_named_in_their_refusal(
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert (ended.code, "or iso for a date" in ended.err) == (4, True)
     assert backfiller("import", "mine.csv", *FLAGS, "--time-unit", "iso").code == 0
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 @pytest.mark.parametrize("column", ["open_time", "timeOpen"])
@@ -131,7 +131,7 @@ def test_the_column_of_open_times_is_used_where_another_has_close_times(
     )
     (folder / "mine.csv").write_text(f"timestamp,{column},open,high,low,close,volume\n{rows}")
     assert backfiller("import", "mine.csv", *FLAGS).code == 0
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 def test_the_market_named_in_a_saved_response_is_compared(backfiller: Run, folder: Path) -> None:

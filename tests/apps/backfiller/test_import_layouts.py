@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from candle_rows import HOUR, MARCH, stored, walk
+from candle_rows import HOUR, MARCH, read_stored_rows, walk
 from onetape.core.candles import Candle, SeriesKey
 
 Run = Callable[..., Any]
@@ -116,7 +116,7 @@ def test_a_csv_of_any_layout_holds_the_same_candles(
     (folder / "mine.csv").write_bytes(text.encode())
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert ended.code == 0, ended.err
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
@@ -124,7 +124,7 @@ def test_a_csv_of_any_encoding_is_read(backfiller: Run, folder: Path, encoding: 
     (folder / "mine.csv").write_bytes(f"{HEADER}\n{format_rows(ROWS)}".encode(encoding))
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert ended.code == 0, ended.err
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 COLUMNS = {
@@ -166,7 +166,7 @@ def test_json_of_any_orientation_holds_the_same_candles(
     columns = SEVEN if name.startswith("Bybit") else ()
     ended = backfiller("import", "mine.json", *FLAGS, *columns)
     assert ended.code == 0, ended.err
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 @pytest.mark.parametrize("name", ["rows", "records"])
@@ -175,7 +175,7 @@ def test_json_with_a_row_in_each_line_is_read(backfiller: Run, folder: Path, nam
     (folder / "mine.json").write_text(lines)
     ended = backfiller("import", "mine.json", *FLAGS)
     assert ended.code == 0, ended.err
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 FRAME = pd.DataFrame(COLUMNS)
@@ -208,7 +208,7 @@ def test_dataframes_of_any_index_and_type_hold_the_same_candles(
     getattr(FRAMES[name], f"to_{suffix}")(folder / f"mine.{suffix}")
     ended = backfiller("import", f"mine.{suffix}", *FLAGS)
     assert ended.code == 0, ended.err
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_columns_in_another_order_are_refused_with_a_proposed_flag_that_then_rea
         assert "high or low does not hold open and close" in ended.err
     assert f"--columns {order}" in ended.err
     assert backfiller("import", "mine.csv", *FLAGS, "--columns", order).code == 0
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS
 
 
 def test_more_than_a_few_refused_rows_refuse_the_file(backfiller: Run, folder: Path) -> None:
@@ -268,7 +268,7 @@ def test_rows_before_2009_name_the_flag_that_reads_them(
     ended = backfiller("import", f"old.{suffix}", *FLAGS)
     assert (ended.code, "--time-unit s" in ended.err) == (4, True)
     assert backfiller("import", f"old.{suffix}", *FLAGS, "--time-unit", "s").code == 0
-    assert stored(folder / DB, KEY) == rows
+    assert read_stored_rows(folder / DB, KEY) == rows
 
 
 def test_a_few_rows_before_2009_are_reported_with_the_flag(backfiller: Run, folder: Path) -> None:
@@ -290,7 +290,7 @@ def test_local_times_are_stored_in_utc(backfiller: Run, folder: Path) -> None:
     (folder / "mine.csv").write_text(f"date,open,high,low,close,volume\n{text}")
     ended = backfiller("import", "mine.csv", *FLAGS, "--timezone", "Europe/Berlin")
     assert ended.code == 0, ended.err
-    assert stored(folder / DB, KEY) == rows
+    assert read_stored_rows(folder / DB, KEY) == rows
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_table_without_volume_is_reported(
     (folder / "mine.csv").write_text(header + format_rows(ROWS, "{t},{o},{h},{l},{c}"))
     ended = backfiller("import", "mine.csv", *FLAGS, *flags)
     assert (ended.code, "its volume is stored as 0" in ended.err) == (0, True)
-    assert stored(folder / DB, KEY) == [row._replace(volume=0.0) for row in ROWS]
+    assert read_stored_rows(folder / DB, KEY) == [row._replace(volume=0.0) for row in ROWS]
 
 
 @pytest.mark.parametrize("cell", ["1,234", "42,000"])
@@ -350,4 +350,4 @@ def test_rows_in_any_order_are_sorted(backfiller: Run, folder: Path) -> None:
     mixed = sorted(ROWS, key=lambda row: row.timestamp * 7_919 % 1_000_003)
     (folder / "mine.csv").write_text(f"{HEADER}\n{format_rows(mixed)}")
     assert backfiller("import", "mine.csv", *FLAGS).code == 0
-    assert stored(folder / DB, KEY) == ROWS
+    assert read_stored_rows(folder / DB, KEY) == ROWS

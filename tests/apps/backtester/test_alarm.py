@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from backtester.rendering.runs import format_run_list
-from browser import Page
+from browser import BrowserTab
 from onetape.backtest.records import BiasCheck, join_checks
 from onetape.backtest.storage.runs import load_run
 from onetape.backtest.warning_banner import format_warning
@@ -96,7 +96,7 @@ def test_clean_and_unchecked_runs_have_no_warning(
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_report_has_a_readable_red_bar_under_its_headline(
-    backtester: Run, cheat: str, open_page: Callable[..., Page], *, dark: bool
+    backtester: Run, cheat: str, open_page: Callable[..., BrowserTab], *, dark: bool
 ) -> None:
     backtester(*SIMULATED, "--no-save", "--report", "report.html", "-s", cheat)
     page = open_page(Path("report.html").resolve(), 390)
@@ -109,7 +109,7 @@ def test_the_report_has_a_readable_red_bar_under_its_headline(
 
 
 def test_the_report_of_several_symbols_warns_if_one_of_them_looks_ahead(
-    backtester: Run, cheat: str, database: Path, open_page: Callable[..., Page]
+    backtester: Run, cheat: str, database: Path, open_page: Callable[..., BrowserTab]
 ) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
@@ -149,7 +149,7 @@ def test_an_optimization_whose_best_result_looks_ahead_warns_and_asks_to_fix_it_
 
 
 def test_the_page_of_an_optimization_whose_best_result_looks_ahead_has_the_red_bar(
-    optimize: Run, cheat: str, open_page: Callable[..., Page]
+    optimize: Run, cheat: str, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(Path(optimize("-s", cheat, *GRID)["page"]).resolve())
     bar = page.run(BAR)
@@ -160,7 +160,7 @@ def test_the_page_of_an_optimization_whose_best_result_looks_ahead_has_the_red_b
 
 
 def test_the_page_of_a_clean_optimization_has_no_bar(
-    optimize: Run, open_page: Callable[..., Page]
+    optimize: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(Path(optimize("-s", "rsi", "--param", "period=9,14")["page"]).resolve())
     assert page.run(BAR) is None

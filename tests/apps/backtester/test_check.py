@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cheats import CHEATS, FAILING, cheat
+from cheats import LOOK_AHEAD_STRATEGIES, FAILING, make_cheat_source
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import format_utc
 from onetape.core.resample import resample
@@ -249,7 +249,7 @@ def write_cheating_strategy(folder: Path) -> Callable[[str], str]:
     def write(body: str) -> str:
         path = folder / "user" / "strategies" / "cheat.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(cheat(body), encoding="utf-8")
+        path.write_text(make_cheat_source(body), encoding="utf-8")
         return "cheat"
 
     return write
@@ -269,7 +269,7 @@ SOME_CHEATS = (
 def test_a_backtest_and_a_full_check_report_look_ahead_by_the_same_name(
     backtest_json: Run, check: Run, write_cheating_strategy: Callable[[str], str], how: str
 ) -> None:
-    body, kind = CHEATS[how]
+    body, kind = LOOK_AHEAD_STRATEGIES[how]
     name = write_cheating_strategy(body)
     found = backtest_json("--strategy", name, "--fee", "0").document["check"]
     assert (found["clean"], found["kind"]) == (False, kind)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from browser import Page
+from browser import BrowserTab
 from onetape.backtest.storage.runs import EQUITY, load_run
 
 Run = Callable[..., Any]
@@ -32,7 +32,7 @@ def read_page_data(page: str) -> dict[str, Any]:
 
 
 def test_the_page_shows_curves_and_numbers_of_the_saved_runs(
-    runs: list[Any], backtester: Run, open_page: Callable[..., Page]
+    runs: list[Any], backtester: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     ids = [run.id for run in runs]
     ended = backtester("compare", *ids, "--report", PAGE)

@@ -18,8 +18,8 @@ from onetape.backtest.config import BacktestConfig, StrategyChoice
 from onetape.backtest.spreads import measure_spreads
 from onetape.engine import AccountConfig
 from onetape.store.database import open_store
-from repeatable import examples
-from unprivileged import unprivileged
+from repeatable import count_examples
+from unprivileged import make_unprivileged_command
 
 Run = Callable[..., Any]
 Quote = tuple[float | None, float | None]
@@ -107,7 +107,7 @@ def test_the_document_has_median_and_90th_percentile_of_the_spread(
     assert read_files(folder) == {}
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=count_examples(40))
 @given(
     spreads=st.lists(st.floats(0.001, 900), min_size=100, max_size=160),
     mid=st.sampled_from([1e-7, 0.3, 64_000.0]),
@@ -403,7 +403,7 @@ def test_a_settings_file_that_may_not_be_read_is_named(
     closed.chmod(mode)
     try:
         done = subprocess.run(
-            unprivileged([sys.executable, "-m", "backtester.main", *SIMULATOR, "--write"]),
+            make_unprivileged_command([sys.executable, "-m", "backtester.main", *SIMULATOR, "--write"]),
             cwd=folder,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

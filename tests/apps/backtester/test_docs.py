@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from docs_pages import written
+from docs_pages import write_files
 from onetape.core.candles import Candles
 from onetape.store.database import open_store
 from onetape.strategies import indicators
@@ -29,7 +29,7 @@ def list_commands(page: Path) -> list[list[str]]:
 
 def test_the_statements_of_the_page_about_strategies_hold(backtester: Run, folder: Path, repository: Path) -> None:
     page = repository / "docs" / "strategies.md"
-    assert len(written(page, folder)) == 3
+    assert len(write_files(page, folder)) == 3
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page.read_text(), re.MULTILINE)
     subprocess.run([sys.executable, "-m", "backfiller.main", *shlex.split(fetch)], check=True)
     # The reader has run README.md's trader before, which stored newer candles after a gap.
@@ -60,7 +60,7 @@ def test_the_statements_of_the_page_about_strategies_hold(backtester: Run, folde
 def test_a_strategy_of_the_docs_trades_and_passes_the_check(
     backtest_json: Run, backtester: Run, folder: Path, repository: Path, name: str, strategy: str
 ) -> None:
-    written(repository / "docs" / f"{name}.md", folder)
+    write_files(repository / "docs" / f"{name}.md", folder)
     assert backtest_json("--strategy", strategy).document["trades"]
     assert backtester("check", "--exchange", "simulator", "--strategy", strategy).code == 0
 
@@ -121,7 +121,7 @@ def test_the_command_of_the_page_gives_freqtrades_trades_of_bband_rsi(
     backtest_json: Run, folder: Path, repository: Path
 ) -> None:
     page = repository / "docs" / "freqtrade.md"
-    written(page, folder)
+    write_files(page, folder)
     (line,) = re.findall(r"^    uv run backtester (.*bband_rsi.*)$", page.read_text(), re.MULTILINE)
     flags = shlex.split(line)
     many, few = (
@@ -135,7 +135,7 @@ def test_the_command_of_the_page_gives_freqtrades_trades_of_bband_rsi(
 def test_the_script_of_the_page_fills_missing_candles_in_freqtrades_way(
     folder: Path, repository: Path
 ) -> None:
-    written(repository / "docs" / "freqtrade.md", folder)
+    write_files(repository / "docs" / "freqtrade.md", folder)
     rows = ("0,1,2,0.5,1.5,9", "3600,1.5,1.7,1.4,1.6,8", "14400,1.8,1.9,1.7,1.75,7")
     Path("gaps.csv").write_text("\n".join(("timestamp,open,high,low,close,volume", *rows)) + "\n")
     arguments = [sys.executable, "user/fill_missing.py", "gaps.csv", "filled.csv", "3600"]
@@ -150,7 +150,7 @@ def test_the_script_of_the_page_fills_missing_candles_in_freqtrades_way(
 def test_the_test_of_the_docs_passes(folder: Path, repository: Path) -> None:
     from onetape.strategies.testing import random_candles, window_difference
 
-    (path, _, test) = written(repository / "docs" / "strategies.md", folder)
+    (path, _, test) = write_files(repository / "docs" / "strategies.md", folder)
     assert 'window_difference(f"{FILE}:Dip", random_candles(1_000, seed=1)) is None' in (
         test.read_text()
     )

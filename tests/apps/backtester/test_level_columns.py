@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backtester.flags import load_backtest_from_flags
-from docs_pages import written
+from docs_pages import write_files
 from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.explain import explain
 from onetape.backtest.models import Backtest
@@ -21,7 +21,7 @@ Run = Callable[..., Any]
 @pytest.fixture
 def atr_stop(repository: Path, folder: Path) -> str:
     """Return the strategy of docs/strategies.md, written to where the page names it."""
-    written(repository / "docs" / "strategies.md", folder)
+    write_files(repository / "docs" / "strategies.md", folder)
     return "atr_stop"
 
 

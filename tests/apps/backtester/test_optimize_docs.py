@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from docs_pages import written
+from docs_pages import write_files
 from onetape.optimization import judge
 from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.statistics import cscv
@@ -29,7 +29,7 @@ def page(repository: Path) -> str:
 def test_the_commands_of_the_page_run_from_the_fetch_to_a_walk_forward_verdict(
     page: str, backtester: Run, repository: Path
 ) -> None:
-    assert written(repository / "docs/optimize.md", Path.cwd())
+    assert write_files(repository / "docs/optimize.md", Path.cwd())
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page, re.MULTILINE)
     subprocess.run([sys.executable, "-m", "backfiller.main", *shlex.split(fetch)], check=True)
     found = re.findall(r"^(\$ )?uv run backtester (optimize .*)$", page, re.MULTILINE)
@@ -42,11 +42,11 @@ def test_the_commands_of_the_page_run_from_the_fetch_to_a_walk_forward_verdict(
             (shown,) = re.findall(
                 rf"^\$ uv run backtester {re.escape(text)}\n(.*?)```", page, MANY_LINES
             )
-            printed = {_without_seconds(line) for line in ended.out.splitlines()}
-            assert {_without_seconds(line) for line in shown.splitlines()} <= printed
+            printed = {_remove_seconds(line) for line in ended.out.splitlines()}
+            assert {_remove_seconds(line) for line in shown.splitlines()} <= printed
 
 
-def _without_seconds(line: str) -> str:
+def _remove_seconds(line: str) -> str:
     return re.sub(r", [\d.]+ s$", "", line)
 
 

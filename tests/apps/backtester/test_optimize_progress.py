@@ -10,7 +10,7 @@ import pytest
 
 from backtester.rendering import optimization_progress
 from backtester.rendering.optimization_progress import format_progress_line
-from terminal import drawn_by
+from terminal import run_in_terminal
 
 Run = Callable[..., Any]
 #: Takes at least so long for each combination, in seconds.
@@ -69,6 +69,6 @@ def test_the_progress_bar_of_a_resumed_optimization_begins_where_the_last_one_en
     optimize(*FIRST, MANY)
     program = Path(sys.executable).with_name("backtester")
     command = [program, "optimize", "--exchange", "simulator", *FIRST, f"{MANY},{MORE}"]
-    _, drawn = drawn_by(command, folder)
+    _, drawn = run_in_terminal(command, folder)
     counts = [int(count) for count in re.findall(r"(\d+)/215", drawn)]
     assert min(counts) >= 200

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from browser import Page
+from browser import BrowserTab
 from onetape.backtest.metric_definitions import LABELS
-from terminal import drawn_by
+from terminal import run_in_terminal
 
 Run = Callable[..., Any]
 GRID = ("--strategy", "sma_cross", "--param", "fast=5:15:5", "--param", "slow=10,30")
 
 
 def test_the_page_shows_both_maps_without_a_console_message(
-    optimize: Run, open_page: Callable[..., Page]
+    optimize: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     found = optimize(*GRID)
     page = open_page(Path(found["page"]).resolve())
@@ -50,7 +50,7 @@ CLOUD = """
 
 
 def test_the_labels_of_the_scatter_plot_are_at_the_ends_of_the_axes_and_on_no_point(
-    optimize: Run, open_page: Callable[..., Page]
+    optimize: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
     found = page.run(CLOUD)
@@ -59,7 +59,7 @@ def test_the_labels_of_the_scatter_plot_are_at_the_ends_of_the_axes_and_on_no_po
 
 
 def test_a_click_on_a_cell_shows_its_numbers_in_both_parts(
-    optimize: Run, open_page: Callable[..., Page]
+    optimize: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     found = optimize(*GRID)
     page = open_page(Path(found["page"]).resolve(), 390)
@@ -72,7 +72,7 @@ def test_a_click_on_a_cell_shows_its_numbers_in_both_parts(
 
 
 def test_page_and_terminal_use_the_label_of_the_metrics_definition(
-    optimize: Run, backtester: Run, open_page: Callable[..., Page]
+    optimize: Run, backtester: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
     heads = page.run("[...document.querySelectorAll('#combinations th')].map(th => th.textContent)")
@@ -93,7 +93,7 @@ def test_page_and_terminal_use_the_label_of_the_metrics_definition(
 
 
 def test_the_colours_of_maps_change_at_zero_on_a_common_and_on_a_separate_scale(
-    optimize: Run, open_page: Callable[..., Page]
+    optimize: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(Path(optimize("-s", "rsi", "--param", "period=2,5,7,14,30")["page"]).resolve())
     fields = (
@@ -115,7 +115,7 @@ def test_the_colours_of_maps_change_at_zero_on_a_common_and_on_a_separate_scale(
     assert [colour for _, colour in own] != [colour for _, colour in common]
 
 
-def test_a_heading_sorts_the_combinations(optimize: Run, open_page: Callable[..., Page]) -> None:
+def test_a_heading_sorts_the_combinations(optimize: Run, open_page: Callable[..., BrowserTab]) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
     page.run("document.querySelectorAll('#combinations th')[2].click()")
     slow = page.run(
@@ -126,7 +126,7 @@ def test_a_heading_sorts_the_combinations(optimize: Run, open_page: Callable[...
     assert slow[0] != slow[-1]
 
 
-def test_another_metric_redraws_the_maps(optimize: Run, open_page: Callable[..., Page]) -> None:
+def test_another_metric_redraws_the_maps(optimize: Run, open_page: Callable[..., BrowserTab]) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
     shown = "document.querySelector('#map-in_sample td button').textContent"
     before = page.run(shown)
@@ -144,7 +144,7 @@ def test_the_progress_bar_is_on_the_terminal_and_stdout_has_only_the_document(
     del database
     program = Path(sys.executable).with_name("backtester")
     command = [program, "optimize", "--exchange", "simulator", "--json", *GRID]
-    stdout, drawn = drawn_by(command, folder)
+    stdout, drawn = run_in_terminal(command, folder)
     assert json.loads(stdout)["combinations"] == 4
     assert "combinations" in drawn
     assert "4/4" in drawn
@@ -163,7 +163,7 @@ FRONT = (
 
 
 def test_the_pareto_front_is_marked_connected_and_listed(
-    optimize: Run, open_page: Callable[..., Page]
+    optimize: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     found = optimize(*GOALS)
     ranked = [one for one in found["results"] if one["ranked"]]
@@ -196,7 +196,7 @@ def test_the_pareto_front_is_marked_connected_and_listed(
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_another_pair_of_metrics_has_another_front_and_its_table_is_sorted(
-    optimize: Run, open_page: Callable[..., Page], width: int
+    optimize: Run, open_page: Callable[..., BrowserTab], width: int
 ) -> None:
     page = open_page(Path(optimize(*GOALS)["page"]).resolve(), width)
     page.run(
@@ -256,7 +256,7 @@ def many_combinations(optimize: Run, folder: Path, many_folder: Path) -> Any:
     return json.loads(document.read_text())
 
 
-def list_axis_labels(page: Page, which: str) -> list[str]:
+def list_axis_labels(page: BrowserTab, which: str) -> list[str]:
     """Return the names of a map's fields: `thead` those across, `tbody` those down."""
     found = f"document.querySelectorAll('#map-in_sample {which} th')"
     names = page.run(f"[...{found}].map((one) => one.textContent)")
@@ -264,7 +264,7 @@ def list_axis_labels(page: Page, which: str) -> list[str]:
 
 
 def test_bins_of_integers_have_integer_edges_and_contain_every_point(
-    many_combinations: Any, open_page: Callable[..., Page]
+    many_combinations: Any, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(Path(many_combinations["page"]).resolve())
     bins = [tuple(map(int, name.split("-"))) for name in list_axis_labels(page, "thead")]
@@ -283,7 +283,7 @@ def test_bins_of_integers_have_integer_edges_and_contain_every_point(
 
 
 def test_no_map_is_wider_than_a_desktop_screen(
-    many_combinations: Any, open_page: Callable[..., Page]
+    many_combinations: Any, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(Path(many_combinations["page"]).resolve(), 1280)
     wide = """
@@ -300,7 +300,7 @@ def test_no_map_is_wider_than_a_desktop_screen(
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_selecting_a_cell_moves_no_map(
-    many_combinations: Any, open_page: Callable[..., Page], width: int
+    many_combinations: Any, open_page: Callable[..., BrowserTab], width: int
 ) -> None:
     page = open_page(Path(many_combinations["page"]).resolve(), width)
     top = "document.getElementById('map-in_sample').getBoundingClientRect().top"
@@ -315,7 +315,7 @@ def test_selecting_a_cell_moves_no_map(
 
 
 def test_the_scatter_plot_of_many_points_fills_its_card_and_shows_their_density(
-    many_combinations: Any, open_page: Callable[..., Page]
+    many_combinations: Any, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(Path(many_combinations["page"]).resolve())
     cloud = "document.getElementById('cloud')"
@@ -331,7 +331,7 @@ def test_the_scatter_plot_of_many_points_fills_its_card_and_shows_their_density(
 
 
 def test_the_page_has_the_row_of_buy_and_hold_of_the_terminal(
-    optimize: Run, backtester: Run, open_page: Callable[..., Page]
+    optimize: Run, backtester: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
     row = page.run("[...document.querySelectorAll('tr.hold td')].map((one) => one.textContent)")
@@ -341,7 +341,7 @@ def test_the_page_has_the_row_of_buy_and_hold_of_the_terminal(
 
 
 def test_terminal_table_and_cell_format_numbers_alike(
-    optimize: Run, backtester: Run, open_page: Callable[..., Page]
+    optimize: Run, backtester: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     found = optimize(*GRID)
     best = found["results"][0]

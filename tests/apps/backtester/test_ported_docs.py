@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from docs_pages import written
+from docs_pages import write_files
 from onetape.backtest import Account, backtest
 from onetape.core.candles import Candles
 from onetape.strategies.testing import random_candles
@@ -75,7 +75,7 @@ BACKTESTING_PY = [
 def test_the_ported_pine_script_makes_the_trades_of_the_original(
     backtest_json: Run, candles: Candles, folder: Path, repository: Path
 ) -> None:
-    written(repository / "docs" / "tradingview.md", folder)
+    write_files(repository / "docs" / "tradingview.md", folder)
     ours = backtest_json("--strategy", "rsi_dip", "--trading-rules", "none").document["trades"]
     found = [
         (one["entry_timestamp"], one["entry_price"], one["exit_timestamp"], one["exit_price"])
@@ -86,7 +86,7 @@ def test_the_ported_pine_script_makes_the_trades_of_the_original(
 
 
 def test_the_ported_backtesting_py_class_makes_the_trades_of_the_original(folder: Path, repository: Path) -> None:
-    written(repository / "docs" / "backtesting_py.md", folder)
+    write_files(repository / "docs" / "backtesting_py.md", folder)
     frame = random_candles(900, seed=7).frame()
     account = Account(cash=1_000_000, fee=0.002)
     run = backtest("sma_pair", frame, params={"fast": 10}, account=account, check=False)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from backtester.main import app
-from browser import Page
+from browser import BrowserTab
 from onetape.cli.program import run_typer_app
 from onetape.core.candles import SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
@@ -85,17 +85,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], BacktestWi
     return run
 
 
-def count_pixels(page: Page, colour: str) -> list[int]:
+def count_pixels(page: BrowserTab, colour: str) -> list[int]:
     page.settle()
     return page.run(f"{PIXELS}('{colour}')")
 
 
-def read_cells(page: Page, row: str) -> list[str]:
+def read_cells(page: BrowserTab, row: str) -> list[str]:
     return page.run(f"[...document.querySelector('{row}').cells].map(one => one.textContent)")
 
 
 def test_a_report_of_a_year_is_small_logs_nothing_and_needs_no_network(
-    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., BrowserTab]
 ) -> None:
     found = made("rsi")
     assert found.document["candles"] > 8_700
@@ -108,7 +108,7 @@ def test_a_report_of_a_year_is_small_logs_nothing_and_needs_no_network(
 
 
 def test_candles_volume_indicator_equity_and_drawdown_are_drawn_in_their_colours(
-    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(made("rsi").path)
     names = page.run("[...document.querySelectorAll('#legends > div')].map(one => one.innerText)")
@@ -125,7 +125,7 @@ def test_candles_volume_indicator_equity_and_drawdown_are_drawn_in_their_colours
 
 
 def test_indicators_in_the_unit_of_the_price_are_drawn_over_the_candles(
-    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(made("bollinger").path)
     legend = page.run("document.querySelector('#legends > div').innerText")
@@ -136,7 +136,7 @@ def test_indicators_in_the_unit_of_the_price_are_drawn_over_the_candles(
 
 
 def test_headline_months_and_notes_are_those_of_the_run(
-    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., BrowserTab]
 ) -> None:
     document, path = made("rsi")
     metrics = document["metrics"]
@@ -177,7 +177,7 @@ EXITS = {
 
 
 def test_every_entry_and_exit_is_marked_at_its_candle_by_its_kind(
-    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., BrowserTab]
 ) -> None:
     document, path = made("rsi")
     page = open_page(path)
@@ -199,7 +199,7 @@ def test_every_entry_and_exit_is_marked_at_its_candle_by_its_kind(
 
 
 def test_the_groups_add_up_to_the_metrics_of_the_run(
-    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., BrowserTab]
 ) -> None:
     document, path = made("rsi")
     metrics, trades = document["metrics"], document["trades"]
@@ -231,7 +231,7 @@ def test_the_groups_add_up_to_the_metrics_of_the_run(
 
 
 def test_a_click_on_a_stopped_trade_goes_there_and_draws_its_stop(
-    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., BrowserTab]
 ) -> None:
     document, path = made("rsi")
     page = open_page(path)
@@ -292,7 +292,7 @@ READABLE = """
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_on_a_phone_is_large_and_clear_enough_and_inside_the_screen(
-    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page], dark: bool
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., BrowserTab], dark: bool
 ) -> None:
     page = open_page(made("rsi").path, 360, 740)
     page.dark(on=dark)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from browser import Page
+from browser import BrowserTab
 
 Run = Callable[..., Any]
 Document = dict[str, Any]
@@ -150,7 +150,7 @@ def test_the_text_has_name_and_digits_of_a_user_metric(backtester: Run, database
 
 
 def test_the_page_shows_a_user_metric_without_a_console_message(
-    optimize: Run, metric: Run, open_page: Callable[..., Page]
+    optimize: Run, metric: Run, open_page: Callable[..., BrowserTab]
 ) -> None:
     metric('def own(run):\n    return run.metrics["total_return"] / 1e3\n')
     found = optimize(*GRID, *ALL, "--rank", FILE)

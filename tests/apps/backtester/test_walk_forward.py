@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import onetape.backtest as ot
-from browser import Page
+from browser import BrowserTab
 from onetape.core.clock import format_utc
 
 Run = Callable[..., Any]
@@ -200,7 +200,7 @@ def test_the_text_states_verdict_windows_and_stability(backtester: Run, database
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_shows_equity_and_windows(
-    optimize: Run, open_page: Callable[..., Page], width: int
+    optimize: Run, open_page: Callable[..., BrowserTab], width: int
 ) -> None:
     found = optimize(*GRID, *SCHEME)
     page = open_page(Path(found["page"]).resolve(), width=width)

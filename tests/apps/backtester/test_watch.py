@@ -16,7 +16,7 @@ import pytest
 from backtester.watch.report_server import NewestReport, ReportServer
 from backtester.watch.watch_loop import BacktestWatch
 from backtester.watch.watched_files import WatchedFiles, make_strategy_path
-from browser import Chromium, Page
+from browser import Chromium, BrowserTab
 from programs import Program
 
 Run = Callable[..., Any]
@@ -78,9 +78,9 @@ def find_address(program: Program) -> str:
 
 
 @pytest.fixture
-def page(watched: Program, chromium: Chromium) -> Iterator[Page]:
+def page(watched: Program, chromium: Chromium) -> Iterator[BrowserTab]:
     """Return the watched report in a tab."""
-    tab = Page(chromium, 1280, 900)
+    tab = BrowserTab(chromium, 1280, 900)
     tab.call("Page.navigate", url=find_address(watched))
     tab.wait_for("document.readyState === 'complete' && !!document.getElementById('watch')")
     yield tab
@@ -118,7 +118,7 @@ def test_saving_a_file_that_the_strategy_imports_runs_the_backtest_again(
 
 
 def test_a_saved_strategy_is_checked_and_look_ahead_is_reported(
-    page: Page, watched: Program, own: Path
+    page: BrowserTab, watched: Program, own: Path
 ) -> None:
     assert "bias check: passed, 288 bars" in watched.lines[-1]
     save(
@@ -146,21 +146,21 @@ def test_a_broken_file_prints_one_line_and_the_next_version_runs(watched: Progra
     assert (len(watched.lines), watched.errors) == (4, [])
 
 
-def test_the_open_report_reloads_after_a_save(page: Page, own: Path) -> None:
+def test_the_open_report_reloads_after_a_save(page: BrowserTab, own: Path) -> None:
     assert "period20" in page.run(PERIOD)
     save(own, STRATEGY.replace("parameter(20", "parameter(5"))
     page.wait_for(f"!!document.getElementById('watch') && {PERIOD}.includes('period5')")
     assert page.complaints() == []
 
 
-def test_an_error_in_the_saved_file_is_shown_on_the_page_until_it_is_fixed(page: Page, own: Path) -> None:
+def test_an_error_in_the_saved_file_is_shown_on_the_page_until_it_is_fixed(page: BrowserTab, own: Path) -> None:
     save(own, STRATEGY + "\n1 / 0\n")
     page.wait_for(f"{BAR}.includes('ZeroDivisionError')")
     save(own, STRATEGY)
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
-def test_sigterm_ends_the_watch_with_0_and_the_page_shows_that(page: Page, watched: Program) -> None:
+def test_sigterm_ends_the_watch_with_0_and_the_page_shows_that(page: BrowserTab, watched: Program) -> None:
     watched.send(signal.SIGTERM)
     assert watched.ends() == 0
     page.wait_for(f"{BAR}.includes('has ended')")
@@ -173,7 +173,7 @@ def test_a_watch_of_a_broken_file_shows_its_first_report_once_it_is_fixed(
     flags = ("--exchange", "simulator", "-s", f"{own}:Mine", "--watch")
     with Program("backtester", *flags, folder=tmp_path) as program:
         program.until("", inside="ModuleNotFoundError")
-        tab = Page(chromium, 1280, 900)
+        tab = BrowserTab(chromium, 1280, 900)
         tab.call("Page.navigate", url=find_address(program))
         tab.wait_for("document.body && document.body.textContent.includes('No report yet')")
         save(own, STRATEGY)

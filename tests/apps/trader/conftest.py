@@ -8,7 +8,7 @@ import ccxt.async_support
 import pytest
 
 from desk import OFTEN
-from watched import run_watched
+from watched import run_bounded
 
 T = TypeVar("T")
 #: Only a test that hangs takes so long, also on a busy machine.
@@ -22,7 +22,7 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     Whatever asyncio would only log (an exception that was not fetched) fails the test.
     """
 
-    return lambda work: run_watched(work, PATIENCE_SECONDS)
+    return lambda work: run_bounded(work, PATIENCE_SECONDS)
 
 
 @pytest.fixture

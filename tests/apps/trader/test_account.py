@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from desk import ACCOUNT, HOUR, KEY, MARCH, OFTEN, desk, market
+from desk import ACCOUNT, HOUR, KEY, MARCH, OFTEN, open_session, open_market
 from onetape.cli.program import run_typer_app
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import SafetyRefusal, UsageError
@@ -44,7 +44,7 @@ STORED = AccountSeries(
 
 
 async def start_and_stop(db: Path, *, number: int, **given: Any) -> None:
-    async with market(0.25) as opened, desk(opened, db, number=number, **given) as trading:
+    async with open_market(0.25) as opened, open_session(opened, db, number=number, **given) as trading:
         await trading.until_live(opened)
 
 
@@ -222,11 +222,11 @@ def test_two_accounts_of_one_symbol_in_one_file_do_not_mix(
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(
+            open_market(0.25) as opened,
+            open_session(
                 opened, db, strategy=names["first"], account_name="first", cash="1000", number=1
             ) as first,
-            desk(
+            open_session(
                 opened, db, strategy=names["second"], account_name="second", cash="50", number=2
             ) as second,
         ):

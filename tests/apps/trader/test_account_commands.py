@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from desk import ACCOUNT, HOUR, MARCH, OFTEN, Market, desk, market
-from held_lock import locked
+from desk import ACCOUNT, HOUR, MARCH, OFTEN, SteppedMarket, open_session, open_market
+from held_lock import hold_write_lock
 from onetape.cli.events import Event, handling_events
 from onetape.engine import AccountConfig
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import Store, open_store
-from symbol_desk import SymbolDesk, symbol_desk
+from symbol_desk import SymbolDesk, run_symbol_sessions
 from traded_accounts import TradedAccount
 from trader.account_commands import AccountCommands
 
@@ -64,7 +64,7 @@ def test_commands_in_any_order_print_one_line_and_store_a_row_with_its_time_each
     run: Run, db: Path, holds_long: str, events: list[Event]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
             undone = "SELECT count(*) FROM controls WHERE done_ms IS NULL"
             for number, pair in enumerate(itertools.product(VERBS, VERBS)):
@@ -90,13 +90,13 @@ def test_a_command_that_came_while_no_trader_ran_is_shown_at_the_start(
     run: Run, db: Path, holds_long: str, events: list[Event]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=holds_long) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=holds_long) as trading:
                 await trading.until_live(opened)
             with open_store(db, create=False) as store:
                 give(store, "pause", "anna")
                 give(store, "halt", "bert")
-            async with desk(opened, db, strategy=holds_long, number=2) as trading:
+            async with open_session(opened, db, strategy=holds_long, number=2) as trading:
                 await trading.until(lambda: list_command_lines(events, "bert"))
                 undone = "SELECT count(*) FROM controls WHERE done_ms IS NULL"
                 await trading.until(lambda: trading.query(undone) == [(0,)])
@@ -106,7 +106,7 @@ def test_a_command_that_came_while_no_trader_ran_is_shown_at_the_start(
     assert line.startswith("halted by bert since ")
 
 
-async def wait_until_bought(opened: Market, *desks: SymbolDesk) -> None:
+async def wait_until_bought(opened: SteppedMarket, *desks: SymbolDesk) -> None:
     """Go to the first hour, and wait until each symbol has decided and bought."""
     for one in desks:
         await one.until_decided(MARCH - HOUR)
@@ -125,8 +125,8 @@ def test_in_a_process_of_three_symbols_each_acts_within_a_second_of_a_command(
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            symbol_desk(opened, db, dict.fromkeys(SYMBOLS, holds_long), account=SMALL) as trading,
+            open_market(0.25) as opened,
+            run_symbol_sessions(opened, db, dict.fromkeys(SYMBOLS, holds_long), account=SMALL) as trading,
         ):
             first = trading.first
             await wait_until_bought(opened, trading)
@@ -155,9 +155,9 @@ def test_commands_are_handled_while_a_session_waits_to_be_rebuilt(
     monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 3_600.0)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
-            with locked(db):
+            with hold_write_lock(db):
                 await trading.until(lambda: any("degraded: " in one.text for one in events))
             for verb, giver in (("pause", "anna"), ("halt", "bert"), ("exit", "carl")):
                 give(trading.store, verb, giver)

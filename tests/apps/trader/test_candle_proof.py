@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
-from gate import kline
+from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from gate import make_kline
 from onetape.core.candles import Candle
 from onetape.engine import ExitConfig
 from onetape.store.candles import replace_forming
@@ -43,14 +43,14 @@ def quick_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", patience)
 
 
-def find_wrong_rows(opened: Market, trading: Desk, until_hour: int) -> dict[int, Candle]:
+def find_wrong_rows(opened: SteppedMarket, trading: SessionHarness, until_hour: int) -> dict[int, Candle]:
     """Return the closed rows before an hour that differ from the exchange's, or are missing."""
     closed = trading.closed_rows()
     true = opened.truth(MARCH, MARCH + until_hour * HOUR)
     return {at: row for at, row in true.items() if closed.get(at) != row}
 
 
-async def walk(opened: Market, trading: Desk, hours: range) -> list[float]:
+async def walk(opened: SteppedMarket, trading: SessionHarness, hours: range) -> list[float]:
     """Pass the hours, with frames in between; return the wall seconds to each close by a mark."""
     seconds: list[float] = []
     for hour in hours:
@@ -65,7 +65,7 @@ async def walk(opened: Market, trading: Desk, hours: range) -> list[float]:
     return seconds
 
 
-def add_late_lost_and_reordered(opened: Market) -> None:
+def add_late_lost_and_reordered(opened: SteppedMarket) -> None:
     """Bend a fifth of all frames of candles."""
     for shape, chance in (("lost", 0.07), ("delayed", 0.07), ("reordered", 0.06)):
         seconds = 0.4 if shape == "delayed" else None
@@ -102,7 +102,7 @@ def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
         monkeypatch.setattr(RestComparison, "run", compare_nothing)
 
     async def scene() -> tuple[int, int]:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             add_late_lost_and_reordered(opened)
             seconds = await walk(opened, trading, range(1, CANDLES + 1))
@@ -129,7 +129,7 @@ def test_a_wrong_value_at_the_close_mark_is_corrected_by_rest_within_ten_candles
         monkeypatch.setattr(RestComparison, "run", compare_nothing)
 
     async def scene() -> int:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             opened.simulator.faults.add(
                 kind="candles", shape="revised", stream=FRAMES, probability=0.3
@@ -152,7 +152,7 @@ def test_one_request_compares_many_candles(
     monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", 60.0)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             requested = len(opened.gate.kline_requests)
             await walk(opened, trading, range(1, 31))
@@ -166,15 +166,15 @@ def test_one_request_compares_many_candles(
 
 def test_candles_that_were_not_compared_are_compared_after_a_restart(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened:
-            async with desk(opened, db) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db) as trading:
                 await trading.until_live(opened)
                 opened.simulator.faults.add(kind="candles", shape="revised", stream=FRAMES)
                 await walk(opened, trading, range(1, 4))
                 assert len(find_wrong_rows(opened, trading, 3)) > 0
             opened.simulator.faults.clear()
             await opened.go_to(9.5)
-            async with desk(opened, db, number=2) as trading:
+            async with open_session(opened, db, number=2) as trading:
                 await trading.until(lambda: not find_wrong_rows(opened, trading, 9))
 
     run(scene())
@@ -182,7 +182,7 @@ def test_candles_that_were_not_compared_are_compared_after_a_restart(run: Run, d
 
 def test_a_late_frame_of_a_closed_candle_is_dropped(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             opened.simulator.faults.add(
                 kind="events", shape="delayed", stream=FRAMES, nth=1, seconds=0.2
@@ -197,13 +197,13 @@ def test_a_late_frame_of_a_closed_candle_is_dropped(run: Run, db: Path) -> None:
     run(scene())
 
 
-def read_corrected(trading: Desk) -> list[tuple[Any, ...]]:
+def read_corrected(trading: SessionHarness) -> list[tuple[Any, ...]]:
     return trading.query(
         "SELECT timestamp, correction FROM decisions WHERE corrected_ms IS NOT NULL"
     )
 
 
-def find_fall_before_rise(opened: Market) -> int:
+def find_fall_before_rise(opened: SteppedMarket) -> int:
     """Return the first hour whose candle falls and whose next one rises."""
     rows = list(opened.truth(MARCH, MARCH + 40 * HOUR).values())
     pairs = itertools.pairwise(rows)
@@ -226,20 +226,20 @@ def test_a_sell_from_a_correction_exits_a_position_whose_buy_waited_for_a_trade(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             await opened.go_to(45)
             fall = find_fall_before_rise(opened)
         rise = fall + 1
         async with (
-            market(fall + 0.25) as opened,
-            desk(opened, db, strategy=strategy_file()) as trading,
+            open_market(fall + 0.25) as opened,
+            open_session(opened, db, strategy=strategy_file()) as trading,
         ):
             await trading.until_live(opened)
             opened.gate.lets_pass = partial(is_other_candle, rise)
             await opened.go_to(rise + 0.1)
             await trading.until_decided(fall)
             # A mark of a candle without a trade: the order to buy waits, and the signal is HOLD.
-            await opened.gate.inject(kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True, v="0"))
+            await opened.gate.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True, v="0"))
             await opened.go_to(rise + 1 + 1 / 120)
             await trading.until_decided(rise)
             bought = "SELECT filled_timestamp FROM orders WHERE side = 'buy'"
@@ -252,7 +252,7 @@ def test_a_sell_from_a_correction_exits_a_position_whose_buy_waited_for_a_trade(
     run(scene())
 
 
-def fall_after_an_hour(opened: Market, share: float) -> tuple[int, float]:
+def fall_after_an_hour(opened: SteppedMarket, share: float) -> tuple[int, float]:
     """Return an hour and its close; in the next hour the price falls by a share, not at once."""
     for hour in range(3, 30):
         (bar,) = opened.truth(MARCH + hour * HOUR, MARCH + (hour + 1) * HOUR).values()
@@ -268,12 +268,12 @@ def test_a_trailing_stop_ignores_a_high_that_was_corrected(run: Run, db: Path) -
     share, trailing = 0.0005, 0.03
 
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             await opened.go_to(45)
             hour, close = fall_after_an_hour(opened, share)
         async with (
-            market(hour - 1.75) as opened,
-            desk(
+            open_market(hour - 1.75) as opened,
+            open_session(
                 opened, db, strategy="buy_and_hold", exits=ExitConfig(trailing_stop=trailing)
             ) as trading,
         ):
@@ -285,7 +285,7 @@ def test_a_trailing_stop_ignores_a_high_that_was_corrected(run: Run, db: Path) -
             # With the high of this mark the stop is so near that the next hour reaches it.
             high = round(close * (1 - share) / (1 - trailing), 2)
             opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
-            wrong = kline((MARCH + hour * HOUR) * 1_000, close, x=True, h=str(high))
+            wrong = make_kline((MARCH + hour * HOUR) * 1_000, close, x=True, h=str(high))
             await opened.gate.inject(wrong)
             await opened.go_to(hour + 1 + 1 / 120)
             await trading.until_decided(hour)
@@ -314,12 +314,12 @@ def test_a_correction_that_turns_hold_into_sell_exits_the_position(
 
     async def scene() -> list[str]:
         # The strategy buys after a falling candle and sells after a rising one.
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             await opened.go_to(45)
             fall = find_fall_before_rise(opened)
         async with (
-            market(fall + 0.25) as opened,
-            desk(opened, db, strategy=strategy_file()) as trading,
+            open_market(fall + 0.25) as opened,
+            open_session(opened, db, strategy=strategy_file()) as trading,
         ):
             await trading.until_live(opened)
             await opened.go_to(fall + 1.1)
@@ -327,7 +327,7 @@ def test_a_correction_that_turns_hold_into_sell_exits_the_position(
             # The mark of the next candle comes with a wrong row, in which nothing moved.
             rise = fall + 1
             opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
-            await opened.gate.inject(kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
+            await opened.gate.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
             await opened.go_to(rise + 1 + 1 / 120)
             await trading.until_decided(rise)
             assert trading.source(rise) == (1, "ws")
@@ -360,14 +360,14 @@ def test_a_correction_reaches_every_account_on_the_series(
     monkeypatch.setattr(RestComparison, "run", compare_first_account)
 
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             await opened.go_to(45)
             fall = find_fall_before_rise(opened)
         rise = fall + 1
         async with (
-            market(fall + 0.25) as opened,
-            desk(opened, db, strategy="buy_and_hold", account_name="first") as first,
-            desk(opened, db, strategy=strategy_file(), account_name="other", number=2) as other,
+            open_market(fall + 0.25) as opened,
+            open_session(opened, db, strategy="buy_and_hold", account_name="first") as first,
+            open_session(opened, db, strategy=strategy_file(), account_name="other", number=2) as other,
         ):
             await first.until_live(opened)
             await other.until(other.decided)
@@ -376,7 +376,7 @@ def test_a_correction_reaches_every_account_on_the_series(
                 await trading.until(lambda trading=trading: len(trading.fills()) == 1)
             # The mark of the next candle comes with a wrong row, in which nothing moved.
             opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
-            await opened.gate.inject(kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
+            await opened.gate.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
             await opened.go_to(rise + 1 + 1 / 120)
             for trading in (first, other):
                 await trading.until_decided(rise)

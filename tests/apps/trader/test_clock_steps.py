@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from desk import MARCH, strategy_evaluator
+from desk import MARCH, make_evaluator
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import ScaledClock
@@ -24,7 +24,7 @@ from onetape.exchange.waiting import ComputerWall
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.database import open_store
 from onetape.store.trader_states import StateChange
-from real_endpoint import SteppedTime, binance_at
+from real_endpoint import SteppedTime, redirect_binance
 from trader.clock_watch import ClockWatch
 from trader.live.start_plan import StartPlan
 from trader.run import trade_in_sessions
@@ -57,7 +57,7 @@ class ExchangeWithClock:
 async def open_exchange_with_clock(*, step_ms: int = 0, speed: float = 1.0) -> AsyncGenerator[ExchangeWithClock]:
     clock = ScaledClock(MARCH * 1_000, speed)
     async with Simulator(clock=clock) as simulator:
-        with binance_at(simulator.url):
+        with redirect_binance(simulator.url):
             wall = SteppedTime(clock.now_ms(), speed, time.monotonic)
             wall.step_ms = step_ms
             async with RestExchange(
@@ -75,7 +75,7 @@ async def run_trader(
         exchange = opened.exchange
         market = await exchange.fetch_market(KEY.symbol)
         await exchange.compare_clocks()
-        evaluator = strategy_evaluator("rsi", settings.timeframe)
+        evaluator = make_evaluator("rsi", settings.timeframe)
         await evaluator.load()
         trading = asyncio.create_task(
             trade_in_sessions(

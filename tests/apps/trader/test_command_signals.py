@@ -11,7 +11,7 @@ import pytest
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import make_clock
 from programs import Program
-from traded_accounts import TradedAccount, at_ms
+from traded_accounts import TradedAccount, compute_hour_ms
 from trader import command_signals
 from trader.command_signals import holding_command_signals, taking_command_signals
 
@@ -134,7 +134,7 @@ def test_a_signal_during_any_import_of_the_program_is_a_command_and_ends_no_trad
     with TradedAccount(tmp_path / "data" / "simulator.db", "mine", exchange="simulator") as account:
         account.end(hours=2)
     script = SIGNALLED.replace("NAME", number.name)
-    clock = make_clock(start_ms=at_ms(3))
+    clock = make_clock(start_ms=compute_hour_ms(3))
     with (
         embedded_simulator(clock=clock) as simulator,
         Program(

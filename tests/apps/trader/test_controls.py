@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from desk import ACCOUNT, HOUR, MARCH, Desk, Market, desk, market
+from desk import ACCOUNT, HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from trader.command_file import get_command_file
@@ -45,20 +45,20 @@ def buys(strategy_file: StrategyFile) -> str:
     return strategy_file(BUYS_OFTEN, "buys")
 
 
-def give(trading: Desk, verb: str) -> None:
+def give(trading: SessionHarness, verb: str) -> None:
     row = NewControl(ACCOUNT, verb, 1_709_251_200_000, "anna on host")
     insert_controls(trading.store, [row])
 
 
-def list_fill_sides(trading: Desk) -> list[str]:
+def list_fill_sides(trading: SessionHarness) -> list[str]:
     return [trade.side for trade in trading.fills()]
 
 
-def read_commands(trading: Desk) -> list[tuple[Any, ...]]:
+def read_commands(trading: SessionHarness) -> list[tuple[Any, ...]]:
     return trading.query("SELECT verb, done_ms IS NOT NULL FROM controls ORDER BY id")
 
 
-async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+async def step_to(opened: SteppedMarket, trading: SessionHarness, hours: range) -> None:
     for hour in hours:
         await opened.go_to(hour + 0.1)
         await trading.until(lambda hour=hour: trading.source(hour))
@@ -66,7 +66,7 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order("buy")
 
 
-def read_newest_gates(trading: Desk) -> str:
+def read_newest_gates(trading: SessionHarness) -> str:
     return trading.query("SELECT gates FROM decisions ORDER BY timestamp DESC LIMIT 1")[0][0]
 
 
@@ -74,7 +74,7 @@ def test_an_exit_command_sells_the_position_once_at_the_newest_price_and_entries
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))
             assert list_fill_sides(trading) == ["buy"]
@@ -99,13 +99,13 @@ def test_a_flatten_sells_and_enters_nothing_until_a_resume_also_after_a_restart(
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=buys) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=buys) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
                 give(trading, "flatten")
                 await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
-            async with desk(opened, db, strategy=buys, number=2) as trading:
+            async with open_session(opened, db, strategy=buys, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(2, 4))
                 assert list_fill_sides(trading) == ["buy", "sell"]
@@ -122,7 +122,7 @@ def test_a_pause_keeps_the_position_and_an_exit_without_one_closes_nothing(
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
             give(trading, "exit")
             await trading.until(lambda: read_commands(trading) == [("exit", 1)])
@@ -140,7 +140,7 @@ def test_a_halt_after_a_pause_is_printed_and_forbids_orders_of_any_kind(
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str], first: str
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
             give(trading, first)
             shown = "paused by anna" if first == "pause" else "flatten by anna"
@@ -165,7 +165,7 @@ def test_a_command_while_a_buy_is_due_cancels_it_or_prints_that_it_is_sent(
     next_ms = (MARCH + HOUR) * 1_000
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
             # The order waits for the first trade of a candle that does not come.
             opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != next_ms
@@ -201,8 +201,8 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
     exits = ExitConfig(time_stop_bars=1)
 
     async def scene() -> None:
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=buys, exits=exits) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=buys, exits=exits) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
                 give(trading, "halt")
@@ -213,7 +213,7 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
                 await trading.until(lambda: trading.query(pending))
                 assert trading.query(pending) == [("time_stop", None)]
                 assert trading.query("SELECT count(*) FROM orders") == [(1,)]
-            async with desk(opened, db, strategy=buys, exits=exits, number=2) as trading:
+            async with open_session(opened, db, strategy=buys, exits=exits, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(4, 6))
                 assert trading.query("SELECT count(*) FROM orders") == [(1,)]
@@ -229,7 +229,7 @@ def test_commands_of_a_file_are_stored_once_and_invalid_lines_are_printed(
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))
             file = get_command_file(db)
@@ -261,8 +261,8 @@ def test_after_a_restart_a_halt_holds_before_the_first_look_for_commands(
             await may_look.wait()
             await look(watch)
 
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=buys, exits=exits) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=buys, exits=exits) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
                 give(trading, "halt")
@@ -270,7 +270,7 @@ def test_after_a_restart_a_halt_holds_before_the_first_look_for_commands(
                 await step_to(opened, trading, range(2, 4))
                 await trading.until(lambda: trading.query("SELECT 1 FROM exit_obligations"))
             monkeypatch.setattr(ControlWatch, "carry_out_commands", look_later)
-            async with desk(opened, db, strategy=buys, exits=exits, number=2) as trading:
+            async with open_session(opened, db, strategy=buys, exits=exits, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(4, 5))
                 assert trading.query("SELECT count(*) FROM orders") == [(1,)]
@@ -288,8 +288,8 @@ def test_an_exit_by_command_is_not_followed_by_an_entry_on_the_same_run_of_signa
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=always, account=account) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=always, account=account) as trading,
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
+from desk import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candles
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Decision, Fill, Order, Session
@@ -47,7 +47,7 @@ class Always(Strategy):
 """
 
 
-async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+async def step_to(opened: SteppedMarket, trading: SessionHarness, hours: range) -> None:
     """Go through the hours one by one; each candle is decided on before the next one closes."""
     for hour in hours:
         await opened.go_to(hour + 0.1)
@@ -56,17 +56,17 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order()
 
 
-def read_decision_columns(trading: Desk, names: str) -> list[tuple[Any, ...]]:
+def read_decision_columns(trading: SessionHarness, names: str) -> list[tuple[Any, ...]]:
     return trading.query(f"SELECT {names} FROM decisions ORDER BY timestamp")
 
 
-def read_candles(opened: Market, start: int, end: int) -> Candles:
+def read_candles(opened: SteppedMarket, start: int, end: int) -> Candles:
     rows = opened.truth(start, end).values()
     opens, *prices = (np.array(column) for column in zip(*rows, strict=True))
     return Candles.from_columns(opens.astype(np.int64), *prices)
 
 
-def backtest(opened: Market, trading: Desk, last_hour: int) -> list[tuple[str, BookedFill]]:
+def backtest(opened: SteppedMarket, trading: SessionHarness, last_hour: int) -> list[tuple[str, BookedFill]]:
     """Return the fills of the engine's own run over the candles from the first decision on."""
     first = trading.decided()[0]
     candles = read_candles(opened, first - EARLIER * HOUR, MARCH + (last_hour + 1) * HOUR)
@@ -108,9 +108,9 @@ def test_paper_fills_equal_the_backtest_trade_by_trade(
     async def scene() -> None:
         name = strategy_file()
         async with (
-            market(0.25) as opened,
+            open_market(0.25) as opened,
             # So far away that it only shows what is at risk.
-            desk(
+            open_session(
                 opened,
                 db,
                 strategy=name,
@@ -135,8 +135,8 @@ def test_an_entry_reduced_by_the_volume_limit_names_the_limit(
     async def scene() -> None:
         name = strategy_file()
         async with (
-            market(0.25) as opened,
-            desk(
+            open_market(0.25) as opened,
+            open_session(
                 opened,
                 db,
                 strategy=name,
@@ -160,8 +160,8 @@ def test_one_decision_for_each_closed_candle_and_none_for_a_forming_one(
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=strategy_file()) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=strategy_file()) as trading,
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 6))
@@ -180,8 +180,8 @@ def test_decisions_are_made_on_the_values_of_final_candles(
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=strategy_file()) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=strategy_file()) as trading,
         ):
             await step_to(opened, trading, range(1, 9))
             truth = opened.truth(MARCH - HOUR, MARCH + 8 * HOUR)
@@ -197,8 +197,8 @@ def test_a_buy_while_long_and_a_sell_while_flat_lead_to_no_order(
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=strategy_file()) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=strategy_file()) as trading,
         ):
             await step_to(opened, trading, range(31))
             is_long = False
@@ -213,7 +213,7 @@ def test_a_buy_while_long_and_a_sell_while_flat_lead_to_no_order(
     run(scene())
 
 
-async def read_gates(trading: Desk, hour: int) -> dict[str, str]:
+async def read_gates(trading: SessionHarness, hour: int) -> dict[str, str]:
     """Return the gates of a decision, which became no order."""
     await trading.until_decided(hour)
     ((gates, action, signal),) = trading.query(
@@ -236,7 +236,7 @@ def test_a_stale_signal_leads_to_no_order(
 
     async def scene() -> None:
         name = strategy_file(ALWAYS_BUY, "always")
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             # Restarted in the middle of the candle: 15 minutes after the close.
             assert await read_gates(trading, -1) == {"signal age": "15 min too late"}
 
@@ -251,9 +251,9 @@ def test_a_signal_while_the_stream_is_down_leads_to_no_order(
 
     async def scene() -> None:
         name = strategy_file(ALWAYS_BUY, "always")
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             opened.gate.refuses_sockets = True
-            async with desk(opened, db, strategy=name) as trading:
+            async with open_session(opened, db, strategy=name) as trading:
                 assert await read_gates(trading, -1) == {"stream": "the stream is not up"}
                 await opened.go_to(1.1)
                 assert await read_gates(trading, 0) == {"stream": "the stream is not up"}
@@ -265,13 +265,13 @@ def test_of_candles_fetched_after_a_break_only_the_newest_leads_to_an_order(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             name = strategy_file(ALWAYS_BUY, "always")
             # A start that places no order, so that the break is what keeps it back.
             never = strategy_file(ALWAYS_BUY.replace("np.ones", "np.zeros"), "never")
-            async with desk(opened, db, strategy=never) as trading:
+            async with open_session(opened, db, strategy=never) as trading:
                 await trading.until_decided(-1)
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)
                 opened.gate.refuses_sockets = opened.gate.rest_is_down = True
                 opened.gate.cut()
@@ -286,14 +286,14 @@ def test_of_candles_fetched_after_a_break_only_the_newest_leads_to_an_order(
 def test_a_gap_in_the_window_prevents_orders_until_it_is_filled(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
-    async def verdict(trading: Desk, hour: int) -> str:
+    async def verdict(trading: SessionHarness, hour: int) -> str:
         await trading.until_decided(hour)
         query = "SELECT gates FROM decisions WHERE timestamp = ?"
         return json.loads(trading.query(query, MARCH + hour * HOUR)[0][0])["candles"]
 
     async def scene() -> None:
         name = strategy_file()
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until_live(opened)
             # The candle that was joined midway is REST's to close.
             await step_to(opened, trading, range(1, 2))
@@ -316,11 +316,11 @@ def test_a_restart_in_the_middle_of_a_candle_repeats_no_order(
 ) -> None:
     async def scene() -> None:
         name = strategy_file(ALWAYS_BUY, "always")
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await trading.until(trading.fills)
             for number in (2, 3):
-                async with desk(opened, db, strategy=name, number=number) as trading:
+                async with open_session(opened, db, strategy=name, number=number) as trading:
                     await trading.until_live(opened)
                     await trading.until(lambda number=number: capsys_count(capsys) >= number - 1)
                     assert trading.decided() == []
@@ -340,8 +340,8 @@ def test_position_and_cash_after_a_restart_are_the_sum_of_the_trades(
 ) -> None:
     async def scene() -> list[Fill]:
         name = strategy_file()
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await step_to(opened, trading, range(12))
                 before = trading.fills()
                 if len(before) % 2 == 0:
@@ -351,7 +351,7 @@ def test_position_and_cash_after_a_restart_are_the_sum_of_the_trades(
                         hour += 1
                 before = trading.fills()
             capsys.readouterr()
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 await trading.until(lambda: "fills so far" in capsys_text())
                 assert trading.fills() == before
         return before
@@ -378,7 +378,7 @@ def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(
     leave_open_order(db)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await opened.go_to(1.1)
             await trading.until_decided(0)
             assert trading.fills() == []
@@ -417,9 +417,9 @@ def test_random_restarts_change_nothing_about_the_trades(
     async def scene() -> None:
         name = strategy_file()
         hour = 0
-        async with market(0.05) as opened:
+        async with open_market(0.05) as opened:
             for number in range(1, 8):
-                async with desk(opened, db, strategy=name, number=number) as trading:
+                async with open_session(opened, db, strategy=name, number=number) as trading:
                     first = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
                     await trading.until_live(opened)
                     await trading.until(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from desk import ACCOUNT, Desk, desk, market
+from desk import ACCOUNT, SessionHarness, open_session, open_market
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, RESTING
 from onetape.cli.program import HELP_NAMES
@@ -28,7 +28,7 @@ from trader.delisted import note_delisted, note_listed, write_off_if_answered
 from trader.live.start_plan import is_open
 from trader.live.times import LiveTimes
 from trader.main import app
-from watched import run_watched
+from watched import run_bounded
 
 NAME, SYMBOL = "own", "BTC/USDT"
 #: BUY after every candle.
@@ -166,15 +166,15 @@ def test_row_103_a_running_trader_frees_a_position_whose_market_is_delisted_mean
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
     strategy = strategy_file(BUYS, "buys")
 
-    def newest(trading: Desk) -> tuple[str, str, str]:
+    def newest(trading: SessionHarness) -> tuple[str, str, str]:
         sql = "SELECT state, reason, remedy FROM trader_states ORDER BY id DESC LIMIT 1"
         (row,) = trading.query(sql)
         return row[0], row[1], row[2]
 
     async def scene() -> None:
         async with (
-            market(0.25, balance=BALANCE) as opened,
-            desk(
+            open_market(0.25, balance=BALANCE) as opened,
+            open_session(
                 opened, db, strategy=strategy, exits=ExitConfig(stop_loss=0.2), cash="10000",
                 live=times, risk=LIMITS, stale_after_seconds=1.0,
             ) as trading,
@@ -198,7 +198,7 @@ def test_row_103_a_running_trader_frees_a_position_whose_market_is_delisted_mean
             await trading.until(lambda: newest(trading)[2].startswith("leave the symbol out"))
             assert not is_open(trading.store, traded)
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, desk, market
+from desk import HOUR, MARCH, open_session, open_market
 from halting_market import (
     ALWAYS_BUY,
     HISTORY,
     HOURS,
     RUNS,
-    backtested,
-    by_engine,
-    halting,
-    on_paper,
+    run_backtest,
+    list_engine_fills,
+    write_halting_candles,
+    list_paper_fills,
     step,
 )
 from onetape.engine import AccountConfig, ExitConfig
@@ -45,15 +45,15 @@ def test_paper_entries_of_a_halting_market_pause_as_in_the_backtest(
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
-        replay = halting(tmp_path, seed=5)
+        replay = write_halting_candles(tmp_path, seed=5)
         exits = ExitConfig(trailing_stop=0.004)
         async with (
-            market(0.1, replay) as opened,
-            desk(opened, db, strategy=name, account=account, exits=exits) as trading,
+            open_market(0.1, replay) as opened,
+            open_session(opened, db, strategy=name, account=account, exits=exits) as trading,
         ):
             await step(opened, trading, range(1, HOURS))
-            result = backtested(opened, trading, HOURS - 1)
-            fills, trades = by_engine(result), on_paper(trading)
+            result = run_backtest(opened, trading, HOURS - 1)
+            fills, trades = list_engine_fills(result), list_paper_fills(trading)
             # The backtest has the whole of the last candle, of which the market has begun.
             assert fills[: len(trades)] == trades
             assert len(fills) - len(trades) <= 1
@@ -89,9 +89,9 @@ def test_a_pause_of_entries_continues_after_a_restart(
     async def scene() -> None:
         name = strategy_file(ALWAYS_BUY, "runs")
         sides, entries, sessions = list[str](), list[Any](), list[Any]()
-        async with market(0.1, write_falling_candles(tmp_path)) as opened:
+        async with open_market(0.1, write_falling_candles(tmp_path)) as opened:
             for number, hours in enumerate((range(1, 5), range(5, 8), range(8, 17)), 1):
-                async with desk(
+                async with open_session(
                     opened, db, strategy=name, number=number, account=account, exits=exits
                 ) as trading:
                     await trading.until_live(opened)

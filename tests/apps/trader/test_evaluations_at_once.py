@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import hostile_strategies as hostile
-from desk import strategy_evaluator
-from hostile_strategies import noted_processes, write_hostile
+from desk import make_evaluator
+from hostile_strategies import read_noted_processes, write_hostile
 from onetape.core.candles import Candles
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
@@ -39,7 +39,7 @@ async def evaluate(
 
 
 async def run_with_evaluator(name: str, scene: Callable[[StrategyEvaluator], Any]) -> None:
-    evaluator = strategy_evaluator(name)
+    evaluator = make_evaluator(name)
     try:
         await evaluator.load()
         await scene(evaluator)
@@ -93,7 +93,7 @@ def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
         # The first evaluation must not be over before the second one is sent.
         sent.touch()
         deadline = time.monotonic() + 60
-        while len(noted_processes(tmp_path)) < 2:
+        while len(read_noted_processes(tmp_path)) < 2:
             assert time.monotonic() < deadline, "the second evaluation waited for the trader"
             time.sleep(0.001)  # noqa: ASYNC251 - the loop is held up on purpose
         for candles, found in zip(SERIES[:2], await asyncio.gather(*tasks), strict=True):
@@ -130,7 +130,7 @@ def test_processes_that_a_strategy_leaves_running_are_found_after_the_last_evalu
         tasks = [asyncio.create_task(evaluate(evaluator, candles)) for candles in SERIES[:2]]
         assert all(isinstance(found, Evaluation) for found in await asyncio.gather(*tasks))
         deadline = time.monotonic() + 60
-        while any(map(hostile.is_running, noted_processes(tmp_path))):
+        while any(map(hostile.is_running, read_noted_processes(tmp_path))):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
 

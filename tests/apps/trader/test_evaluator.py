@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import hostile_strategies as hostile
-from desk import strategy_evaluator
-from hostile_strategies import is_running, noted_processes, write_hostile
+from desk import make_evaluator
+from hostile_strategies import is_running, read_noted_processes, write_hostile
 from loop_stalls import LoopStalls
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError, UsageError
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 @asynccontextmanager
 async def load_evaluator(name: str) -> AsyncGenerator[StrategyEvaluator]:
     """Load a strategy in a worker; end it afterwards."""
-    evaluator = strategy_evaluator(name)
+    evaluator = make_evaluator(name)
     try:
         await evaluator.load()
         yield evaluator
@@ -172,7 +172,7 @@ def test_processes_that_a_strategy_leaves_running_are_ended_after_the_candle(
     async def scene() -> None:
         async with load_evaluator(name) as evaluator:
             assert await evaluate_signal(evaluator) == 1
-            left = noted_processes(tmp_path)
+            left = read_noted_processes(tmp_path)
             assert len(left) == 3
             await wait_until(lambda: not any(map(is_running, left)))
             assert await evaluate_signal(evaluator) == 1
@@ -192,12 +192,12 @@ def test_a_late_worker_is_ended_together_with_its_child_processes(
                 (tmp_path / "processes").unlink(missing_ok=True)
                 evaluation = asyncio.create_task(evaluate_failure(evaluator, seconds))
                 await wait_until(
-                    lambda task=evaluation: len(noted_processes(tmp_path)) == 4 or task.done()
+                    lambda task=evaluation: len(read_noted_processes(tmp_path)) == 4 or task.done()
                 )
                 # A busy machine may take longer to fork.
                 if not evaluation.done():
                     break
-            processes = noted_processes(tmp_path)
+            processes = read_noted_processes(tmp_path)
             assert len(processes) == 4
             assert all(map(is_running, processes))
             assert (await evaluation).kind == "late"
@@ -228,7 +228,7 @@ def test_a_helper_that_was_killed_is_started_again(run: Run) -> None:
     async def scene() -> None:
         helper = StrategyHelper()
         evaluator = StrategyEvaluator(
-            strategy_evaluator("rsi").settings, "1h", helper, memory_mb=4_096
+            make_evaluator("rsi").settings, "1h", helper, memory_mb=4_096
         )
         try:
             await evaluator.load()
@@ -253,15 +253,15 @@ def test_a_killed_helper_takes_its_workers_with_it(run: Run, tmp_path: Path) -> 
 
     async def scene() -> None:
         helper = StrategyHelper()
-        settings = strategy_evaluator(name).settings
+        settings = make_evaluator(name).settings
         evaluator = StrategyEvaluator(settings, "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
             running = asyncio.create_task(evaluate_failure(evaluator))
-            await wait_until(lambda: len(noted_processes(tmp_path)) == 1)
+            await wait_until(lambda: len(read_noted_processes(tmp_path)) == 1)
             assert helper.process_id is not None
             os.kill(helper.process_id, signal.SIGKILL)
-            await wait_until(lambda: not any(map(is_running, noted_processes(tmp_path))))
+            await wait_until(lambda: not any(map(is_running, read_noted_processes(tmp_path))))
             assert (await running).kind == "ended"
         finally:
             await evaluator.close()
@@ -278,8 +278,8 @@ def test_the_process_of_a_strategy_ends_first_when_memory_runs_out(
     async def scene() -> None:
         async with load_evaluator(name) as evaluator:
             running = asyncio.create_task(evaluate_failure(evaluator))
-            await wait_until(lambda: len(noted_processes(tmp_path)) == 1)
-            (process_id,) = noted_processes(tmp_path)
+            await wait_until(lambda: len(read_noted_processes(tmp_path)) == 1)
+            (process_id,) = read_noted_processes(tmp_path)
             score = Path(f"/proc/{process_id}/oom_score_adj").read_text("ascii")  # noqa: ASYNC240
             running.cancel()
             assert int(score) == 1_000
@@ -310,10 +310,10 @@ def test_the_process_of_a_strategy_ends_with_its_killed_trader(run: Run, tmp_pat
         owner = await asyncio.create_subprocess_exec(
             sys.executable, "-c", OWNER, name, env=environment
         )
-        await wait_until(lambda: len(noted_processes(tmp_path)) == 4)
+        await wait_until(lambda: len(read_noted_processes(tmp_path)) == 4)
         owner.kill()
         await owner.wait()
-        await wait_until(lambda: not any(map(is_running, noted_processes(tmp_path))))
+        await wait_until(lambda: not any(map(is_running, read_noted_processes(tmp_path))))
 
     run(scene())
 
@@ -369,7 +369,7 @@ def test_the_process_of_a_strategy_has_no_settings_no_sockets_and_no_ccxt(
     async def scene() -> None:
         helper = StrategyHelper()
         evaluator = StrategyEvaluator(
-            strategy_evaluator(name).settings, "1h", helper, memory_mb=4_096
+            make_evaluator(name).settings, "1h", helper, memory_mb=4_096
         )
         try:
             await evaluator.load()

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from desk import MARCH, OFTEN, Desk, Market, desk, market
-from held_lock import locked
+from desk import MARCH, OFTEN, SessionHarness, SteppedMarket, open_session, open_market
+from held_lock import hold_write_lock
 from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig
 from trader.exit_journal import SLOT_BYTES, SLOTS, ExitJournal
@@ -155,7 +155,7 @@ class PrintedText:
         return part in self.text
 
 
-async def pass_the_stop(opened: Market, trading: Desk, lines: PrintedText) -> None:
+async def pass_the_stop(opened: SteppedMarket, trading: SessionHarness, lines: PrintedText) -> None:
     """Let the price fall under the stop while the file is locked."""
     await trading.until(lambda: lines.have("degraded: "))
     for hundredth in range(5, 96, 5):
@@ -178,10 +178,10 @@ def test_a_stop_that_is_passed_while_the_database_is_locked_sells_after_the_lock
     exits = ExitConfig(stop_loss=0.002)
 
     async def scene() -> None:
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name, exits=exits) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name, exits=exits) as trading:
                 await trade_until_bought(opened, trading)
-                with locked(db):
+                with hold_write_lock(db):
                     await pass_the_stop(opened, trading, lines)
                     if how == "the trader is started again":
                         trading.stop.request("the test")
@@ -189,7 +189,7 @@ def test_a_stop_that_is_passed_while_the_database_is_locked_sells_after_the_lock
                 if how == "the lock ends":
                     await trade_until_sold(opened, trading)
             if how == "the trader is started again":
-                async with desk(opened, db, strategy=name, exits=exits, number=2) as trading:
+                async with open_session(opened, db, strategy=name, exits=exits, number=2) as trading:
                     await trade_until_sold(opened, trading)
 
     run(scene())
@@ -208,8 +208,8 @@ def test_a_stop_that_is_passed_while_the_disk_is_full_sells_once_there_is_space(
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=name, exits=ExitConfig(stop_loss=0.002)) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, exits=ExitConfig(stop_loss=0.002)) as trading,
         ):
             await trade_until_bought(opened, trading)
             with fill_file_system(small_disk):
@@ -221,13 +221,13 @@ def test_a_stop_that_is_passed_while_the_disk_is_full_sells_once_there_is_space(
     assert lines.have("exit from the journal, pending now: stop loss at ")
 
 
-async def trade_until_bought(opened: Market, trading: Desk) -> None:
+async def trade_until_bought(opened: SteppedMarket, trading: SessionHarness) -> None:
     await trading.until_live(opened)
     await opened.go_to(1.01)
     await trading.until(lambda: len(trading.fills()) == 1)
 
 
-async def trade_until_sold(opened: Market, trading: Desk) -> None:
+async def trade_until_sold(opened: SteppedMarket, trading: SessionHarness) -> None:
     hour = 2.0
     while len(trading.fills()) < 2:
         hour += 0.02

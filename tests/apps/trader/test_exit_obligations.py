@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
-from gate import kline
+from desk import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from gate import make_kline
 from onetape.core.clock import SteppedClock, SystemClock, format_utc
 from onetape.core.trading import Order
 from onetape.engine import AccountConfig, ExitConfig
@@ -20,8 +20,8 @@ from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.orders import insert_order, store_order_change
 from order_changes import change_of
-from own_strategies import scripted_source
-from symbol_desk import symbol_desk
+from own_strategies import make_scripted_source
+from symbol_desk import run_symbol_sessions
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -30,7 +30,7 @@ StrategyFile = Callable[..., str]
 @pytest.fixture
 def scripted(strategy_file: StrategyFile) -> Callable[[list[int], list[int]], str]:
     def write(buys: list[int], sells: list[int]) -> str:
-        return strategy_file(scripted_source(buys, sells), "scripted")
+        return strategy_file(make_scripted_source(buys, sells), "scripted")
 
     return write
 
@@ -38,7 +38,7 @@ def scripted(strategy_file: StrategyFile) -> Callable[[list[int], list[int]], st
 Scripted = Callable[[list[int], list[int]], str]
 
 
-async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+async def step_to(opened: SteppedMarket, trading: SessionHarness, hours: range) -> None:
     for hour in hours:
         await opened.go_to(hour + 0.1)
         await trading.until(lambda hour=hour: trading.source(hour))
@@ -46,22 +46,22 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order("buy")
 
 
-def list_fill_sides(trading: Desk) -> list[str]:
+def list_fill_sides(trading: SessionHarness) -> list[str]:
     return [trade.side for trade in trading.fills()]
 
 
-def exit_row(trading: Desk) -> tuple[Any, ...]:
+def exit_row(trading: SessionHarness) -> tuple[Any, ...]:
     """Return type, status and reason of the order to sell that was not cancelled."""
     return trading.query(
         "SELECT type, status, reason FROM orders WHERE side = 'sell' AND status <> 'canceled'"
     )[0]
 
 
-def read_obligations(trading: Desk) -> list[tuple[Any, ...]]:
+def read_obligations(trading: SessionHarness) -> list[tuple[Any, ...]]:
     return trading.query("SELECT cause, end_reason FROM exit_obligations ORDER BY created_ms")
 
 
-def is_only_sold_late(trading: Desk, cause: str) -> bool:
+def is_only_sold_late(trading: SessionHarness, cause: str) -> bool:
     """Check the one sale of an account: in the newest candle, with a note, its obligation ended."""
     (_, sold) = trading.fills()
     kind, status, reason = exit_row(trading)
@@ -92,8 +92,8 @@ def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_filled_after
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=scripted([0], [2])) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=scripted([0], [2])) as trading,
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 3))
@@ -123,8 +123,8 @@ def test_a_sell_is_filled_at_the_price_of_rest_while_the_stream_stays_down_row_7
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=scripted([0], [2])) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=scripted([0], [2])) as trading,
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 3))
@@ -154,8 +154,8 @@ def test_a_sell_found_after_a_break_is_filled_even_if_its_candle_is_not_the_newe
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=scripted([0], [2])) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=scripted([0], [2])) as trading,
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 3))
@@ -174,12 +174,12 @@ def test_a_sell_on_a_candle_that_closed_while_no_session_ran_is_filled_at_the_st
 ) -> None:
     async def scene() -> None:
         name = scripted([0], [2])
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 3))
             await opened.go_to(6.3)
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
                 assert is_only_sold_late(trading, "market")
 
@@ -193,12 +193,12 @@ def test_a_buy_on_a_candle_that_closed_while_no_session_ran_enters_nothing_row_7
 ) -> None:
     async def scene() -> None:
         name = scripted([0, 3], [2])
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 3))
             await opened.go_to(6.3)
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(7, 9))
                 assert list_fill_sides(trading) == ["buy", "sell"]
@@ -211,12 +211,12 @@ def test_exits_are_checked_over_more_missed_candles_than_the_lookback_row_78(
 ) -> None:
     async def scene() -> None:
         name = scripted([0], [3])
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 3))
             await opened.go_to(150.3)
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
                 assert is_only_sold_late(trading, "market")
 
@@ -228,8 +228,8 @@ def test_a_waiting_exit_order_is_filled_by_the_next_session_row_79(
 ) -> None:
     async def scene() -> None:
         name = scripted([0], [2])
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 3))
                 opened.gate.refuses_sockets = True
@@ -239,7 +239,7 @@ def test_a_waiting_exit_order_is_filled_by_the_next_session_row_79(
                 await trading.until_decided(2)
                 assert exit_row(trading)[:2] == ("market", "open")
             opened.gate.refuses_sockets = False
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 assert exit_row(trading)[:2] == ("market", "open")
                 await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
                 assert is_only_sold_late(trading, "market")
@@ -257,7 +257,7 @@ def test_an_obligation_whose_order_was_cancelled_is_sent_again_row_79(
         with store.write() as connection:
             connection.execute("UPDATE orders SET status = 'canceled' WHERE status = 'open'")
 
-    async def until_sold(trading: Desk) -> None:
+    async def until_sold(trading: SessionHarness) -> None:
         await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
         assert is_only_sold_late(trading, "market")
         entries = trading.query("SELECT DISTINCT entry_order_id FROM orders WHERE side = 'sell'")
@@ -265,8 +265,8 @@ def test_an_obligation_whose_order_was_cancelled_is_sent_again_row_79(
 
     async def scene() -> None:
         name = scripted([0], [2])
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 3))
                 opened.gate.refuses_sockets = True
@@ -281,7 +281,7 @@ def test_an_obligation_whose_order_was_cancelled_is_sent_again_row_79(
                     return
             with open_store(db, create=False) as store:
                 cancel(store)
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 await until_sold(trading)
 
     run(scene())
@@ -295,7 +295,7 @@ FALLS = ExitConfig(stop_loss=0.004)
 def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_after_it_row_80(
     run: Run, db: Path, scripted: Scripted, restarts: bool
 ) -> None:
-    async def cut(opened: Market, trading: Desk) -> None:
+    async def cut(opened: SteppedMarket, trading: SessionHarness) -> None:
         await trading.until_live(opened)
         await step_to(opened, trading, range(1, 2))
         assert list_fill_sides(trading) == ["buy"]
@@ -303,7 +303,7 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
         opened.gate.cut()
         await trading.until(lambda: not trading.is_live)
 
-    async def is_sold_late(opened: Market, trading: Desk) -> None:
+    async def is_sold_late(opened: SteppedMarket, trading: SessionHarness) -> None:
         await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
         assert is_only_sold_late(trading, "stop_loss")
         _, _, reason = exit_row(trading)
@@ -314,8 +314,8 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
 
     async def scene() -> None:
         name = scripted([0], [])
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name, exits=FALLS) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name, exits=FALLS) as trading:
                 await cut(opened, trading)
                 if not restarts:
                     await opened.go_to(9.5)
@@ -324,7 +324,7 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
             if restarts:
                 await opened.go_to(9.5)
                 opened.gate.refuses_sockets = opened.gate.rest_is_down = False
-                async with desk(opened, db, strategy=name, number=2, exits=FALLS) as trading:
+                async with open_session(opened, db, strategy=name, number=2, exits=FALLS) as trading:
                     await is_sold_late(opened, trading)
 
     run(scene())
@@ -349,9 +349,9 @@ def test_a_stop_does_not_wait_for_a_candle_that_stays_missing_row_83(
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
+            open_market(0.25) as opened,
             # Bought at 6:00, and stopped between 10:00 and 11:00.
-            desk(
+            open_session(
                 opened, db, strategy=scripted([5], []), exits=ExitConfig(stop_loss=0.0022)
             ) as trading,
         ):
@@ -382,7 +382,7 @@ def test_an_entry_waits_for_a_candle_before_it_that_is_missing_row_83(
     missing_ms = (MARCH + HOUR) * 1_000
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=scripted([0], [])) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=scripted([0], [])) as trading:
             await trading.until_live(opened)
             opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != missing_ms
             opened.gate.hidden_candles = {missing_ms}
@@ -408,8 +408,8 @@ def test_after_a_refused_exit_the_next_sell_is_filled(run: Run, db: Path, script
 
     async def scene() -> None:
         async with (
-            market(16.25) as opened,
-            desk(
+            open_market(16.25) as opened,
+            open_session(
                 opened, db, strategy=scripted([16], [19]), account=account, exits=exits
             ) as trading,
         ):
@@ -433,12 +433,12 @@ def test_after_a_refused_exit_the_entries_of_other_symbols_wait_for_it_no_longer
 
     async def scene() -> None:
         names = {
-            symbol: strategy_file(scripted_source(buys, []), symbol[:3])
+            symbol: strategy_file(make_scripted_source(buys, []), symbol[:3])
             for symbol, buys in {"BTC/USDT": [16], "ETH/USDT": [20]}.items()
         }
         async with (
-            market(16.25) as opened,
-            symbol_desk(opened, db, names, account=account, max_open_trades=2) as trading,
+            open_market(16.25) as opened,
+            run_symbol_sessions(opened, db, names, account=account, max_open_trades=2) as trading,
         ):
             first = trading.first
             await trading.until_decided(MARCH + 15 * HOUR)
@@ -460,15 +460,15 @@ def test_an_exit_obligation_ends_with_its_position_row_81(
 ) -> None:
     async def scene() -> None:
         name = scripted([0, 3], [1])
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 5))
                 assert list_fill_sides(trading) == ["buy", "sell", "buy"]
             with open_store(db, create=False) as store, store.write() as connection:
                 # As if the fill had closed the position in another way.
                 connection.execute("UPDATE exit_obligations SET ended_ms = NULL, end_reason = NULL")
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(5, 7))
                 assert list_fill_sides(trading) == ["buy", "sell", "buy"]
@@ -494,14 +494,14 @@ def test_an_open_order_of_a_closed_position_sells_no_coins_of_the_next_one_row_8
 
     async def scene() -> None:
         name = scripted([0, 3], [1])
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 5))
                 assert list_fill_sides(trading) == ["buy", "sell", "buy"]
                 first = trading.fills()[0].client_order_id
             leave_open_sell(first)
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(5, 7))
                 assert list_fill_sides(trading) == ["buy", "sell", "buy"]
@@ -516,8 +516,8 @@ def test_the_id_of_an_exit_order_is_plain_and_its_entry_is_a_column(
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=scripted([0], [2])) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=scripted([0], [2])) as trading,
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 5))
@@ -529,14 +529,14 @@ def test_the_id_of_an_exit_order_is_plain_and_its_entry_is_a_column(
     run(scene())
 
 
-def make_low_frame(opened: Market, stop: float, candles_ago: int = 0) -> dict[str, Any]:
+def make_low_frame(opened: SteppedMarket, stop: float, candles_ago: int = 0) -> dict[str, Any]:
     """Return a frame in which the price is below a stop, of the candle under way or one before."""
     opened_hour = opened.simulator.clock.now_ms() // 1_000 // HOUR - candles_ago
-    return kline(opened_hour * HOUR * 1_000, stop * 0.99)
+    return make_kline(opened_hour * HOUR * 1_000, stop * 0.99)
 
 
 @asynccontextmanager
-async def send_low_prices(opened: Market, stop: float, candles_ago: int = 0) -> AsyncGenerator[float]:
+async def send_low_prices(opened: SteppedMarket, stop: float, candles_ago: int = 0) -> AsyncGenerator[float]:
     """Send prices below a stop while the block lasts; give the price."""
     frame = make_low_frame(opened, stop, candles_ago)
 
@@ -553,7 +553,7 @@ async def send_low_prices(opened: Market, stop: float, candles_ago: int = 0) -> 
         sending.cancel()
 
 
-async def wait_for_stop_at(trading: Desk, price: float) -> None:
+async def wait_for_stop_at(trading: SessionHarness, price: float) -> None:
     """Wait for the sale by a stop at a price of the stream; the candle of the price is not stored.
 
     The paper exchange sells a little under the price: the spread.
@@ -570,7 +570,7 @@ async def wait_for_stop_at(trading: Desk, price: float) -> None:
     assert f"in the candle of {format_utc(filled)}" in exit_row(trading)[2]
 
 
-async def cut_rest_and_stream(opened: Market, trading: Desk) -> float:
+async def cut_rest_and_stream(opened: SteppedMarket, trading: SessionHarness) -> float:
     """Buy at 1:00, then take REST away and break the stream; return the stop at 80 %."""
     await trading.until_live(opened)
     await step_to(opened, trading, range(1, 2))
@@ -585,8 +585,8 @@ def test_a_stop_is_filled_by_the_stream_while_rest_is_unreachable_after_a_reconn
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(
+            open_market(0.25) as opened,
+            open_session(
                 opened, db, strategy=scripted([0], []), exits=ExitConfig(stop_loss=0.2)
             ) as trading,
         ):
@@ -604,8 +604,8 @@ def test_a_stop_is_filled_by_the_stream_while_rest_does_not_respond_row_30(
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(
+            open_market(0.25) as opened,
+            open_session(
                 opened, db, strategy=scripted([0], []), exits=ExitConfig(stop_loss=0.2)
             ) as trading,
         ):
@@ -633,8 +633,8 @@ def test_an_exit_is_not_filled_at_the_price_of_a_closed_candle_row_30(
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(
+            open_market(0.25) as opened,
+            open_session(
                 opened, db, strategy=scripted([0], []), exits=ExitConfig(stop_loss=0.2)
             ) as trading,
         ):
@@ -660,8 +660,8 @@ def test_the_cooldown_begins_with_the_candle_of_the_exit_while_rest_is_unreachab
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(
+            open_market(0.25) as opened,
+            open_session(
                 opened,
                 db,
                 strategy=scripted([0, *range(4, 12)], []),
@@ -693,15 +693,15 @@ def test_a_stop_is_filled_by_the_stream_while_the_first_candles_are_refused_row_
 
     async def scene() -> None:
         exits, strategy = ExitConfig(stop_loss=0.2), scripted([0], [])
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=strategy, exits=exits) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=strategy, exits=exits) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
                 stop = float(trading.fills()[0].price) * 0.8
             faults = opened.simulator.faults
             faults.add(kind="status", status=403, path="/api/v3/klines")
             await opened.go_to(3.3)
-            async with desk(opened, db, strategy=strategy, exits=exits, number=2) as trading:
+            async with open_session(opened, db, strategy=strategy, exits=exits, number=2) as trading:
                 async with send_low_prices(opened, stop) as price:
                     await wait_for_stop_at(trading, price)
                 assert trading.decided() == []

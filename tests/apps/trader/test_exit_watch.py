@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
-from held_lock import locked
+from desk import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from held_lock import hold_write_lock
 from onetape.core.trading import ExitObligation
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
 from onetape.store.leases import make_lease_name
-from own_strategies import scripted_source
+from own_strategies import make_scripted_source
 from programs import Program
 from trader.exit_journal import ExitJournal
 
@@ -44,17 +44,17 @@ class PrintedText:
         return part in self.text
 
 
-async def trade_until_bought(opened: Market, trading: Desk) -> None:
+async def trade_until_bought(opened: SteppedMarket, trading: SessionHarness) -> None:
     await trading.until_live(opened)
     await opened.go_to(1.1)
     await trading.until(lambda: list_fill_sides(trading) == ["buy"])
 
 
-def list_fill_sides(trading: Desk) -> list[str]:
+def list_fill_sides(trading: SessionHarness) -> list[str]:
     return [trade.side for trade in trading.fills()]
 
 
-def read_sell_orders(trading: Desk) -> list[tuple[Any, ...]]:
+def read_sell_orders(trading: SessionHarness) -> list[tuple[Any, ...]]:
     return trading.query("SELECT type, status, signal_timestamp FROM orders WHERE side = 'sell'")
 
 
@@ -70,10 +70,10 @@ def test_a_sell_decided_while_the_database_is_locked_is_filled_once_after_the_lo
     lines = PrintedText(capsys)
 
     async def scene() -> None:
-        name = strategy_file(scripted_source([0], [3], higher_timeframes=higher), "scripted")
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        name = strategy_file(make_scripted_source([0], [3], higher_timeframes=higher), "scripted")
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trade_until_bought(opened, trading)
-            with locked(db):
+            with hold_write_lock(db):
                 await trading.until(lambda: lines.have("degraded: "))
                 for hour in range(2, 5):
                     await opened.go_to(hour + 0.1)
@@ -95,9 +95,9 @@ def test_an_exit_in_the_journal_ends_with_its_position(
     run: Run, db: Path, strategy_file: StrategyFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        name = strategy_file(scripted_source([0, 3], [1]), "scripted")
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name) as trading:
+        name = strategy_file(make_scripted_source([0, 3], [1]), "scripted")
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name) as trading:
                 await trade_until_bought(opened, trading)
                 entry = trading.fills()[0].client_order_id
                 for hour in range(2, 5):
@@ -112,7 +112,7 @@ def test_an_exit_in_the_journal_ends_with_its_position(
                     MARCH + HOUR, None, 7, "SELL",
                 )
             )  # fmt: skip
-            async with desk(opened, db, strategy=name, number=2) as trading:
+            async with open_session(opened, db, strategy=name, number=2) as trading:
                 await opened.go_to(5.1)
                 await trading.until_decided(4)
                 assert list_fill_sides(trading) == ["buy", "sell", "buy"]
@@ -168,7 +168,7 @@ def test_a_sell_decided_while_the_database_is_locked_survives_a_kill(tmp_path: P
         url = re.findall(r"http://[\d.:]+\d", simulator.until("simulator:"))[0]
         with trader(url) as program:
             program.until("", inside="bought ")
-            with locked(db):
+            with hold_write_lock(db):
                 is_locked.touch()
                 kept = program.until("SELL on the candle of ", inside=KEPT)
                 program.send(signal.SIGKILL)
@@ -200,13 +200,13 @@ def test_an_exit_by_command_is_filled_after_a_lock_while_no_candles_can_be_fetch
     lines = PrintedText(capsys)
 
     async def scene() -> None:
-        name = strategy_file(scripted_source([0], []), "scripted")
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        name = strategy_file(make_scripted_source([0], []), "scripted")
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trade_until_bought(opened, trading)
             opened.simulator.faults.add(
                 kind="status", when="before", path="/api/v3/klines", status=403
             )
-            with locked(db):
+            with hold_write_lock(db):
                 await trading.until(lambda: lines.have("degraded: "))
             command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
             insert_controls(trading.store, [command])

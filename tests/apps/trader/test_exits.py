@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from desk import HOUR, MARCH, Desk, Market, desk, market
+from desk import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candles
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import EXIT_KINDS, AccountConfig, ExitConfig, make_booked_fill, simulate
@@ -54,13 +54,13 @@ class Runs(Strategy):
 """
 
 
-def read_candles(opened: Market, start: int, end: int) -> Candles:
+def read_candles(opened: SteppedMarket, start: int, end: int) -> Candles:
     rows = opened.truth(start, end).values()
     opens, *prices = (np.array(column) for column in zip(*rows, strict=True))
     return Candles.from_columns(opens.astype(np.int64), *prices)
 
 
-async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+async def step_to(opened: SteppedMarket, trading: SessionHarness, hours: range) -> None:
     for hour in hours:
         await opened.go_to(hour + 0.1)
         await trading.until(lambda hour=hour: trading.source(hour))
@@ -68,7 +68,7 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order()
 
 
-def run_backtest(opened: Market, trading: Desk, last_hour: int) -> list[Sold]:
+def run_backtest(opened: SteppedMarket, trading: SessionHarness, last_hour: int) -> list[Sold]:
     """Return kind, price, amount and fee of the engine's own fills."""
     first = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
     candles = read_candles(opened, first - HOUR, MARCH + (last_hour + 1) * HOUR)
@@ -84,7 +84,7 @@ def run_backtest(opened: Market, trading: Desk, last_hour: int) -> list[Sold]:
     return made
 
 
-def list_paper_fills(trading: Desk) -> list[Sold]:
+def list_paper_fills(trading: SessionHarness) -> list[Sold]:
     types = dict(trading.query("SELECT client_order_id, type FROM orders"))
     return [
         (
@@ -106,8 +106,8 @@ def test_paper_exits_equal_the_backtest_trade_by_trade(
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=name, account=account, exits=EXITS[exits]) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, account=account, exits=EXITS[exits]) as trading,
         ):
             await step_to(opened, trading, range(HOURS))
             fills, trades = run_backtest(opened, trading, HOURS - 1), list_paper_fills(trading)
@@ -129,8 +129,8 @@ def test_paper_orders_fill_at_opens_that_the_stated_price_step_does_not_allow(
         name = strategy_file(RUNS, "runs")
         exits = ExitConfig(time_stop_bars=2)
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=name, exits=exits, trading_rules=steps) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, exits=exits, trading_rules=steps) as trading,
         ):
             await step_to(opened, trading, range(16))
             prices = [float(trade.price) for trade in trading.fills()]
@@ -142,7 +142,7 @@ def test_paper_orders_fill_at_opens_that_the_stated_price_step_does_not_allow(
     run(scene())
 
 
-async def wait_until_decided_by_any(trading: Desk, hour: int) -> None:
+async def wait_until_decided_by_any(trading: SessionHarness, hour: int) -> None:
     decided = "SELECT 1 FROM decisions WHERE timestamp = ?"
     await trading.until(lambda: trading.query(decided, MARCH + hour * HOUR))
 
@@ -155,10 +155,10 @@ def test_restarts_with_an_open_position_change_nothing_about_its_exits(
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
-        async with market(0.05) as opened:
+        async with open_market(0.05) as opened:
             hour, held = 0, 0
             for number in range(1, 9):
-                async with desk(
+                async with open_session(
                     opened, db, strategy=name, number=number, account=account, exits=EXITS[exits]
                 ) as trading:
                     await trading.until_live(opened)
@@ -187,10 +187,10 @@ def test_an_exit_that_the_market_refused_is_not_tried_again_and_the_next_sell_is
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
-        async with market(0.05) as opened:
+        async with open_market(0.05) as opened:
             hour = 0
             for number in range(1, sessions + 1):
-                async with desk(
+                async with open_session(
                     opened, db, strategy=name, number=number, account=account, exits=exits
                 ) as trading:
                     await trading.until_live(opened)
@@ -224,8 +224,8 @@ def test_an_exit_whose_fill_could_not_be_stored_is_repeated_once_it_can(
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=name, exits=exits) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, exits=exits) as trading,
         ):
             with trading.store.write() as connection:
                 connection.execute(refuse)

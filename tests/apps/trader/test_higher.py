@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
+from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.strategies import align_higher_candles, evaluate_strategy
@@ -45,11 +45,11 @@ class Above(Strategy):
 """
 
 
-def get_simulator_candles(opened: Market, timeframe: str, start: int, end: int) -> Candles:
+def get_simulator_candles(opened: SteppedMarket, timeframe: str, start: int, end: int) -> Candles:
     return opened.simulator.market.get_candles(KEY.symbol, timeframe, start, end)
 
 
-async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+async def step_to(opened: SteppedMarket, trading: SessionHarness, hours: range) -> None:
     for hour in hours:
         await opened.go_to(hour + 0.1)
         await trading.until(lambda hour=hour: trading.source(hour))
@@ -64,7 +64,7 @@ def test_every_decision_equals_that_of_a_backtest_over_the_exchanges_candles(
     async def scene() -> None:
         name = strategy_file(ABOVE, "above")
         last = 22
-        async with market(begins) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(begins) as opened, open_session(opened, db, strategy=name) as trading:
             await step_to(opened, trading, range(int(begins), last))
             start = MARCH - 200 * HOUR
             candles = get_simulator_candles(opened, "1h", start, MARCH + (last - 1) * HOUR)
@@ -91,7 +91,7 @@ def test_a_higher_timeframe_candle_that_closed_meanwhile_is_built_and_stored(
 ) -> None:
     async def scene() -> None:
         name = strategy_file(ABOVE, "above")
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await step_to(opened, trading, range(10))
             rows = trading.query(
                 "SELECT timestamp, close, source FROM ohlcv_data WHERE timeframe = '4h' "

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, Desk, Market, desk, market
+from desk import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from hostile_strategies import let_others_be_slow
 
 Run = Callable[[Any], Any]
@@ -43,11 +43,11 @@ def make_hanging_source(buy: int, sell: int) -> str:
     return HANGS.replace("BUY", str(buy)).replace("SELL", str(sell))
 
 
-def list_fill_sides(trading: Desk) -> list[str]:
+def list_fill_sides(trading: SessionHarness) -> list[str]:
     return [trade.side for trade in trading.fills()]
 
 
-async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+async def step_to(opened: SteppedMarket, trading: SessionHarness, hours: range) -> None:
     for hour in hours:
         await opened.go_to(hour + 0.1)
         await trading.until_decided(hour - 1)
@@ -62,8 +62,8 @@ def test_a_sell_from_a_late_evaluation_is_filled_after_the_next_one(
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading,
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 4))
@@ -82,13 +82,13 @@ def test_a_late_sell_from_before_a_restart_is_filled_after_the_restart(
     name = strategy_file(make_hanging_source(0, 2), "hangs")
 
     async def scene() -> None:
-        async with market(0.25) as opened:
-            async with desk(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 4))
                 assert list_fill_sides(trading) == ["buy"]
             await opened.go_to(4.1)
-            async with desk(
+            async with open_session(
                 opened, db, strategy=name, number=2, strategy_timeout_seconds=1.0
             ) as trading:
                 await trading.until_live(opened)
@@ -105,8 +105,8 @@ def test_a_late_sell_neither_cancels_nor_exits_an_entry_that_was_decided_after_i
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading,
         ):
             await trading.until_live(opened)
             await opened.go_to(1.1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from desk import desk, market
+from desk import open_session, open_market
 from onetape.core.errors import SafetyRefusal
 from onetape.store.database import open_store
 from onetape.store.leases import acquire_lease, renew_lease
@@ -47,7 +47,7 @@ def test_a_held_lease_is_renewed_once_a_second(
 
     async def scene() -> None:
         nonlocal now_ms
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             session = structs.replace(trading.context.session, account="other")
             lease = Lease(structs.replace(trading.context, session=session))
             lease.renew()

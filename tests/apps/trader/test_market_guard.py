@@ -11,7 +11,7 @@ import pytest
 
 from busy_loop import BusyLoop
 from desk import OFTEN
-from held_port import held_port
+from held_port import hold_port
 from onetape.core.clock import format_utc
 from onetape.core.errors import StoreError
 from onetape.core.simulated import SimulatedSource
@@ -91,7 +91,7 @@ def test_a_simulator_that_starts_again_at_an_earlier_time_ends_the_trader(
         first.send(signal.SIGKILL)
         first.ends()
         port = url.rpartition(":")[2]
-        with held_port(int(port)):
+        with hold_port(int(port)):
             simulator("--start", "2024-03-01T06:00", port=port)
         assert "but the market's time is 2024-03-01 06:" in read_refusal(program)
     with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
@@ -127,7 +127,7 @@ def test_a_simulator_that_starts_again_with_another_seed_ends_the_trader(
         first.send(signal.SIGKILL)
         first.ends()
         port = url.rpartition(":")[2]
-        with held_port(int(port)):
+        with hold_port(int(port)):
             simulator("--start", "2024-03-01T13:00", "--seed", "2", port=port)
         assert "start it with --seed 1, or choose another file with --db" in read_refusal(program)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from desk import strategy_evaluator
+from desk import make_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session
@@ -78,7 +78,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
             timeframe=timeframe,
             market=MarketInfo("BTC/USDT", "BTC", "USDT", NO_TRADING_RULES, active=True),
             strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
-            evaluator=strategy_evaluator("buy_and_hold", name),
+            evaluator=make_evaluator("buy_and_hold", name),
             rules=rules,
             start_balance=get_configured_balance(settings),
             store=store,

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from busy_loop import BusyLoop
-from held_lock import locked
-from held_port import held_port
+from held_lock import hold_write_lock
+from held_port import hold_port
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
@@ -26,7 +26,7 @@ from onetape.store.database import open_store
 from onetape.store.leases import make_lease_name
 from onetape.store.read_only import open_read_only
 from programs import Program
-from traded_accounts import TradedAccount, at_ms
+from traded_accounts import TradedAccount, compute_hour_ms
 from trader.commands.status_record import EXIT_DEGRADED, TraderStatus, choose_exit_code, read_status
 from trader.live.start_plan import StartPlan
 from trader.locked_start import trade_once_unlocked
@@ -103,7 +103,7 @@ def run_simulator(
     *, port: int = 0, faults: Sequence[Fault] = ()
 ) -> AbstractContextManager[EmbeddedSimulator]:
     """Return a simulator that runs while a block lasts, two hours after the entry."""
-    clock = make_clock(start_ms=at_ms(3))
+    clock = make_clock(start_ms=compute_hour_ms(3))
     return embedded_simulator(clock=clock, port=port, faults=faults)
 
 
@@ -131,7 +131,7 @@ def test_row_103_a_start_on_paper_with_a_position_waits_for_the_exchange_and_the
     db: Path,
 ) -> None:
     with (
-        held_port() as port,
+        hold_port() as port,
         start_simulator_at(port) as start_simulator,
         start_trader(db, f"http://127.0.0.1:{port}") as program,
     ):
@@ -190,7 +190,7 @@ def test_row_103_a_start_that_waits_takes_commands(
 
     def give(verb: str, giver: str) -> None:
         with open_store(db, create=False) as store:
-            insert_controls(store, [NewControl(NAME, verb, at_ms(3), giver, SYMBOL)])
+            insert_controls(store, [NewControl(NAME, verb, compute_hour_ms(3), giver, SYMBOL)])
 
     def renewed_ms() -> int | None:
         with open_store(db, create=False) as store:
@@ -271,7 +271,7 @@ def test_row_103_a_start_on_paper_with_a_position_waits_for_a_locked_file_and_th
     db: Path,
 ) -> None:
     with run_simulator() as simulator, ExitStack() as lock:
-        lock.enter_context(locked(db))
+        lock.enter_context(hold_write_lock(db))
         with start_trader(db, simulator.url) as program:
             line = program.until("degraded: ")
             assert f"simulator.db stayed locked by another process{WAITS}the database file" in line
@@ -330,7 +330,7 @@ def test_row_103_a_start_with_a_position_waits_while_the_disk_is_full(
 def test_row_103_a_start_on_paper_that_waits_for_a_locked_file_ends_by_sigterm(db: Path) -> None:
     with (
         run_simulator() as simulator,
-        locked(db),
+        hold_write_lock(db),
         start_trader(db, simulator.url) as program,
     ):
         program.until("degraded: ", inside=WAITS)
@@ -339,7 +339,7 @@ def test_row_103_a_start_on_paper_that_waits_for_a_locked_file_ends_by_sigterm(d
 
 def test_row_103_a_start_waits_for_a_file_that_cannot_be_read(db: Path) -> None:
     with run_simulator() as simulator, ExitStack() as lock:
-        lock.enter_context(locked(db, is_readable=False))
+        lock.enter_context(hold_write_lock(db, is_readable=False))
         with start_trader(db, simulator.url) as program:
             program.until("degraded: ", inside="; whether a position is open cannot be read: ")
             stop(program)
@@ -356,7 +356,7 @@ def test_a_start_on_paper_without_a_position_ends_on_a_locked_file(db: Path) -> 
     flatten(db)
     with (
         run_simulator() as simulator,
-        locked(db),
+        hold_write_lock(db),
         start_trader(db, simulator.url) as program,
     ):
         assert program.ends() == 4

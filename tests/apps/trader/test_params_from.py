@@ -15,7 +15,7 @@ from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import make_clock
 from onetape.store.database import open_store
 from programs import Program
-from traded_accounts import TradedAccount, at_ms
+from traded_accounts import TradedAccount, compute_hour_ms
 from trader.main import app
 from trader.settings import TraderSettings
 from trader.settings_reload import find_changed_settings
@@ -185,7 +185,7 @@ def test_row_65_a_position_keeps_its_parameters_where_the_saved_run_is_gone(
         account.fill("buy", "0.01", "30000", 1)
         account.decide(1, 0, {})
         account.end(hours=2)
-    with embedded_simulator(clock=make_clock(start_ms=at_ms(3))) as simulator:
+    with embedded_simulator(clock=make_clock(start_ms=compute_hour_ms(3))) as simulator:
         words = ("--exchange", "simulator", "--simulator-url", simulator.url, "--account", "own")
         gone = (*words, *strategy, "--params-from", "gone")
         with Program("trader", *gone, folder=folder) as program:

@@ -16,13 +16,13 @@ from backtest_fills import (
     FREQTRADE_DIPS,
     LEVEL_DIPS,
     SIZINGS,
-    account_of,
-    backtest_fills,
+    make_account,
+    list_backtest_fills,
 )
-from desk import HOUR, MARCH, Market, market
+from desk import HOUR, MARCH, SteppedMarket, open_market
 from onetape.engine import AccountConfig
-from symbol_desk import SymbolDesk, symbol_desk
-from watched import run_watched
+from symbol_desk import SymbolDesk, run_symbol_sessions
+from watched import run_bounded
 
 StrategyFile = Callable[..., str]
 
@@ -58,7 +58,7 @@ ALL = [
 ]
 
 
-def shuffle_delays(opened: Market, seed: int) -> None:
+def shuffle_delays(opened: SteppedMarket, seed: int) -> None:
     """Hold back the candles of each symbol, in each hour by another time."""
     delays = Random(seed)  # noqa: S311 - no secret
     drawn: dict[tuple[str, int], float] = {}
@@ -75,7 +75,7 @@ def shuffle_delays(opened: Market, seed: int) -> None:
     opened.gate.delay_seconds = seconds
 
 
-async def step_to(opened: Market, trading: SymbolDesk, hours: range) -> None:
+async def step_to(opened: SteppedMarket, trading: SymbolDesk, hours: range) -> None:
     """Move the market from hour to hour, each time until all that is due has happened."""
     waiting = "SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'open')"
     for hour in hours:
@@ -96,7 +96,7 @@ def test_symbols_of_an_account_trade_as_in_the_backtest(
     sizing: str,
     exits: str,
 ) -> None:
-    account = account_of(sizing, EXITS[exits], slippage_bps=3, maker_fee_rate=0.0005)
+    account = make_account(sizing, EXITS[exits], slippage_bps=3, maker_fee_rate=0.0005)
     seed = zlib.crc32(f"{symbols} {sizing} {exits}".encode()) % 1_000
     for name, value in {
         "symbols": symbols, "sizing": sizing, "exits": exits, "hours": HOURS, "seed": seed,
@@ -127,7 +127,7 @@ def test_entry_guards_of_several_symbols_pause_entries_as_in_the_backtest(
     bound: str,
 ) -> None:
     counts = f"trade_limit=1,lookback_period_candles=4,stop_duration_candles=3{bound}"
-    account = account_of(
+    account = make_account(
         "equity_share", EXITS["stop and target"], cooldown_bars=0, **{guard: counts}
     )
     symbols, name = "five symbols, two places", strategy_file(DIPS, "dips")
@@ -161,9 +161,9 @@ def trade_as_in_backtest(
     counts: list[int] = []
 
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             shuffle_delays(opened, seed)
-            async with symbol_desk(
+            async with run_symbol_sessions(
                 opened,
                 db,
                 dict.fromkeys(traded, strategy),
@@ -173,7 +173,7 @@ def trade_as_in_backtest(
                 entry_wait_seconds=30.0,
             ) as trading:
                 await step_to(opened, trading, range(HOURS))
-                fills = backtest_fills(opened, trading.desks, places, HOURS - 1)
+                fills = list_backtest_fills(opened, trading.desks, places, HOURS - 1)
                 on_paper = {symbol: trading.made(symbol) for symbol in traded}
                 counts.append(sum(map(len, on_paper.values())))
                 counts.append(len(trading.first.query(PAUSED)))
@@ -184,6 +184,6 @@ def trade_as_in_backtest(
                     assert expected[: len(made)] == made, symbol
                     assert len(expected) - len(made) <= 1
 
-    run_watched(scene(), 180.0 + 2.0 * HOURS)
+    run_bounded(scene(), 180.0 + 2.0 * HOURS)
     fills, paused = counts
     return fills, paused

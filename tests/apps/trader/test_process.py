@@ -18,7 +18,7 @@ import pytest
 
 from busy_loop import BusyLoop
 from desk import OFTEN
-from hostile_strategies import is_running, noted_processes, write_hostile
+from hostile_strategies import is_running, read_noted_processes, write_hostile
 from onetape.cli.program import run_typer_app
 from onetape.store.database import open_store
 from programs import Program
@@ -364,7 +364,7 @@ def test_sigterm_ends_a_trader_within_two_seconds_while_its_strategy_loops_for_e
     with start_trader(folder, simulator) as program:
         program.until("", inside=", next ")
         deadline = time.monotonic() + 180
-        while not noted_processes(folder):
+        while not read_noted_processes(folder):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         with BusyLoop() as beside:
@@ -372,7 +372,7 @@ def test_sigterm_ends_a_trader_within_two_seconds_while_its_strategy_loops_for_e
             assert program.ends() == 0
             assert beside.seconds < 2
     assert program.lines[-1].startswith("SIGTERM: stopped with ")
-    assert not any(map(is_running, noted_processes(folder)))
+    assert not any(map(is_running, read_noted_processes(folder)))
 
 
 def test_settings_of_a_freqtrade_file_without_effect_are_printed_at_the_start(

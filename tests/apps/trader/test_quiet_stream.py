@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, Desk, desk, market
+from desk import HOUR, MARCH, SessionHarness, open_session, open_market
 from onetape.websocket.feeds import CandleFeed
 from trader.stream_recorder import StreamRecorder
 
@@ -28,7 +28,7 @@ async def treat_silence_as_dead(self: CandleFeed, rest: object) -> bool:
     return True
 
 
-def read_states(trading: Desk) -> list[tuple[str, str]]:
+def read_states(trading: SessionHarness) -> list[tuple[str, str]]:
     return trading.query("SELECT state, reason FROM trader_states ORDER BY id")
 
 
@@ -52,9 +52,9 @@ def test_in_a_quiet_market_the_trader_stays_live_on_one_connection(
 
     async def scene() -> int:
         # No frame comes from the start: nothing was traded since.
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             opened.gate.lets_pass = lambda frame: "e" not in frame
-            async with desk(opened, db, stale_after_seconds=1.0) as trading:
+            async with open_session(opened, db, stale_after_seconds=1.0) as trading:
                 await trading.until(lambda: count_quiet() or opened.gate.dials > 1)
                 await asyncio.sleep(1.5)
                 return opened.gate.dials
@@ -75,7 +75,7 @@ def test_a_market_that_is_not_traded_any_more_is_reported_once_and_its_return_to
     run: Run, db: Path, capsys: pytest.CaptureFixture[str], kind: str, words: str
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
             await trading.until_live(opened)
             number = opened.simulator.faults.add(kind=kind, symbol="BTC/USDT")
             await trading.until(lambda: any(words in reason for _, reason in read_states(trading)))
@@ -94,7 +94,7 @@ def test_the_end_of_a_halt_is_noticed_soon_after_frames_come_again_row_27(
     monkeypatch.setattr("trader.market_status.FETCH_AGAIN_SECONDS", 0.1)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
             await trading.until_live(opened)
             number = opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
             await trading.until(lambda: "halted" in read_states(trading)[-1][1])
@@ -114,7 +114,7 @@ def test_a_halted_market_is_named_as_the_reason_instead_of_a_silent_stream(
     monkeypatch.setattr("trader.decision_loop.LOOP_SECONDS", 0.05)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=9.0) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=9.0) as trading:
             await trading.until_live(opened)
             opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
             opened.gate.refuses_sockets = True
@@ -144,7 +144,7 @@ def test_an_outage_is_recorded_from_the_last_frame_on(
         monkeypatch.setattr(StreamRecorder, "_open_outage", begin_outage_now)
 
     async def scene() -> tuple[int, int]:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             seen_ms = opened.simulator.clock.now_ms()
             # Frames are lost for three hours before the socket is.
@@ -173,7 +173,7 @@ def test_without_frames_and_rest_the_connection_stays_and_nothing_counts_as_know
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
             await trading.until_live(opened)
             dials = opened.gate.dials
             opened.gate.lets_pass = lambda frame: "e" not in frame
@@ -196,7 +196,7 @@ def test_a_response_of_rest_confirms_that_a_market_without_frames_is_quiet(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
             await trading.until_live(opened)
             opened.gate.lets_pass = lambda frame: "e" not in frame
             opened.gate.rest_is_down = True
@@ -214,7 +214,7 @@ def test_the_source_of_the_candles_is_printed(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
 
     run(scene())
@@ -227,7 +227,7 @@ def test_candles_built_from_trades_are_closed_by_rest_alone(
     monkeypatch.setattr("onetape.websocket.websocket.WebSocketManager.candle_source", "trades")
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             for step in range(1, 30):
                 await opened.go_to(0.25 + step / 10)
                 await asyncio.sleep(0.03)
@@ -246,7 +246,7 @@ def test_candles_built_from_trades_are_watched_from_the_first_candle_on(
     forming = f"SELECT open, low FROM ohlcv_data WHERE closed = 0 AND timestamp = {MARCH}"
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             hours = 0.25
             # In small steps: the stream may take long to come.
             while not trading.query(forming):

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from busy_loop import BusyLoop
-from held_lock import locked
+from held_lock import hold_write_lock
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.store.database import open_store
 from onetape.store.rate_limit_bans import read_latest_rate_limit_ban, save_rate_limit_ban
@@ -39,7 +39,7 @@ def test_a_ban_while_the_database_is_locked_applies_at_once_and_is_stored_later(
     db = tmp_path / "x.db"
     with open_store(db, create=True) as store:
         bans = SharedRateLimitBans(db, "binance")
-        with locked(db), BusyLoop() as beside:
+        with hold_write_lock(db), BusyLoop() as beside:
             bans.extend(RateLimitBan(5_000, "HTTP 418"))
             assert bans.find_latest() == BAN
             assert beside.seconds < 0.5

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from desk import Desk, Market, desk, market
+from desk import SessionHarness, SteppedMarket, open_session, open_market
 from wall import AdjustableWall
 
 Run = Callable[[Any], Any]
@@ -21,7 +21,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 0.1)
 
 
-def read_states(trading: Desk) -> list[tuple[str, str]]:
+def read_states(trading: SessionHarness) -> list[tuple[str, str]]:
     return trading.query("SELECT state, reason FROM trader_states ORDER BY id")
 
 
@@ -30,7 +30,7 @@ def test_a_refusal_of_the_exchange_degrades_the_trader_and_candles_are_fetched_a
     run: Run, db: Path, status: int
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=status, path="/api/v3/klines")
@@ -51,7 +51,7 @@ def test_a_lasting_refusal_changes_the_state_once_and_is_retried_ever_more_rarel
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 60.0)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=403, path="/api/v3/klines")
@@ -87,7 +87,7 @@ def test_rest_is_still_retried_often_long_after_its_first_failure_while_the_stre
     monkeypatch.setattr("trader.gap_backfiller.FIRST_PAUSE_SECONDS", 3_600.0)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=403, path="/api/v3/klines")
@@ -123,7 +123,7 @@ def test_after_a_long_refusal_requests_and_dials_go_on_with_the_first_response(
     monkeypatch.setattr("trader.rest_probe.PROBE_SECONDS", 0.1)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=451, path="/api/v3/*")
@@ -152,7 +152,7 @@ def test_a_refused_comparison_with_rest_degrades_the_trader_until_rest_responds(
     run: Run, db: Path
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=403, path="/api/v3/klines")
@@ -167,7 +167,7 @@ def test_a_refused_comparison_with_rest_degrades_the_trader_until_rest_responds(
     run(scene())
 
 
-async def pass_hours(opened: Market, trading: Desk, hours: int = 8) -> None:
+async def pass_hours(opened: SteppedMarket, trading: SessionHarness, hours: int = 8) -> None:
     """Let candles close until those of the stream are compared with REST."""
     for hour in range(1, hours + 1):
         await opened.go_to(hour + 0.1)
@@ -184,7 +184,7 @@ def test_row_7_a_ban_degrades_the_trader_and_candles_are_requested_right_after_i
     wall = AdjustableWall()
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, wall=wall) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, wall=wall) as trading:
             await trading.until_live(opened)
             headers = {"Retry-After": "600"}
             faults = opened.simulator.faults
@@ -211,7 +211,7 @@ def test_rows_5_and_7_lasting_refusals_degrade_the_trader_until_candles_are_retu
     monkeypatch.setattr("trader.rate_limit_notice.NOTICE_AFTER_SECONDS", 0.5)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=429, code=-1003, path="/api/v3/klines")
@@ -232,7 +232,7 @@ def test_a_refused_request_for_the_market_status_degrades_the_trader_until_its_r
     monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 0.3)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=451, path="/api/v3/exchangeInfo")
@@ -267,7 +267,7 @@ def test_a_stream_that_stays_down_degrades_the_trader_until_it_is_back(
     run: Run, db: Path, seconds: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             opened.gate.refuses_sockets = True
             opened.gate.cut()
@@ -287,7 +287,7 @@ def test_a_stream_of_unsound_candles_alone_degrades_the_trader_with_that_reason(
     run: Run, db: Path, seconds: AdjustableSeconds, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             faults = opened.simulator.faults
             number = faults.add(kind="candles", shape="time_huge", stream="*@kline_*")
@@ -316,7 +316,7 @@ def test_a_candle_that_stays_unsound_degrades_the_trader_until_it_is_sound(
     monkeypatch.setattr("trader.wait_notice.NOTICE_AFTER_SECONDS", 0.2)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             faults = opened.simulator.faults
             number = faults.add(kind="candles", shape="zero", candle_from="2024-03-01")
@@ -332,7 +332,7 @@ def test_a_candle_that_stays_unsound_degrades_the_trader_until_it_is_sound(
 
 def test_a_socket_that_is_reset_right_after_its_dial_ends_nothing(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             opened.gate.resets_new_sockets = True
             opened.gate.cut()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, OFTEN, Desk, desk, market
+from desk import HOUR, KEY, MARCH, OFTEN, SessionHarness, open_session, open_market
 from live_desk import BALANCE, QUICK
 from onetape.core.candles import Candle
 from onetape.core.errors import (
@@ -74,7 +74,7 @@ FAILING = {
 }
 
 
-async def get_session_error(trading: Desk) -> OnetapeError:
+async def get_session_error(trading: SessionHarness) -> OnetapeError:
     """Return the error that ends the session."""
     try:
         await trading.until(lambda: False)
@@ -91,7 +91,7 @@ def test_a_strategy_that_fails_on_one_candle_degrades_the_trader_until_the_next_
     name = strategy_file(UNTIL_ONE.format(evaluate=evaluate, describe=describe), "until_one")
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until(trading.fills)
             await opened.go_to(1.1)
             await trading.until_decided(0)
@@ -120,7 +120,7 @@ def test_a_strategy_that_fails_on_its_first_candle_ends_the_session_with_one_lin
     name = strategy_file(source.replace("signals = Signals(", "signals = ("), "until_one")
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until(lambda: False)
 
     with pytest.raises(ConfigurationError, match="strategy until_one returned tuple") as ended:
@@ -141,10 +141,10 @@ def test_a_strategy_that_fails_on_its_first_candle_ends_no_session_with_a_positi
     time_stop = ExitConfig(time_stop_bars=1)
 
     async def scene() -> None:
-        async with market(0.25, balance=BALANCE) as opened:
+        async with open_market(0.25, balance=BALANCE) as opened:
             for number, source in enumerate((sound, failing), 1):
                 name = strategy_file(source, "until_one")
-                async with desk(
+                async with open_session(
                     opened,
                     db,
                     strategy=name,
@@ -180,7 +180,7 @@ def test_a_session_whose_lease_was_taken_places_no_order(
     name = strategy_file()
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until_live(opened)
             await trading.until_decided(-1)
             with trading.store.write() as connection:
@@ -208,7 +208,7 @@ def test_no_order_is_stored_if_the_lease_is_lost_during_the_evaluation(
     name = strategy_file(source, "until_one")
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until(trading.fills)
             await opened.go_to(1.1)
             await get_session_error(trading)
@@ -221,10 +221,10 @@ def test_no_order_is_stored_if_the_lease_is_lost_during_the_evaluation(
 
 def test_a_second_session_of_the_account_is_refused_and_changes_nothing(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
             with pytest.raises(SafetyRefusal, match="is traded by process"):
-                async with desk(opened, db, number=2) as second:
+                async with open_session(opened, db, number=2) as second:
                     await second.until(lambda: False)
             assert trading.query("SELECT session FROM sessions") == [("session-1",)]
             await opened.go_to(1.1)
@@ -243,8 +243,8 @@ def test_an_order_that_the_end_of_a_session_cancels_is_printed(
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=strategy_file(BUY_FROM_MARCH, "buys")) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=strategy_file(BUY_FROM_MARCH, "buys")) as trading,
         ):
             await trading.until_live(opened)
             # The candle that would fill the order does not come.
@@ -260,11 +260,11 @@ def test_candles_that_closed_between_two_sessions_are_stored_and_printed(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened:
-            async with desk(opened, db) as trading:
+        async with open_market(0.25) as opened:
+            async with open_session(opened, db) as trading:
                 await trading.until_decided(-1)
             await opened.go_to(3.25)
-            async with desk(opened, db, number=2) as trading:
+            async with open_session(opened, db, number=2) as trading:
                 await trading.until_decided(2)
                 spans = trading.query("SELECT * FROM data_outages WHERE session = 'session-2'")
                 why = "no session ran; 2 candles without a decision"
@@ -281,7 +281,7 @@ def test_a_file_that_is_ahead_of_the_market_is_refused(run: Run, db: Path) -> No
         insert_closed_rows(store, KEY, [later], source="rest", seen_ms=0)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await get_session_error(trading)
 
     with pytest.raises(DataError, match=r"up to 2024-04-11 16:00.*time is 2024-03-01 00:15"):
@@ -290,9 +290,9 @@ def test_a_file_that_is_ahead_of_the_market_is_refused(run: Run, db: Path) -> No
 
 def test_a_session_leaves_no_task_and_releases_its_lease(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             for number in (1, 2):
-                async with desk(opened, db, number=number) as trading:
+                async with open_session(opened, db, number=number) as trading:
                     await trading.until_live(opened)
             with open_store(db, create=False) as store, store.read() as connection:
                 ended = connection.execute("SELECT end_reason FROM sessions").fetchall()
@@ -303,7 +303,7 @@ def test_a_session_leaves_no_task_and_releases_its_lease(run: Run, db: Path) -> 
 
 def test_data_outages_are_stored_with_their_end(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             opened.gate.refuses_sockets = True
             opened.gate.cut()
@@ -329,9 +329,9 @@ def test_the_end_of_a_session_is_stored_despite_an_error_while_orders_are_settle
     monkeypatch.setattr("trader.session.settle_orders", fail)
 
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             with pytest.raises(UsageError, match="the comparison failed"):
-                async with desk(opened, db) as trading:
+                async with open_session(opened, db) as trading:
                     await trading.until_live(opened)
             with open_store(db, create=False) as store, store.read() as connection:
                 ended = connection.execute("SELECT ended_ms IS NOT NULL FROM sessions").fetchall()

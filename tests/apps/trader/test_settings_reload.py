@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from desk import ACCOUNT, KEY, OFTEN, Desk, Market, desk, market
+from desk import ACCOUNT, KEY, OFTEN, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError
 from onetape.engine import ExitConfig
@@ -32,7 +32,7 @@ class PrintedText:
         return part in self.text
 
 
-async def reload(trading: Desk, printed: PrintedText, *, applies_to_open: bool = False) -> None:
+async def reload(trading: SessionHarness, printed: PrintedText, *, applies_to_open: bool = False) -> None:
     row = NewControl(ACCOUNT, "reload", 1, "anna", applies_to_open=applies_to_open)
     insert_controls(trading.store, [row])
     waiting = "SELECT count(*) FROM controls WHERE done_ms IS NULL"
@@ -40,14 +40,14 @@ async def reload(trading: Desk, printed: PrintedText, *, applies_to_open: bool =
     await trading.until(lambda: printed.has("reload: "))
 
 
-async def step(opened: Market, trading: Desk, hour: int) -> None:
+async def step(opened: SteppedMarket, trading: SessionHarness, hour: int) -> None:
     await opened.go_to(hour + 0.1)
     await trading.until(lambda: trading.source(hour))
     await trading.until_decided(hour - 1)
     await trading.until_no_open_order("buy")
 
 
-def read_exit_causes(trading: Desk) -> list[str]:
+def read_exit_causes(trading: SessionHarness) -> list[str]:
     return [cause for (cause,) in trading.query("SELECT cause FROM exit_obligations")]
 
 
@@ -67,7 +67,7 @@ def test_changed_exits_wait_for_the_end_of_an_open_trade_unless_they_apply_to_op
     printed = PrintedText(capsys)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
             await step(opened, trading, 1)
             exits = ExitConfig(time_stop_bars=1)
@@ -99,7 +99,7 @@ def test_a_waiting_change_is_dropped_if_the_file_is_changed_back(
     printed = PrintedText(capsys)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
             await step(opened, trading, 1)
             old = trading.context.settings
@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(
         raise ConfigurationError("own.yaml:3: unknown key 'stop'")
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
             before = trading.context.settings
             with reloading_with(fail):
@@ -144,7 +144,7 @@ def test_changed_time_limits_apply_at_once(run: Run, db: Path, holds_long: str, 
     printed = PrintedText(capsys)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
             with reloading_with(
                 lambda: replace(trading.context.settings, max_signal_age_seconds=7)
@@ -183,7 +183,7 @@ def test_each_process_of_an_account_reads_the_settings_again_once(
 
     async def scene() -> None:
         printed = PrintedText(capsys)
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             symbols = ("ETH/USDT", KEY.symbol, KEY.symbol)
             rows = [NewControl(ACCOUNT, "reload", 1, "anna", symbol) for symbol in symbols]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import hostile_strategies as hostile
-from desk import HOUR, KEY, MARCH, OFTEN, desk, market
-from hostile_strategies import let_others_be_slow, noted_processes, write_hostile
+from desk import HOUR, KEY, MARCH, OFTEN, open_session, open_market
+from hostile_strategies import let_others_be_slow, read_noted_processes, write_hostile
 from onetape.engine import ExitConfig
 from onetape.store.candles import read_last_closed
 from onetape.strategies import evaluate_strategy
@@ -31,14 +31,14 @@ def test_a_stop_sells_while_the_strategy_hangs(run: Run, db: Path, tmp_path: Pat
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(
+            open_market(0.25) as opened,
+            open_session(
                 opened, db, strategy=name, exits=time_stop, strategy_timeout_seconds=600
             ) as trading,
         ):
             await trading.until(trading.fills)
             await opened.go_to(1.1)
-            await trading.until(lambda: noted_processes(tmp_path))
+            await trading.until(lambda: read_noted_processes(tmp_path))
             await trading.until(lambda: len(trading.fills()) == 2)
             assert MARCH not in trading.decided()
 
@@ -59,7 +59,7 @@ def test_the_evaluation_begins_before_the_trader_reads_the_next_candle(
 
     def watch_after_strategy(self: RuleRunner, decided: int | None) -> None:
         deadline = time.monotonic() + 60
-        while started and not late and not noted_processes(tmp_path):
+        while started and not late and not read_noted_processes(tmp_path):
             if time.monotonic() > deadline:
                 late.extend(started)
             time.sleep(0.001)
@@ -69,7 +69,7 @@ def test_the_evaluation_begins_before_the_trader_reads_the_next_candle(
     monkeypatch.setattr(RuleRunner, "watch_forming", watch_after_strategy)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until_decided(-1)
         assert started
         assert not late
@@ -89,8 +89,8 @@ def test_a_candle_without_signals_does_not_let_a_run_of_buys_enter_again(
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, strategy=name, exits=TIGHT, strategy_timeout_seconds=1.0) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, exits=TIGHT, strategy_timeout_seconds=1.0) as trading,
         ):
             await trading.until(trading.fills)
             for hour in (1, 2, 3):
@@ -121,7 +121,7 @@ def test_candles_of_an_outage_evaluated_together_give_the_results_of_one_by_one(
     name = strategy_file(source)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until_live(opened)
             await trading.until_decided(-1)
             before = len(notes.read_text())

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, Desk, Market, desk, market
-from gate import kline
+from desk import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from gate import make_kline
 from onetape.core.clock import SteppedClock
 from onetape.engine import ExitConfig
 from onetape.websocket.events import CandleUpdate, StreamEvent
-from own_strategies import scripted_source
+from own_strategies import make_scripted_source
 from trader import stalls
 from trader.stream_recorder import StreamRecorder
 
@@ -44,7 +44,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> AdjustableSeconds:
     return moved
 
 
-async def buy(opened: Market, trading: Desk) -> float:
+async def buy(opened: SteppedMarket, trading: SessionHarness) -> float:
     """Let the strategy buy at 01:00; return the price."""
     await trading.until_live(opened)
     await opened.go_to(1.001)
@@ -56,10 +56,10 @@ async def buy(opened: Market, trading: Desk) -> float:
 def make_fallen_frame(bought: float) -> dict[str, Any]:
     """Return a frame of the candle with the purchase: its low has passed the stop."""
     price, low = str(bought), str(bought * 0.8)
-    return kline(OPEN_MS, bought * 0.95, o=price, h=price, l=low)
+    return make_kline(OPEN_MS, bought * 0.95, o=price, h=price, l=low)
 
 
-def read_outages(trading: Desk) -> list[tuple[Any, ...]]:
+def read_outages(trading: SessionHarness) -> list[tuple[Any, ...]]:
     return trading.query("SELECT reason, to_ms IS NOT NULL FROM data_outages")
 
 
@@ -73,10 +73,10 @@ def test_a_stop_that_was_passed_during_a_stall_is_filled_at_the_first_price_afte
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     is_stall = stall_seconds > 10
-    name = strategy_file(scripted_source([0], []), "scripted")
+    name = strategy_file(make_scripted_source([0], []), "scripted")
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=name, exits=STOP) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name, exits=STOP) as trading:
             clock = opened.simulator.clock
             assert isinstance(clock, SteppedClock)
             bought = await buy(opened, trading)
@@ -109,7 +109,7 @@ def test_frames_from_before_the_end_of_a_stall_start_no_new_watch(
     seconds: AdjustableSeconds,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    name = strategy_file(scripted_source([0], []), "scripted")
+    name = strategy_file(make_scripted_source([0], []), "scripted")
     lows: list[float] = []
     handle = StreamRecorder.handle
 
@@ -120,14 +120,14 @@ def test_frames_from_before_the_end_of_a_stall_start_no_new_watch(
     monkeypatch.setattr(StreamRecorder, "handle", noted)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, strategy=name, exits=STOP) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name, exits=STOP) as trading:
             clock = opened.simulator.clock
             assert isinstance(clock, SteppedClock)
             bought = await buy(opened, trading)
             clock.pace = 1.0
             seconds.added += 600
             # The sockets had them all: one by one they are read after the stall.
-            await opened.gate.inject(kline(OPEN_MS, bought))
+            await opened.gate.inject(make_kline(OPEN_MS, bought))
             await trading.until(lambda: read_outages(trading))
             await opened.gate.inject(make_fallen_frame(bought))
             await trading.until(lambda: lows[-1] < bought * 0.9)

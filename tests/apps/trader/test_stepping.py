@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from desk import strategy_evaluator
+from desk import make_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Decision, Order, Session, Side
@@ -57,7 +57,7 @@ class StoredAccount:
             timeframe=Timeframe.parse(KEY.timeframe),
             market=MarketInfo(KEY.symbol, "BTC", "USDT", NO_TRADING_RULES, active=True),
             strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
-            evaluator=strategy_evaluator("buy_and_hold", KEY.timeframe),
+            evaluator=make_evaluator("buy_and_hold", KEY.timeframe),
             rules=make_account_config(self.settings, NO_TRADING_RULES),
             start_balance=get_configured_balance(self.settings),
             store=store,

@@ -14,7 +14,7 @@ import pytest
 
 from busy_loop import BusyLoop
 from desk import OFTEN
-from held_lock import locked
+from held_lock import hold_write_lock
 from programs import Program
 
 #: One minute of market takes a quarter of a second.
@@ -62,7 +62,7 @@ def test_sigterm_ends_a_trader_within_two_seconds(
     with start_trader(folder, url) as program, ExitStack() as stack:
         program.until("", inside=", next ")
         if state == "locked":
-            stack.enter_context(locked(folder / "data" / "simulator.db"))
+            stack.enter_context(hold_write_lock(folder / "data" / "simulator.db"))
             program.until("degraded: ")
         elif state == "refused":
             fault = {"kind": "status", "status": 451, "path": "/api/v3/klines"}

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
+from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candle
 from onetape.store.stream_closes import read_uncompared
-from watched import run_watched
+from watched import run_bounded
 
 COUNT = int(os.environ.get("ONETAPE_STREAM_FAULTS", "14"))
 SEED = int(os.environ.get("ONETAPE_STREAM_SEED", "12"))
@@ -75,7 +75,7 @@ class CampaignMeasurements(Struct):
     wrong: dict[int, Candle] = {}
 
 
-async def advance_until(opened: Market, trading: Desk, hour: float, holds: Callable[[], Any]) -> float:
+async def advance_until(opened: SteppedMarket, trading: SessionHarness, hour: float, holds: Callable[[], Any]) -> float:
     """Let market time pass in small steps until something holds; return the wall seconds.
 
     Without what a busy machine adds to a step.
@@ -95,7 +95,7 @@ async def advance_until(opened: Market, trading: Desk, hour: float, holds: Calla
     return seconds
 
 
-def read_forming(trading: Desk, hour: int) -> Any:
+def read_forming(trading: SessionHarness, hour: int) -> Any:
     return trading.query(
         "SELECT open, high, low, close, volume FROM ohlcv_data WHERE timestamp = ? AND closed = 0",
         MARCH + hour * HOUR,
@@ -103,7 +103,7 @@ def read_forming(trading: Desk, hour: int) -> Any:
 
 
 async def strike(
-    opened: Market, trading: Desk, hour: int, settings: dict[str, Any], seen: CampaignMeasurements
+    opened: SteppedMarket, trading: SessionHarness, hour: int, settings: dict[str, Any], seen: CampaignMeasurements
 ) -> None:
     """Add a fault while a candle forms, end it, and close the candle."""
     faults = opened.simulator.faults
@@ -141,8 +141,8 @@ async def campaign(db: Path, count: int, seed: int) -> CampaignMeasurements:
     chosen = random.Random(seed)  # noqa: S311 - a scenario, no secret
     seen = CampaignMeasurements()
     async with (
-        market(0.25) as opened,
-        desk(opened, db, stale_after_seconds=STALE_SECONDS) as trading,
+        open_market(0.25) as opened,
+        open_session(opened, db, stale_after_seconds=STALE_SECONDS) as trading,
     ):
         await trading.until_live(opened)
         await opened.go_to(1.02)
@@ -166,7 +166,7 @@ def test_after_mixed_stream_faults_no_candle_is_missing_or_wrong(
 ) -> None:
     monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
-    seen = run_watched(campaign(db, COUNT, SEED), 180.0 + 10.0 * COUNT)
+    seen = run_bounded(campaign(db, COUNT, SEED), 180.0 + 10.0 * COUNT)
     noticed, fault = max(seen.noticed)
     print(  # noqa: T201 - the result of a campaign, shown by -rP
         f"{seen.faults} stream faults, seed {SEED}: {len(seen.wrong)} candles missing or wrong; "

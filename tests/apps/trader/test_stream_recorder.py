@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
-from gate import kline
+from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from gate import make_kline
 from onetape.core.candles import Candle
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.store.candles import replace_forming
@@ -29,13 +29,13 @@ MARCH_MS = MARCH * 1_000
 HOUR_MS = HOUR * 1_000
 
 
-async def go_live(opened: Market, trading: Desk, hour: int) -> None:
+async def go_live(opened: SteppedMarket, trading: SessionHarness, hour: int) -> None:
     """Wait until the forming candle of that hour is stored: the stream is up."""
     await trading.until(lambda: trading.source(hour) == (0, "ws"))
     del opened
 
 
-def assert_true(opened: Market, trading: Desk, *, until_hour: int) -> None:
+def assert_true(opened: SteppedMarket, trading: SessionHarness, *, until_hour: int) -> None:
     """Every closed row is the simulator's own, and none of the last 100 is missing."""
     closed = trading.closed_rows()
     truth = opened.truth(min(closed), MARCH + until_hour * HOUR)
@@ -48,7 +48,7 @@ def is_not_marked(frame: dict[str, Any]) -> bool:
 
 def test_a_candle_is_closed_by_its_mark_without_rest(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             opened.gate.rest_is_down = True
             for hour in (1, 2):
@@ -63,7 +63,7 @@ def test_a_candle_is_closed_by_its_mark_without_rest(run: Run, db: Path) -> None
 
 def test_a_later_candle_does_not_close_the_one_before_it(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             opened.gate.lets_pass = is_not_marked
             opened.gate.rest_is_down = True
@@ -82,7 +82,7 @@ def test_the_gap_of_a_disconnect_is_filled_before_the_next_decision(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             opened.gate.refuses_sockets = True
             opened.gate.cut()
@@ -111,7 +111,7 @@ def test_a_reconnect_without_an_event_is_noticed(
     monkeypatch.setattr(StreamRecorder, "_note_stream_loss", nothing)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             # The new socket is up at once, and the last frame of the candle was lost.
             opened.gate.lets_pass = is_not_marked
@@ -133,7 +133,7 @@ def test_rest_that_is_down_while_the_stream_reconnects_closes_no_candle_wrongly(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             await opened.go_to(1.5)
             await go_live(opened, trading, 1)
@@ -169,7 +169,7 @@ def test_requests_become_rarer_in_a_long_rest_outage(
         monkeypatch.setattr(f"trader.gap_backfiller.{name}", 60.0)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             loop = asyncio.get_running_loop()
             began, before = loop.time(), len(opened.gate.kline_requests)
@@ -194,7 +194,7 @@ def test_a_forming_row_of_a_killed_process_ends_up_final(run: Run, db: Path) -> 
         replace_forming(store, KEY, half, seen_ms=0)
 
     async def scene() -> None:
-        async with market(2.25) as opened, desk(opened, db) as trading:
+        async with open_market(2.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 2)
             assert trading.source(0) == (1, "rest")
             assert_true(opened, trading, until_hour=2)
@@ -204,7 +204,7 @@ def test_a_forming_row_of_a_killed_process_ends_up_final(run: Run, db: Path) -> 
 
 def test_more_candles_at_once_than_the_stream_keeps_are_fetched(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             await opened.go_to(50.5)
             await trading.until_decided(49)
@@ -216,7 +216,7 @@ def test_more_candles_at_once_than_the_stream_keeps_are_fetched(run: Run, db: Pa
 
 def test_a_candle_that_the_stream_leaves_out_is_fetched(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             left_out = MARCH_MS + HOUR_MS
             opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != left_out
@@ -237,7 +237,7 @@ def test_a_break_longer_than_the_window_is_filled_whole(
 ) -> None:
     async def scene() -> None:
         name = strategy_file()
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await go_live(opened, trading, 0)
             await trading.until_decided(-1)
             assert trading.context.window == 100
@@ -258,7 +258,7 @@ def test_a_missing_candle_is_recorded_as_a_gap_and_decisions_go_on_after_it(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             absent = MARCH_MS + HOUR_MS
             opened.gate.hidden_candles = {absent}
@@ -287,7 +287,7 @@ def test_the_trader_decides_without_a_candle_that_is_missing_in_three_responses(
     run: Run, db: Path
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             absent = MARCH_MS + HOUR_MS
             opened.gate.hidden_candles = {absent}
@@ -312,7 +312,7 @@ def test_requests_become_rarer_for_a_candle_that_does_not_come(
     monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 60.0)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             opened.gate.hidden_candles = {MARCH_MS + HOUR_MS * hour for hour in range(1, 9)}
             opened.gate.lets_pass = lambda frame: "k" not in frame
@@ -337,7 +337,7 @@ def test_after_a_quiet_time_a_candle_without_a_mark_is_closed_without_a_long_pau
         monkeypatch.setattr(f"trader.gap_backfiller.{name}", 3_600.0)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             # Nothing is traded in two hours, and REST has no candles of them.
             opened.gate.hidden_candles = {MARCH_MS + HOUR_MS, MARCH_MS + 2 * HOUR_MS}
@@ -359,7 +359,7 @@ def test_after_a_quiet_time_a_candle_without_a_mark_is_closed_without_a_long_pau
 
 def test_rest_that_lags_behind_the_stream_makes_no_gap(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             # REST has nothing of the last hours yet, the stream closes 01:00.
             opened.gate.hidden_candles = {MARCH_MS + HOUR_MS * hour for hour in range(4)}
@@ -386,7 +386,7 @@ def test_after_random_disconnects_every_closed_row_equals_the_simulators(
     choose = random.Random(random_seed + number)  # noqa: S311 - a scenario, no secret
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             hours = 0.25
             for _ in range(40):
@@ -415,11 +415,11 @@ def test_after_random_disconnects_every_closed_row_equals_the_simulators(
 @pytest.mark.parametrize(
     "frame",
     [
-        kline(MARCH_MS + 400_000 * HOUR_MS, 1),
-        kline(MARCH_MS + 5_000, 1),
-        kline(MARCH_MS + 2 * HOUR_MS, "-5"),
-        kline(MARCH_MS - 10_000 * HOUR_MS, 1),
-        kline(MARCH_MS + 2 * HOUR_MS, 100, h="90"),
+        make_kline(MARCH_MS + 400_000 * HOUR_MS, 1),
+        make_kline(MARCH_MS + 5_000, 1),
+        make_kline(MARCH_MS + 2 * HOUR_MS, "-5"),
+        make_kline(MARCH_MS - 10_000 * HOUR_MS, 1),
+        make_kline(MARCH_MS + 2 * HOUR_MS, 100, h="90"),
     ],
     ids=["far future", "off the grid", "negative price", "long past", "high under close"],
 )
@@ -430,7 +430,7 @@ def test_an_unsound_row_is_quarantined_and_proves_no_gap(
     monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             await opened.go_to(1.5)
             await go_live(opened, trading, 1)
@@ -449,16 +449,16 @@ def test_a_late_frame_of_a_candle_that_rest_has_closed_is_dropped_row_23(
     run: Run, db: Path
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             opened.gate.lets_pass = is_not_marked
             await opened.go_to(1.1)
             await trading.until(lambda: trading.source(0) == (1, "rest"))
             await go_live(opened, trading, 1)
             opened.gate.rest_is_down = True
-            await opened.gate.inject(kline(MARCH_MS, 100))
+            await opened.gate.inject(make_kline(MARCH_MS, 100))
             # Frames are read in their order: after this one the late one has been read.
-            await opened.gate.inject(kline(MARCH_MS + HOUR_MS, 101))
+            await opened.gate.inject(make_kline(MARCH_MS + HOUR_MS, 101))
             await trading.until(
                 lambda: trading.query(
                     "SELECT 1 FROM ohlcv_data WHERE close = 101 AND timestamp = ?", MARCH + HOUR
@@ -478,11 +478,11 @@ def test_a_mark_of_a_candle_that_has_not_ended_closes_nothing_row_23(
     monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             await opened.go_to(1.5)
             await go_live(opened, trading, 1)
-            await opened.gate.inject(kline(MARCH_MS + HOUR_MS, 101, x=True))
+            await opened.gate.inject(make_kline(MARCH_MS + HOUR_MS, 101, x=True))
             await trading.until(
                 lambda: trading.query(
                     "SELECT 1 FROM ohlcv_data WHERE close = 101 AND timestamp = ?", MARCH + HOUR
@@ -512,17 +512,17 @@ def test_a_stream_whose_newest_candle_stays_unsound_is_not_live_row_22(
     monkeypatch.setattr("trader.stream_recorder.UNSOUND_SECONDS", 0.2)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             await trading.until(lambda: trading.is_live)
 
-            frames = (kline(MARCH_MS, 100 + step, l="0") for step in range(10_000))
+            frames = (make_kline(MARCH_MS, 100 + step, l="0") for step in range(10_000))
             while trading.is_live:
                 await opened.gate.inject(next(frames))
                 await asyncio.sleep(0.02)
             reason = "SELECT reason FROM data_outages WHERE to_ms IS NULL"
             assert trading.query(reason) == [("the candles of the stream are not sound",)]
-            sound = (kline(MARCH_MS, 50_000 + step) for step in range(10_000))
+            sound = (make_kline(MARCH_MS, 50_000 + step) for step in range(10_000))
             while not trading.is_live:
                 await opened.gate.inject(next(sound))
                 await asyncio.sleep(0.02)
@@ -549,7 +549,7 @@ def test_a_sound_older_row_does_not_end_the_pause_of_an_unsound_newest_one_row_2
     monkeypatch.setattr(StreamRecorder, "handle", noted)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             await trading.until(lambda: recorders and recorders[-1].live)
             recorder, connection = recorders[-1], connections[-1]
@@ -570,7 +570,7 @@ def test_a_sound_older_row_does_not_end_the_pause_of_an_unsound_newest_one_row_2
 
 def test_an_error_on_the_same_socket_leaves_the_stream_live_again(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             await opened.gate.inject({"error": {"code": 503, "msg": "busy"}, "id": None})
             await trading.until(lambda: not trading.is_live)
@@ -591,7 +591,7 @@ def test_a_refused_stream_is_an_outage_until_its_task_runs_again(
     monkeypatch.setattr(WebSocketManager, "_make_ticker_feed", polled_ticker)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             opened.simulator.faults.add(kind="status", status=403, path="/api/v3/ticker/*", count=1)
             outages = "SELECT reason FROM data_outages"

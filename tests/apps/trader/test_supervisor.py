@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from desk import Desk, desk, market
-from held_lock import locked
+from desk import SessionHarness, open_session, open_market
+from held_lock import hold_write_lock
 from onetape.core.errors import (
     DataError,
     ExchangeRefused,
@@ -41,7 +41,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 0.1)
 
 
-def read_states(trading: Desk) -> list[str]:
+def read_states(trading: SessionHarness) -> list[str]:
     rows = trading.query("SELECT state FROM trader_states ORDER BY id")
     return [state for (state,) in rows]
 
@@ -241,9 +241,9 @@ def test_a_file_that_stays_locked_degrades_the_trader_which_recovers(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
-            with locked(db):
+            with hold_write_lock(db):
                 await wait_for_line(capsys, "degraded: ")
             await trading.until(lambda: len(read_states(trading)) >= 3)
             assert read_states(trading) == ["trading", "degraded", "trading"]
@@ -261,9 +261,9 @@ def test_candles_that_closed_while_the_file_was_locked_are_no_time_without_a_ses
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
-            with locked(db):
+            with hold_write_lock(db):
                 await wait_for_line(capsys, "degraded: ")
                 await opened.go_to(3.1)
             await trading.until_decided(2)
@@ -281,9 +281,9 @@ def test_a_stop_while_the_file_is_locked_is_quick_and_prints_what_is_not_stored(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> float:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
-            with locked(db):
+            with hold_write_lock(db):
                 await wait_for_line(capsys, "degraded: ")
                 with BusyLoop() as beside:
                     trading.stop.request("SIGTERM")
@@ -300,7 +300,7 @@ def test_a_full_disk_degrades_the_trader_which_recovers(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
             with fill_database(trading):
                 hour = 1.1
@@ -323,7 +323,7 @@ def test_a_file_that_becomes_read_only_degrades_the_trader_which_recovers(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
             trading.query("PRAGMA query_only = ON")
             await wait_for_line(capsys, "degraded: ")
@@ -358,7 +358,7 @@ async def wait_for_line(capsys: pytest.CaptureFixture[str], beginning: str) -> N
 
 
 @contextmanager
-def fill_database(trading: Desk) -> Generator[None]:
+def fill_database(trading: SessionHarness) -> Generator[None]:
     """Let the session's file be as full as SQLite can be made to find it: no page more."""
     trading.query("PRAGMA max_page_count = 1")
     yield
@@ -367,7 +367,7 @@ def fill_database(trading: Desk) -> Generator[None]:
 
 def test_a_lost_lease_ends_the_session(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
             with trading.store.write() as connection:
                 connection.execute("UPDATE leases SET token = token + 1")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, desk, market
+from desk import HOUR, MARCH, open_session, open_market
 
 Run = Callable[[Any], Any]
 MARCH_MS = MARCH * 1_000
@@ -16,8 +16,8 @@ HOUR_MS = HOUR * 1_000
 def test_tickers_are_stored_at_most_once_a_second_and_deleted_when_old(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            desk(opened, db, ticker_days=0.25) as trading,
+            open_market(0.25) as opened,
+            open_session(opened, db, ticker_days=0.25) as trading,
         ):
             await trading.until(lambda: trading.source(0) == (0, "ws"))
             start_ms = MARCH_MS + HOUR_MS // 4
@@ -38,7 +38,7 @@ def test_tickers_are_stored_at_most_once_a_second_and_deleted_when_old(run: Run,
 
 def test_a_ticker_dated_in_the_future_is_stored_with_the_current_time(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until(lambda: trading.source(0) == (0, "ws"))
             now_ms = opened.simulator.clock.now_ms()
             ticker = {"e": "24hrTicker", "s": "BTCUSDT", "b": "98", "a": "100", "c": "99"}
@@ -55,7 +55,7 @@ def test_a_ticker_dated_in_the_future_is_stored_with_the_current_time(run: Run, 
 @pytest.mark.parametrize("bid", ["0.00000000", "-1", "1e300"])
 def test_a_ticker_with_an_empty_side_is_stored_without_that_side(run: Run, db: Path, bid: str) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until(lambda: trading.source(0) == (0, "ws"))
             now_ms = MARCH_MS + HOUR_MS // 4 - 5_000
             await opened.gate.inject(

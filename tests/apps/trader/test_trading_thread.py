@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, desk, market
-from held_lock import locked
+from desk import HOUR, MARCH, open_session, open_market
+from held_lock import hold_write_lock
 from loop_stalls import LoopStalls
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle
@@ -35,10 +35,10 @@ def test_a_locked_database_delays_the_sockets_only_without_a_separate_thread(
         return "degraded: " in "".join(printed)
 
     async def scene() -> float:
-        async with market(0.25) as opened, desk(opened, db, in_thread=in_thread) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, in_thread=in_thread) as trading:
             await trading.until_decided(-1)
             await trading.until_live(opened)
-            with locked(db):
+            with hold_write_lock(db):
                 async with LoopStalls() as stalls:
                     hour = 0.7
                     while not is_degraded():
@@ -59,9 +59,9 @@ def test_frames_that_came_while_the_file_was_locked_are_stored_after_it(
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db, in_thread=True) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, in_thread=True) as trading:
             await trading.until_live(opened)
-            with locked(db):
+            with hold_write_lock(db):
                 for tenth in range(10):
                     await opened.go_to(1.5 + tenth / 10)
                     await asyncio.sleep(0.03)

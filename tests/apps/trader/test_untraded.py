@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, desk, market
+from desk import HOUR, MARCH, open_session, open_market
 from halting_market import (
     ALWAYS_BUY,
     HISTORY,
     HOURS,
     RUNS,
-    backtested,
-    by_engine,
-    halting,
-    on_paper,
+    run_backtest,
+    list_engine_fills,
+    write_halting_candles,
+    list_paper_fills,
     step,
 )
 from onetape.engine import AccountConfig, ExitConfig
@@ -46,14 +46,14 @@ def test_paper_fills_of_a_halting_market_equal_the_backtest(
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
-        replay = halting(tmp_path, seed=len(exits) + len(reentry))
+        replay = write_halting_candles(tmp_path, seed=len(exits) + len(reentry))
         async with (
-            market(0.1, replay) as opened,
-            desk(opened, db, strategy=name, account=account, exits=EXITS[exits]) as trading,
+            open_market(0.1, replay) as opened,
+            open_session(opened, db, strategy=name, account=account, exits=EXITS[exits]) as trading,
         ):
             await step(opened, trading, range(1, HOURS))
-            result = backtested(opened, trading, HOURS - 1)
-            fills, trades = by_engine(result), on_paper(trading)
+            result = run_backtest(opened, trading, HOURS - 1)
+            fills, trades = list_engine_fills(result), list_paper_fills(trading)
             # The backtest has the whole of the last candle, of which the market has begun.
             assert fills[: len(trades)] == trades
             assert len(fills) - len(trades) <= 1
@@ -73,15 +73,15 @@ def test_paper_entries_of_a_halting_market_keep_to_the_trading_hours_of_the_back
 
     async def scene() -> None:
         name = strategy_file(RUNS, "runs")
-        replay = halting(tmp_path, seed=5)
+        replay = write_halting_candles(tmp_path, seed=5)
         exits = ExitConfig(trailing_stop=0.004)
         async with (
-            market(0.1, replay) as opened,
-            desk(opened, db, strategy=name, account=account, exits=exits) as trading,
+            open_market(0.1, replay) as opened,
+            open_session(opened, db, strategy=name, account=account, exits=exits) as trading,
         ):
             await step(opened, trading, range(1, HOURS))
-            result = backtested(opened, trading, HOURS - 1)
-            fills, trades = by_engine(result), on_paper(trading)
+            result = run_backtest(opened, trading, HOURS - 1)
+            fills, trades = list_engine_fills(result), list_paper_fills(trading)
             # The backtest has the whole of the last candle, of which the market has begun.
             assert fills[: len(trades)] == trades
             assert len(fills) - len(trades) <= 1
@@ -124,14 +124,14 @@ def test_an_order_that_waits_is_cancelled_outside_the_trading_hours_before_the_n
     async def scene() -> None:
         name = strategy_file(code, "runs")
         async with (
-            market(0.1, read_replay(file)) as opened,
-            desk(opened, db, strategy=name, account=account) as trading,
+            open_market(0.1, read_replay(file)) as opened,
+            open_session(opened, db, strategy=name, account=account) as trading,
         ):
             await step(opened, trading, range(1, 11))
             orders = trading.query("SELECT side, status FROM orders ORDER BY signal_timestamp")
             assert orders == [("buy", "canceled"), ("buy", "closed")]
-            result = backtested(opened, trading, 10)
-            assert on_paper(trading) == by_engine(result)
+            result = run_backtest(opened, trading, 10)
+            assert list_paper_fills(trading) == list_engine_fills(result)
             assert [trade.entry_timestamp for trade in result.trades] == [MARCH + 8 * HOUR]
 
     run(scene())
@@ -149,9 +149,9 @@ def test_a_run_of_buys_stays_used_up_across_restarts(
     async def scene() -> None:
         name = strategy_file(ALWAYS_BUY, "runs")
         count = 0
-        async with market(0.05) as opened:
+        async with open_market(0.05) as opened:
             for number in range(1, 4):
-                async with desk(
+                async with open_session(
                     opened, db, strategy=name, number=number, account=account, exits=exits
                 ) as trading:
                     await trading.until_live(opened)
@@ -194,8 +194,8 @@ def test_an_order_that_waits_is_printed_once_and_a_sell_drops_a_buy(
     async def scene() -> None:
         name = strategy_file(code, "runs")
         async with (
-            market(0.1, read_replay(file)) as opened,
-            desk(opened, db, strategy=name) as trading,
+            open_market(0.1, read_replay(file)) as opened,
+            open_session(opened, db, strategy=name) as trading,
         ):
             await step(opened, trading, range(1, 11))
             assert trading.fills() == []

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from desk import MARCH, desk, market
+from desk import MARCH, open_session, open_market
 from onetape.core.clock import format_utc
 
 T = TypeVar("T")
@@ -39,9 +39,9 @@ def test_if_every_row_is_refused_the_most_frequent_fault_and_the_first_row_are_n
     shown: list[str] = []
 
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             opened.simulator.faults.add(kind="candles", shape=shape, **ALWAYS)
-            async with desk(opened, db) as trading:
+            async with open_session(opened, db) as trading:
                 await trading.until(lambda: read_new_lines(capsys, "degraded: no decision", shown))
                 # Long enough for it to be printed again.
                 await opened.go_to(0.5)
@@ -68,7 +68,7 @@ def test_a_missing_candle_is_named_and_decided_on_once_it_arrives(
     shown: list[str] = []
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
             await trading.until_live(opened)
             opened.gate.rest_is_down = opened.gate.refuses_sockets = True
@@ -98,7 +98,7 @@ def test_a_candle_that_is_refused_each_time_is_named_with_its_fault(
     shown: list[str] = []
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
             await trading.until_live(opened)
             opened.simulator.faults.add(kind="candles", shape="zero", candle_from="2024-03-01")
@@ -133,7 +133,7 @@ def test_a_trader_that_decides_prints_no_line_about_waiting(
     monkeypatch.setattr("trader.wait_notice.NOTICE_AFTER_SECONDS", 600.0)
 
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             for hour in range(1, 4):
                 await opened.go_to(hour + 0.2)
@@ -149,10 +149,10 @@ def test_too_few_candles_for_the_warm_up_are_counted_with_what_was_refused(
     run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             early = {"candle_from": "2010-01-01", "candle_to": "2024-02-29T21:00"}
             opened.simulator.faults.add(kind="candles", shape="zero", **early)
-            async with desk(opened, db) as trading:
+            async with open_session(opened, db) as trading:
                 await trading.until_live(opened)
 
     run(scene())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, desk, market
+from desk import HOUR, KEY, MARCH, open_session, open_market
 from onetape.store.gaps import set_gap
 from trader.window import WarmupGaps, read_decision_window
 
@@ -15,7 +15,7 @@ Run = Callable[[Any], Any]
 
 def test_a_window_begins_after_the_last_unexplained_gap(run: Run, db: Path) -> None:
     async def scene() -> None:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
             context, newest = trading.context, MARCH - HOUR
             assert len(read_decision_window(context, newest).candles) == context.window
@@ -46,7 +46,7 @@ def test_one_line_has_the_time_from_which_orders_are_possible_after_a_gap(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> int:
-        async with market(0.25) as opened, desk(opened, db) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
             await opened.go_to(1.1)
             await trading.until_decided(0)

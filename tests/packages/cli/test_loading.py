@@ -17,7 +17,7 @@ from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.folders import choose_database_path
 from onetape.core.setting import DeclaredStruct, Setting
 from onetape.engine.account_config import AccountConfig
-from repeatable import examples
+from repeatable import count_examples
 
 
 class Settings(DeclaredStruct, frozen=True, kw_only=True):
@@ -331,7 +331,7 @@ def test_an_invalid_entry_of_a_flag_is_named_by_flag_and_entry() -> None:
 
 
 @settings(
-    max_examples=examples(150),
+    max_examples=count_examples(150),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,
 )

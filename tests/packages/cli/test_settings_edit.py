@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from onetape.cli.settings_edit import edit_setting, write_setting
 from onetape.cli.settings_file import parse_settings
 from onetape.core.errors import ConfigurationError
-from repeatable import examples
-from unprivileged import unprivileged
+from repeatable import count_examples
+from unprivileged import make_unprivileged_command
 
 KEY = "account.spread_bps"
 FILE = Path("app.yaml")
@@ -128,7 +128,7 @@ _TREES = st.dictionaries(
 )
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=count_examples(300))
 @given(tree=_TREES, flow=st.booleans(), indent=st.integers(2, 6), comment=st.booleans())
 def test_an_edit_of_any_file_keeps_all_other_values_or_is_refused(
     tree: dict[str, Any], flow: bool, indent: int, comment: bool
@@ -209,7 +209,7 @@ except ConfigurationError as error:
 def try_edit(file: Path, most_bytes: int = 1_000_000) -> str:
     """Return the error of a change in a process that may do no more than files allow."""
     done = subprocess.run(
-        unprivileged([sys.executable, "-c", TRY, str(file), str(most_bytes)]),
+        make_unprivileged_command([sys.executable, "-c", TRY, str(file), str(most_bytes)]),
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig, ExitConfig, PortfolioResult, simulate_portfolio
 from onetape.engine.cost_free import compute_cost_free_equity, remove_costs
-from plain_engine import STEPS, engine_rules
-from repeatable import examples
-from symbol_series import series_of
+from plain_engine import STEPS, draw_rules
+from repeatable import count_examples
+from symbol_series import make_symbol_series
 
 seeds = st.integers(0, 2**32 - 1)
 COSTS: dict[str, Any] = {"fee_rate": 0.002, "slippage_bps": 5.0, "spread_bps": 3.0}
@@ -23,7 +23,7 @@ def run_with_and_without_costs(
     seed: int, count: int, symbols: int, rules: AccountConfig, places: int | None = None
 ) -> tuple[PortfolioResult, PortfolioResult]:
     """Return a run, and one without costs."""
-    series = series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
+    series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
     first, second = (
         simulate_portfolio(series, one, places) for one in (rules, remove_costs(rules))
     )
@@ -37,12 +37,12 @@ def test_rules_without_costs_have_no_cost_left() -> None:
     assert remove_costs(free) == free
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=count_examples(300))
 @given(
     seeds,
     st.integers(9, 200),
     st.integers(1, 3),
-    engine_rules(),
+    draw_rules(),
     st.booleans(),
     st.sampled_from([None, 1]),
 )
@@ -113,7 +113,7 @@ def test_symbols_that_share_all_cash_need_a_second_run() -> None:
 
 
 def test_a_run_without_a_trade_ends_with_its_cash() -> None:
-    series = series_of(5, 50, AccountConfig(), symbols=1, has_detail=False, is_mixed=False)
+    series = make_symbol_series(5, 50, AccountConfig(), symbols=1, has_detail=False, is_mixed=False)
     idle = [replace(one, signal=np.zeros(len(one.candles), np.int8)) for one in series]
     run = simulate_portfolio(idle, AccountConfig(cash=123.0))
     assert compute_cost_free_equity(run) == 123.0

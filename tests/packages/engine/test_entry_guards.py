@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cent_walk import cent_walk
+from cent_walk import make_cent_walk
 from event_loop import simulate_by_events
-from exact_account import exact_run
+from exact_account import run_exact
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
 from onetape.engine import (
@@ -26,11 +26,11 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.engine.guard_log import GuardLog
-from plain_engine import engine_rules, plain_run, signals_of, walk
+from plain_engine import draw_rules, run_plain, make_signals, walk
 from plain_guards import GUARDS, draw_guards
-from repeatable import examples
+from repeatable import count_examples
 from step_broker import Made, StepBroker
-from symbol_series import busy_rules, busy_series, series_of
+from symbol_series import draw_busy_rules, make_busy_series, make_symbol_series
 
 HOUR = 3_600
 #: Monday, 2024-03-04 00:00 UTC.
@@ -354,7 +354,7 @@ def test_spaces_and_underscores_in_numbers_are_accepted() -> None:
     assert (guard.trade_limit, guard.lookback_period_candles, guard.bound) == (4, 1_000, 0.0)
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     given_guards=draw_guards(),
     ends=st.lists(
@@ -402,26 +402,26 @@ def list_fills_by_side(result: SimulationResult) -> list[Made]:
     ]
 
 
-@settings(max_examples=examples(400))
-@given(seed=seeds, count=st.integers(2, 300), rules=engine_rules(), given_guards=draw_guards())
+@settings(max_examples=count_examples(400))
+@given(seed=seeds, count=st.integers(2, 300), rules=draw_rules(), given_guards=draw_guards())
 def test_with_guards_every_fill_equals_that_of_a_loop_over_the_bars(
     *, seed: int, count: int, rules: AccountConfig, given_guards: dict[str, Any]
 ) -> None:
     rules = replace(rules, **given_guards)
-    candles, signal = walk(seed, count), signals_of(seed, count)
+    candles, signal = walk(seed, count), make_signals(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)
-    plain = plain_run(candles, signal, rules)
+    plain = run_plain(candles, signal, rules)
     assert list_fills(result) == plain.fills
     assert [bar for bar, _ in result.refused] == plain.refused
     assert (result.cash, result.base) == (plain.cash, plain.base)
     assert result.equity.tolist() == plain.equity
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     seed=seeds,
     count=st.integers(9, 120),
-    rules=engine_rules(),
+    rules=draw_rules(),
     given_guards=draw_guards(),
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
@@ -436,14 +436,14 @@ def test_with_guards_stepper_and_event_loop_make_the_fills_of_the_backtest(
     places: int | None,
 ) -> None:
     rules = replace(rules, **given_guards)
-    several = series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1)
+    several = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1)
     require_equal(several, rules, places)
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     seed=seeds,
-    rules=busy_rules(),
+    rules=draw_busy_rules(),
     given_guards=draw_guards(),
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
@@ -457,14 +457,14 @@ def test_with_guards_accounts_with_many_trades_make_the_fills_of_the_backtest(
     places: int | None,
 ) -> None:
     rules = replace(rules, **given_guards)
-    require_equal(busy_series(seed, 80, rules, symbols), rules, places)
+    require_equal(make_busy_series(seed, 80, rules, symbols), rules, places)
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=count_examples(60))
 @given(
     seed=seeds,
     count=st.integers(9, 60),
-    rules=engine_rules(),
+    rules=draw_rules(),
     given_guards=draw_guards(),
     symbols=st.integers(2, 3),
 )
@@ -472,7 +472,7 @@ def test_with_guards_and_intrabar_candles_the_fills_equal_those_of_a_loop_over_e
     *, seed: int, count: int, rules: AccountConfig, given_guards: dict[str, Any], symbols: int
 ) -> None:
     rules = replace(rules, **given_guards)
-    series = series_of(seed, count, rules, symbols=symbols, has_detail=True, is_mixed=True)
+    series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=True, is_mixed=True)
     require_equal_by_events(series, rules, 2)
 
 
@@ -501,16 +501,16 @@ def require_equal_by_events(
         )
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
-    seed=seeds, rules=busy_rules(), given_guards=draw_guards(), symbols=st.integers(1, 3),
+    seed=seeds, rules=draw_busy_rules(), given_guards=draw_guards(), symbols=st.integers(1, 3),
     cut=st.integers(1, 59),
 )  # fmt: skip
 def test_a_state_with_guards_rebuilt_from_stored_facts_goes_on_as_if_never_stopped(
     *, seed: int, rules: AccountConfig, given_guards: dict[str, Any], symbols: int, cut: int
 ) -> None:
     rules = replace(rules, **given_guards)
-    series = busy_series(seed, 60, rules, symbols)
+    series = make_busy_series(seed, 60, rules, symbols)
     whole = StepBroker(series, rules).run()
     stopped = StepBroker(series, rules).run(until=cut * HOUR)
     facts = {name: market.facts for name, market in stopped.markets.items()}
@@ -523,11 +523,11 @@ def test_a_state_with_guards_rebuilt_from_stored_facts_goes_on_as_if_never_stopp
         assert stopped.markets[name].made == market.made
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     seed=seeds,
     count=st.integers(2, 200),
-    rules=engine_rules(),
+    rules=draw_rules(),
     given_guards=draw_guards(),
     at=st.lists(st.floats(0, 1), min_size=1, max_size=3),
 )
@@ -540,7 +540,7 @@ def test_with_guards_a_range_split_in_parts_gives_the_same_trades(
     at: list[float],
 ) -> None:
     rules = replace(rules, **given_guards)
-    candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
+    candles, signal = walk(seed, count), np.array(make_signals(seed, count), np.int8)
     whole = simulate(candles, signal, rules)
     bounds = sorted({0, *(int(part * count) for part in at), count})
     parts: list[SimulationResult] = []
@@ -556,7 +556,7 @@ def test_with_guards_a_range_split_in_parts_gives_the_same_trades(
     assert parts[-1].state == whole.state
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=count_examples(60))
 @given(
     seed=seeds,
     symbols=st.integers(1, 3),
@@ -584,7 +584,7 @@ def test_with_guards_several_symbols_equal_the_decimal_recomputation(
         reentry="while_signal" if seed % 2 else "new_signal",
         **given_guards,
     )
-    walks = [cent_walk(seed + number, 300) for number in range(symbols)]
+    walks = [make_cent_walk(seed + number, 300) for number in range(symbols)]
     signal = [
         np.random.default_rng(seed + number).integers(-1, 2, 300).tolist()
         for number in range(symbols)
@@ -594,7 +594,7 @@ def test_with_guards_several_symbols_equal_the_decimal_recomputation(
         for number, (prices, own) in enumerate(zip(walks, signal, strict=True))
     ]
     result = simulate_portfolio(series, rules, places)
-    exact = exact_run(
+    exact = run_exact(
         [(prices, own, rules.trading_rules) for prices, own in zip(walks, signal, strict=True)],
         rules,
         places,

@@ -25,11 +25,11 @@ from onetape.engine import (
 from onetape.engine.account_config import Reentry
 from onetape.engine.entry_hours import parse_entry_hours
 from onetape.engine.entry_hours_filter import find_rows_in_hours
-from plain_engine import engine_rules, plain_run, signals_of, walk
+from plain_engine import draw_rules, run_plain, make_signals, walk
 from plain_hours import STARTS, draw_hours, is_within, move_candles, move_series
-from repeatable import examples
+from repeatable import count_examples
 from step_broker import Made, StepBroker
-from symbol_series import busy_rules, busy_series, series_of
+from symbol_series import draw_busy_rules, make_busy_series, make_symbol_series
 
 HOUR = 3_600
 #: Monday, 2024-03-04 00:00 UTC.
@@ -237,7 +237,7 @@ def test_invalid_hours_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     given_hours=draw_hours(),
     start=starts,
@@ -267,11 +267,11 @@ def list_fills_by_side(result: SimulationResult) -> list[Made]:
     ]
 
 
-@settings(max_examples=examples(400))
+@settings(max_examples=count_examples(400))
 @given(
     seed=seeds,
     count=st.integers(2, 300),
-    rules=engine_rules(),
+    rules=draw_rules(),
     given_hours=draw_hours(),
     start=starts,
     seconds=lengths,
@@ -286,9 +286,9 @@ def test_with_trading_hours_every_fill_equals_that_of_a_loop_over_the_bars(
     seconds: int,
 ) -> None:
     rules = replace(rules, **given_hours)
-    candles, signal = move_candles(walk(seed, count), start, seconds), signals_of(seed, count)
+    candles, signal = move_candles(walk(seed, count), start, seconds), make_signals(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)
-    plain = plain_run(candles, signal, rules)
+    plain = run_plain(candles, signal, rules)
     assert list_fills(result) == plain.fills
     assert [bar for bar, _ in result.refused] == plain.refused
     assert (result.cash, result.base) == (plain.cash, plain.base)
@@ -297,11 +297,11 @@ def test_with_trading_hours_every_fill_equals_that_of_a_loop_over_the_bars(
     assert all(is_within(rules, moment) for moment in entered)
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     seed=seeds,
     count=st.integers(9, 120),
-    rules=engine_rules(),
+    rules=draw_rules(),
     given_hours=draw_hours(),
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
@@ -320,14 +320,14 @@ def test_with_trading_hours_stepper_and_event_loop_make_the_fills_of_the_backtes
     seconds: int,
 ) -> None:
     rules = replace(rules, **given_hours)
-    several = series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1)
+    several = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1)
     require_equal(move_series(several, start, seconds), rules, places)
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=count_examples(150))
 @given(
     seed=seeds,
-    rules=busy_rules(),
+    rules=draw_busy_rules(),
     given_hours=draw_hours(),
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
@@ -343,7 +343,7 @@ def test_with_trading_hours_accounts_with_many_trades_make_the_fills_of_the_back
     start: int,
 ) -> None:
     rules = replace(rules, **given_hours)
-    require_equal(move_series(busy_series(seed, 80, rules, symbols), start, HOUR), rules, places)
+    require_equal(move_series(make_busy_series(seed, 80, rules, symbols), start, HOUR), rules, places)
 
 
 def require_equal(series: list[SymbolSeries], rules: AccountConfig, places: int | None) -> None:
@@ -360,16 +360,16 @@ def require_equal(series: list[SymbolSeries], rules: AccountConfig, places: int 
     ]
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=count_examples(150))
 @given(
-    seed=seeds, rules=busy_rules(), given_hours=draw_hours(), cut=st.integers(1, 59),
+    seed=seeds, rules=draw_busy_rules(), given_hours=draw_hours(), cut=st.integers(1, 59),
     start=starts,
 )  # fmt: skip
 def test_a_state_with_trading_hours_rebuilt_from_stored_facts_goes_on_as_if_never_stopped(
     *, seed: int, rules: AccountConfig, given_hours: dict[str, Any], cut: int, start: int
 ) -> None:
     rules = replace(rules, **given_hours)
-    series = move_series(busy_series(seed, 60, rules, 1), start, HOUR)
+    series = move_series(make_busy_series(seed, 60, rules, 1), start, HOUR)
     whole = StepBroker(series, rules).run()
     stopped = StepBroker(series, rules).run(until=start + cut * HOUR)
     facts = {name: market.facts for name, market in stopped.markets.items()}
@@ -382,11 +382,11 @@ def test_a_state_with_trading_hours_rebuilt_from_stored_facts_goes_on_as_if_neve
         assert stopped.markets[name].made == market.made
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     seed=seeds,
     count=st.integers(2, 200),
-    rules=engine_rules(),
+    rules=draw_rules(),
     given_hours=draw_hours(),
     at=st.lists(st.floats(0, 1), min_size=1, max_size=3),
     start=starts,
@@ -410,7 +410,7 @@ def test_with_trading_hours_a_range_split_in_parts_gives_the_same_trades(
 ) -> None:
     rules = replace(rules, **given_hours)
     candles = move_candles(walk(seed, count), start, HOUR)
-    signal = np.array(signals_of(seed, count), np.int8)
+    signal = np.array(make_signals(seed, count), np.int8)
     whole = simulate(candles, signal, rules)
     bounds = sorted({0, *(int(part * count) for part in at), count})
     parts: list[SimulationResult] = []

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from cent_walk import Prices, cent_walk, of, with_months_of_tenths
-from exact_account import ExactAccount, ExactFill, exact_run
+from cent_walk import CentCandles, make_cent_walk, make_exact, round_every_second_month
+from exact_account import ExactAccount, ExactFill, run_exact
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine import (
     AccountConfig,
@@ -26,8 +26,8 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.engine.buy_and_hold import compute_buy_and_hold
-from plain_engine import engine_rules, signals_of
-from repeatable import examples
+from plain_engine import draw_rules, make_signals
+from repeatable import count_examples
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -160,10 +160,10 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(
     trades = 0
     for more in itertools.count():
         # Where all is put in, the money of one walk may not last for so many.
-        prices = cent_walk(random_seed + more, BARS)
+        prices = make_cent_walk(random_seed + more, BARS)
         signal = np.random.default_rng(random_seed + more).integers(-1, 2, BARS).tolist()
         result = simulate(prices.candles, make_signal_array(signal), rules)
-        assert_equal_runs(result, exact_run([(prices, signal, rules.trading_rules)], rules))
+        assert_equal_runs(result, run_exact([(prices, signal, rules.trading_rules)], rules))
         trades += len(result.exit_kinds)
         if trades >= 1_000:
             break
@@ -177,32 +177,32 @@ AT_THE_ENTRY = AccountConfig(
 )
 
 
-@settings(max_examples=examples(300))
-@given(seeds, st.integers(2, 250), engine_rules())
+@settings(max_examples=count_examples(300))
+@given(seeds, st.integers(2, 250), draw_rules())
 @example(seed=0, count=3, rules=AT_THE_ENTRY)
 def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: AccountConfig):
-    prices, signal = cent_walk(seed, count), signals_of(seed, count)
+    prices, signal = make_cent_walk(seed, count), make_signals(seed, count)
     result = simulate(prices.candles, make_signal_array(signal), rules)
-    assert_equal_runs(result, exact_run([(prices, signal, rules.trading_rules)], rules))
+    assert_equal_runs(result, run_exact([(prices, signal, rules.trading_rules)], rules))
 
 
-@settings(max_examples=examples(40))
-@given(seeds, engine_rules(), st.sampled_from(["0.1", "0.05", "1", "50"]))
+@settings(max_examples=count_examples(40))
+@given(seeds, draw_rules(), st.sampled_from(["0.1", "0.05", "1", "50"]))
 def test_a_price_step_coarser_than_the_candles_of_a_month_is_replaced_in_that_month(
     seed: int, rules: AccountConfig, step: str
 ):
-    prices, signal = with_months_of_tenths(cent_walk(seed, 2_000)), signals_of(seed, 2_000)
+    prices, signal = round_every_second_month(make_cent_walk(seed, 2_000)), make_signals(seed, 2_000)
     rules = replace(rules, trading_rules=replace(STEPS, price_step=Decimal(step)))
     result = simulate(prices.candles, make_signal_array(signal), rules)
-    assert_equal_runs(result, exact_run([(prices, signal, rules.trading_rules)], rules))
+    assert_equal_runs(result, run_exact([(prices, signal, rules.trading_rules)], rules))
 
 
-@settings(max_examples=examples(200))
-@given(seeds, st.integers(2, 60), engine_rules())
+@settings(max_examples=count_examples(200))
+@given(seeds, st.integers(2, 60), draw_rules())
 def test_buying_and_holding_equals_a_decimal_recomputation(
     seed: int, count: int, rules: AccountConfig
 ):
-    prices = cent_walk(seed, count)
+    prices = make_cent_walk(seed, count)
     hold = compute_buy_and_hold(prices.candles, rules)
     costs = {
         name: getattr(rules, name)
@@ -215,7 +215,7 @@ def test_buying_and_holding_equals_a_decimal_recomputation(
             "volume_impact",
         )
     }
-    exact = exact_run(
+    exact = run_exact(
         [(prices, [1] + [0] * (count - 1), rules.trading_rules)], AccountConfig(**costs)
     )
     (symbol,) = exact.symbols
@@ -223,20 +223,20 @@ def test_buying_and_holding_equals_a_decimal_recomputation(
         assert len(symbol.refused) == 1 or symbol.buy_waits
         return
     (bought,) = symbol.fills
-    worth = [of(rules.cash)] * (bought.bar - 1)
+    worth = [make_exact(rules.cash)] * (bought.bar - 1)
     worth += [exact.cash + bought.base_change * close for close in prices.close[bought.bar :]]
-    path = [of(rules.cash), *worth]
+    path = [make_exact(rules.cash), *worth]
     falls = [one / max(path[: bar + 1]) - 1 for bar, one in enumerate(path)]
     assert hold.final_equity == pytest.approx(float(worth[-1]))
-    assert hold.total_return == pytest.approx(float(worth[-1] / of(rules.cash) - 1), abs=1e-9)
+    assert hold.total_return == pytest.approx(float(worth[-1] / make_exact(rules.cash) - 1), abs=1e-9)
     assert hold.max_drawdown == pytest.approx(float(min(falls)), abs=1e-9)
 
 
-def make_three_markets(seed: int, count: int) -> list[tuple[Prices, list[int]]]:
+def make_three_markets(seed: int, count: int) -> list[tuple[CentCandles, list[int]]]:
     """Return three markets of one time grid; the last one ends early."""
     lengths = (count, count, max(2, count // 2))
     return [
-        (cent_walk(seed + number, length), signals_of(seed + number, length))
+        (make_cent_walk(seed + number, length), make_signals(seed + number, length))
         for number, length in enumerate(lengths)
     ]
 
@@ -257,8 +257,8 @@ A_MILLIONTH_LEFT_BY_A_TARGET = AccountConfig(
 )
 
 
-@settings(max_examples=examples(300))
-@given(seeds, st.integers(10, 200), engine_rules(), st.sampled_from([None, 1, 2, 3]))
+@settings(max_examples=count_examples(300))
+@given(seeds, st.integers(10, 200), draw_rules(), st.sampled_from([None, 1, 2, 3]))
 @example(148, 15, A_MILLIONTH_LEFT, None)
 @example(148, 15, A_MILLIONTH_LEFT_BY_A_TARGET, None)
 def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
@@ -271,7 +271,7 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
         for number, ((prices, signal), own) in enumerate(zip(markets, steps, strict=True))
     ]
     result = simulate_portfolio(series, rules, places)
-    exact = exact_run(
+    exact = run_exact(
         [(prices, signal, own) for (prices, signal), own in zip(markets, steps, strict=True)],
         rules,
         places,
@@ -287,14 +287,14 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
 
 
 @settings(max_examples=10)
-@given(seeds, engine_rules(), st.sampled_from(["0.1", "0.05", "1"]))
+@given(seeds, draw_rules(), st.sampled_from(["0.1", "0.05", "1"]))
 @example(1, AccountConfig(cash=1_000.0), "1")
 def test_the_shared_cash_is_exact_in_months_with_a_smaller_price_step(
     seed: int, rules: AccountConfig, step: str
 ):
     steps = replace(STEPS, price_step=Decimal(step))
     markets = [
-        (with_months_of_tenths(cent_walk(seed + number, 2_000)), signals_of(seed + number, 2_000))
+        (round_every_second_month(make_cent_walk(seed + number, 2_000)), make_signals(seed + number, 2_000))
         for number in range(2)
     ]
     series = [
@@ -302,7 +302,7 @@ def test_the_shared_cash_is_exact_in_months_with_a_smaller_price_step(
         for number, (prices, signal) in enumerate(markets)
     ]
     result = simulate_portfolio(series, rules)
-    exact = exact_run([(prices, signal, steps) for prices, signal in markets], rules)
+    exact = run_exact([(prices, signal, steps) for prices, signal in markets], rules)
     for part, symbol in zip(result.parts, exact.symbols, strict=True):
         assert_equal_fills(part, symbol.fills)
     assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-6)

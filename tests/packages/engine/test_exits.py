@@ -21,7 +21,7 @@ from onetape.engine import (
 )
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
 from onetape.engine.fills import ModelFill
-from plain_engine import exit_rules
+from plain_engine import draw_exit_rules
 
 BOTH = ExitConfig(stop_loss=0.1, take_profit=0.1)
 
@@ -117,7 +117,7 @@ def find_exit_on_path(prices: list[float], levels: Levels) -> tuple[float, int] 
 
 
 @given(
-    exit_rules().filter(lambda exits: exits.has_levels),
+    draw_exit_rules().filter(lambda exits: exits.has_levels),
     st.integers(9_000, 13_000),
     st.integers(10_000, 12_000),
     st.lists(st.integers(9_000, 13_000), max_size=9),
@@ -138,7 +138,7 @@ def test_no_path_through_a_bar_ends_a_position_lower_than_the_bar_states(
 
 
 @given(
-    exit_rules().filter(lambda exits: exits.has_levels),
+    draw_exit_rules().filter(lambda exits: exits.has_levels),
     st.integers(9_000, 13_000),
     st.lists(st.integers(9_000, 13_000), max_size=4),
     st.lists(st.integers(9_000, 13_000), max_size=4),

@@ -17,7 +17,7 @@ from onetape.engine import (
     simulate_sell,
 )
 from onetape.engine.fills import ModelFill
-from repeatable import examples
+from repeatable import count_examples
 
 BTC = TradingRules(Decimal("0.01"), Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
 EXACT = Context(prec=80)
@@ -171,7 +171,7 @@ def test_buying_and_selling_at_one_price_never_makes_money(rules: AccountConfig,
     )
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=count_examples(300))
 @given(draw_rules(), st.lists(st.floats(0.95, 1.06), min_size=2, max_size=20))
 def test_booked_decimals_add_up_to_the_cash_in_floats(
     rules: AccountConfig, moves: list[float]

@@ -18,8 +18,8 @@ from onetape.engine import (
     simulate_sell,
 )
 from onetape.engine.fills import ModelFill
-from plain_engine import STEPS, exit_rules
-from repeatable import examples
+from plain_engine import STEPS, draw_exit_rules
+from repeatable import count_examples
 
 
 @pytest.mark.parametrize("coin", ["quote", "base"])
@@ -62,7 +62,7 @@ def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str,
     assert text in refused.reason
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=count_examples(300))
 @given(
     st.floats(4.9, 6.0),
     st.integers(100, 300_000),
@@ -70,7 +70,7 @@ def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str,
     st.sampled_from([0.0, 0.001, 0.01]),
     st.sampled_from([0.0, 30.0]),
     st.sampled_from([0.0, 0.1]),
-    exit_rules().filter(lambda exits: exits.first_stop is not None),
+    draw_exit_rules().filter(lambda exits: exits.first_stop is not None),
 )
 def test_the_coins_of_any_entry_can_be_sold_at_its_first_stop(
     cash: float,

@@ -31,9 +31,9 @@ from onetape.engine import (
 )
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
 from onetape.engine.intrabar import find_intrabar_exit, make_candle_reader
-from plain_engine import PlainLoop, engine_rules, signals_of, walk
-from plain_levels import levels_of
-from repeatable import examples
+from plain_engine import PlainLoop, draw_rules, make_signals, walk
+from plain_levels import make_levels
+from repeatable import count_examples
 
 HOUR, MINUTE = Timeframe.parse("1h"), Timeframe.parse("1m")
 BOTH = Levels(90.0, STOP_LOSS, 110.0)
@@ -332,11 +332,11 @@ def select_candles(candles: Candles, is_kept: NDArray[np.bool_]) -> Candles:
     return Candles(candles.timestamp[is_kept], *(column[is_kept] for column in columns))
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=count_examples(300))
 @given(
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(8, 600),
-    rules=engine_rules().filter(lambda rules: rules.exits.has_levels),
+    rules=draw_rules().filter(lambda rules: rules.exits.has_levels),
     lost=st.sampled_from([0.0, 0.0, 0.05, 0.5]),
     is_foreign=st.booleans(),
     move=st.sampled_from([0.004, 0.02]),
@@ -360,10 +360,10 @@ def test_every_fill_equals_that_of_a_loop_over_the_intrabar_candles(
     is_lost = rng.random(count) < lost
     is_absent = is_lost & (rng.random(count) < 0.5)
     there, absent = select_candles(stored, ~is_lost), stored.timestamp[is_absent].tolist()
-    signal = signals_of(seed, len(bars))
+    signal = make_signals(seed, len(bars))
     ranges = tuple((moment, moment + FINE.seconds) for moment in absent)
     intrabar = IntrabarSource(COARSE, FINE, make_candle_reader(there), ranges)
-    own = levels_of(seed, bars) if has_own else None
+    own = make_levels(seed, bars) if has_own else None
     result = simulate(bars, np.array(signal, np.int8), rules, intrabar=intrabar, levels=own)
     loop = IntrabarLoop(bars, signal, rules, MinuteCandles.of(there, set(absent)), own)
     plain = loop.run()
@@ -382,10 +382,10 @@ def test_every_fill_equals_that_of_a_loop_over_the_intrabar_candles(
         assert bars.low[bar] - noise <= fill.before_slippage <= bars.high[bar] + noise
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=count_examples(60))
 @given(
     seed=st.integers(0, 2**32 - 1),
-    rules=engine_rules().filter(lambda rules: rules.exits.has_levels),
+    rules=draw_rules().filter(lambda rules: rules.exits.has_levels),
     at=st.floats(0, 1),
 )
 def test_intrabar_fills_are_equal_for_a_split_range_and_for_a_shared_account(
@@ -394,7 +394,7 @@ def test_intrabar_fills_are_equal_for_a_split_range_and_for_a_shared_account(
     fine = walk(seed, 400)
     bars = resample(fine, FINE, COARSE)
     intrabar = IntrabarSource(COARSE, FINE, make_candle_reader(fine))
-    signal = np.array(signals_of(seed, len(bars)), np.int8)
+    signal = np.array(make_signals(seed, len(bars)), np.int8)
     whole = simulate(bars, signal, rules, intrabar=intrabar)
     split = int(at * len(bars))
     first = simulate(bars[:split], signal[:split], rules, intrabar=intrabar)

@@ -22,8 +22,8 @@ from onetape.engine import (
     simulate,
     simulate_portfolio,
 )
-from plain_engine import engine_rules, plain_run, signals_of, walk
-from repeatable import examples
+from plain_engine import draw_rules, run_plain, make_signals, walk
+from repeatable import count_examples
 
 HOUR, DAY = 3_600, 86_400
 YEAR = 365 * DAY
@@ -131,12 +131,12 @@ def compute_risk_metrics(result: SimulationResult, start: float) -> dict[str, fl
     }
 
 
-@settings(max_examples=examples(150))
-@given(st.integers(0, 2**32 - 1), st.integers(2, 400), engine_rules())
+@settings(max_examples=count_examples(150))
+@given(st.integers(0, 2**32 - 1), st.integers(2, 400), draw_rules())
 def test_every_metric_follows_its_formula(seed: int, count: int, rules: AccountConfig):
-    candles, signal = walk(seed, count), signals_of(seed, count)
+    candles, signal = walk(seed, count), make_signals(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)
-    plain = plain_run(candles, signal, rules)
+    plain = run_plain(candles, signal, rules)
     falls = compute_drawdowns(result, rules.cash)
     expected = compute_trade_metrics(result) | falls | compute_account_metrics(result, rules, falls["max_drawdown"])
     expected |= compute_risk_metrics(result, rules.cash)

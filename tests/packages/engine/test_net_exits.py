@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cent_walk import of
+from cent_walk import make_exact
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, simulate
 from onetape.engine.exits import TARGET, compute_levels, find_exit_in_bar
-from repeatable import examples
+from repeatable import count_examples
 
 Bar = tuple[float, float, float, float]
 
@@ -44,8 +44,8 @@ def test_a_price_exactly_at_an_offset_is_not_above_the_offset(offset: float):
     trailing = ExitConfig(trailing_offset=max(offset, 0.0), trailing_stop=0.1)
     for cents in range(1_000, 20_000, 100):
         price = cents / 100
-        assert not exits.sell_counts(price, float(of(price) * (1 + of(offset))))
-        highest = float(of(price) * (1 + of(max(offset, 0.0))))
+        assert not exits.sell_counts(price, float(make_exact(price) * (1 + make_exact(offset))))
+        highest = float(make_exact(price) * (1 + make_exact(max(offset, 0.0))))
         assert compute_levels(trailing, price, highest, 1, 0.0).stop < 0
 
 
@@ -172,7 +172,7 @@ def draw_trailing_exits(draw: st.DrawFn) -> ExitConfig:
     )
 
 
-@settings(max_examples=examples(600))
+@settings(max_examples=count_examples(600))
 @given(draw_trailing_exits(), st.tuples(*[st.floats(88, 115)] * 4), st.floats(100, 112))
 def test_no_path_through_a_bar_sells_lower_than_the_exit(
     exits: ExitConfig, prices: tuple[float, ...], highest: float

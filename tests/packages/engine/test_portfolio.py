@@ -19,8 +19,8 @@ from onetape.engine import (
     simulate,
     simulate_portfolio,
 )
-from plain_engine import engine_rules, signals_of, walk
-from repeatable import examples
+from plain_engine import draw_rules, make_signals, walk
+from repeatable import count_examples
 
 FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 seeds = st.integers(0, 2**32 - 1)
@@ -47,10 +47,10 @@ def list_trades(result: PortfolioResult) -> list[tuple[str, int, int | None]]:
     return [(trade.symbol, trade.entry_index, trade.exit_index) for trade in result.trades]
 
 
-@settings(max_examples=examples(150))
-@given(seeds, st.integers(2, 300), engine_rules())
+@settings(max_examples=count_examples(150))
+@given(seeds, st.integers(2, 300), draw_rules())
 def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: AccountConfig):
-    candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
+    candles, signal = walk(seed, count), np.array(make_signals(seed, count), np.int8)
     alone = simulate(candles, signal, rules)
     together = simulate_portfolio(
         [SymbolSeries("A/Q", candles, signal, 0, rules.trading_rules)], rules
@@ -61,8 +61,8 @@ def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: Ac
     assert compute_metrics(together) == compute_metrics(alone)
 
 
-@settings(max_examples=examples(100))
-@given(seeds, st.integers(30, 200), engine_rules(), st.integers(1, 3))
+@settings(max_examples=count_examples(100))
+@given(seeds, st.integers(30, 200), draw_rules(), st.integers(1, 3))
 def test_there_are_never_more_positions_than_slots_and_money_adds_up(
     seed: int, count: int, rules: AccountConfig, places: int
 ):
@@ -71,7 +71,7 @@ def test_there_are_never_more_positions_than_slots_and_money_adds_up(
         SymbolSeries(
             f"{number}/Q",
             walk(seed + number, length),
-            np.array(signals_of(seed + number, length), np.int8),
+            np.array(make_signals(seed + number, length), np.int8),
             0,
             rules.trading_rules,
         )

@@ -18,9 +18,9 @@ from onetape.engine import (
     compute_metrics,
     simulate_portfolio,
 )
-from plain_engine import engine_rules, exit_rules, walk
-from repeatable import examples
-from symbol_series import series_of
+from plain_engine import draw_rules, draw_exit_rules, walk
+from repeatable import count_examples
+from symbol_series import make_symbol_series
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -37,7 +37,7 @@ def draw_plain_rules(draw: st.DrawFn) -> AccountConfig:
         fee_rate=draw(st.sampled_from([0.0, 0.001, 0.01])),
         maker_fee_rate=draw(st.sampled_from([None, 0.0])),
         slippage_bps=draw(st.sampled_from([0.0, 5.0])),
-        exits=draw(exit_rules()),
+        exits=draw(draw_exit_rules()),
         cooldown_bars=draw(st.sampled_from([0, 0, 1, 6])),
         reentry=draw(st.sampled_from(["new_signal", "while_signal"])),
         **given,
@@ -63,7 +63,7 @@ def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, places: 
     assert compute_metrics(result) == compute_metrics(plain)
 
 
-@settings(max_examples=examples(250))
+@settings(max_examples=count_examples(250))
 @given(
     seed=seeds,
     count=st.integers(9, 150),
@@ -81,15 +81,15 @@ def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, places: 
 def test_rules_of_the_vectorized_account_equal_the_plain_loop(
     *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
 ):
-    series = series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
+    series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
     require_equal(series, rules, places)
 
 
-@settings(max_examples=examples(250))
+@settings(max_examples=count_examples(250))
 @given(
     seed=seeds,
     count=st.integers(9, 150),
-    rules=engine_rules(),
+    rules=draw_rules(),
     symbols=st.integers(2, 5),
     places=st.sampled_from([None, None, 1, 2, 3]),
     has_detail=st.sampled_from([False, False, True]),
@@ -103,7 +103,7 @@ def test_any_rules_equal_the_plain_loop(
     places: int | None,
     has_detail: bool,
 ):
-    series = series_of(seed, count, rules, symbols=symbols, has_detail=has_detail, is_mixed=True)
+    series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=has_detail, is_mixed=True)
     require_equal(series, rules, places)
 
 
@@ -120,7 +120,7 @@ def test_symbols_that_never_affect_each_other_use_the_vectorized_account():
         quote_amount=90.0,
         exits=ExitConfig(stop_loss=0.02, take_profit=0.05),
     )
-    series = series_of(4, 400, rules, symbols=4, has_detail=False, is_mixed=False)
+    series = make_symbol_series(4, 400, rules, symbols=4, has_detail=False, is_mixed=False)
     in_columns, count = count_vectorized_fills(simulate_portfolio(series, rules))
     assert in_columns == count > 100
 
@@ -149,7 +149,7 @@ def test_event_by_event_trading_begins_at_the_first_shared_limit(
 @pytest.mark.parametrize("cash", [1e-295, 1e-9, 0.1, 1e15])
 def test_the_cash_is_exact_for_orders_of_any_size(cash: float):
     rules = AccountConfig(cash=cash, sizing="equity_share", equity_share=0.4)
-    series = series_of(5, 150, rules, symbols=4, has_detail=False, is_mixed=False)
+    series = make_symbol_series(5, 150, rules, symbols=4, has_detail=False, is_mixed=False)
     require_equal(series, rules, None)
     fixed = AccountConfig(cash=cash, sizing="quote_amount", quote_amount=cash * 0.3)
     require_equal(series, fixed, None)

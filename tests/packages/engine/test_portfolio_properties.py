@@ -16,8 +16,8 @@ from onetape.engine import (
     compute_metrics,
     simulate_portfolio,
 )
-from plain_engine import doubled_money, engine_rules, signals_of, walk
-from repeatable import examples
+from plain_engine import double_money, draw_rules, make_signals, walk
+from repeatable import count_examples
 
 HOUR = 3_600
 seeds, counts, places = st.integers(0, 2**32 - 1), st.integers(30, 200), st.integers(1, 3)
@@ -30,7 +30,7 @@ def make_three_symbols(seed: int, count: int, rules: AccountConfig) -> list[Symb
         SymbolSeries(
             f"{number}/Q",
             walk(seed + number, length),
-            np.array(signals_of(seed + number, length), np.int8),
+            np.array(make_signals(seed + number, length), np.int8),
             0,
             rules.trading_rules,
         )
@@ -38,8 +38,8 @@ def make_three_symbols(seed: int, count: int, rules: AccountConfig) -> list[Symb
     ]
 
 
-@settings(max_examples=examples(100))
-@given(seeds, counts, engine_rules(), places)
+@settings(max_examples=count_examples(100))
+@given(seeds, counts, draw_rules(), places)
 def test_before_slippage_no_fill_of_any_symbol_lies_outside_its_candle(
     seed: int, count: int, rules: AccountConfig, most: int
 ):
@@ -57,12 +57,12 @@ def double_prices(candles: Candles) -> Candles:
     return Candles.from_columns(candles.timestamp, open_, high, low, close, candles.volume)
 
 
-@settings(max_examples=examples(100))
-@given(seeds, counts, engine_rules(), places)
+@settings(max_examples=count_examples(100))
+@given(seeds, counts, draw_rules(), places)
 def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts(
     seed: int, count: int, rules: AccountConfig, most: int
 ):
-    series, more = make_three_symbols(seed, count, rules), doubled_money(rules)
+    series, more = make_three_symbols(seed, count, rules), double_money(rules)
     twice = [
         SymbolSeries(each.symbol, double_prices(each.candles), each.signal, 0, more.trading_rules)
         for each in series
@@ -108,8 +108,8 @@ def compute_expected_metrics(result: PortfolioResult, count: int) -> dict[str, f
     }  # fmt: skip
 
 
-@settings(max_examples=examples(100))
-@given(seeds, counts, engine_rules(), places)
+@settings(max_examples=count_examples(100))
+@given(seeds, counts, draw_rules(), places)
 def test_metrics_of_several_symbols_are_those_of_their_one_account(
     seed: int, count: int, rules: AccountConfig, most: int
 ):

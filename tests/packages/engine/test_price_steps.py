@@ -22,8 +22,8 @@ from onetape.engine import (
     simulate_portfolio,
     simulate_sell,
 )
-from plain_engine import engine_rules, signals_of, walk
-from repeatable import examples
+from plain_engine import draw_rules, make_signals, walk
+from repeatable import count_examples
 
 MAY_2020 = int(datetime(2020, 5, 1, tzinfo=UTC).timestamp())
 #: What the market states today, years later.
@@ -111,10 +111,10 @@ def draw_markets(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     places = draw(st.lists(st.integers(0, 9), min_size=1, max_size=3))
     start = MAY_2020 - draw(st.integers(0, 200)) * 3_600
     step = draw(st.sampled_from(["1", "0.5", "0.25", "0.01", "0.0001", "0.00000001"]))
-    rules = draw(engine_rules())
+    rules = draw(draw_rules())
     steps = TradingRules(Decimal(step), draw(st.sampled_from([None, Decimal("0.001")])), *LEAST)
     candles = rescale_months(walk(seed, count), places, start)
-    return candles, signals_of(seed, count), replace(rules, trading_rules=steps)
+    return candles, make_signals(seed, count), replace(rules, trading_rules=steps)
 
 
 LEAST = (Decimal(0), Decimal(0))
@@ -131,7 +131,7 @@ def assert_inside(result: SimulationResult, rules: AccountConfig) -> None:
             assert low * (1 - NOISE) <= fill.price <= high * (1 + NOISE)
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=count_examples(300))
 @given(draw_markets())
 def test_fills_before_slippage_lie_inside_their_candle_whatever_step_is_stated(
     market: tuple[Candles, list[int], AccountConfig],
@@ -141,7 +141,7 @@ def test_fills_before_slippage_lie_inside_their_candle_whatever_step_is_stated(
     assert_inside(result, rules)
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=count_examples(100))
 @given(st.lists(draw_markets(), min_size=2, max_size=3))
 def test_fills_of_symbols_that_share_an_account_lie_inside_their_candles(
     given_markets: list[tuple[Candles, list[int], AccountConfig]],

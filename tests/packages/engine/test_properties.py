@@ -18,8 +18,8 @@ from onetape.engine import (
     make_booked_fill,
     simulate,
 )
-from plain_engine import STEPS, doubled_money, engine_rules, signals_of, walk
-from repeatable import examples
+from plain_engine import STEPS, double_money, draw_rules, make_signals, walk
+from repeatable import count_examples
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(2, 250)
@@ -27,11 +27,11 @@ EXACT = Context(prec=60)
 
 
 def run_of(seed: int, count: int, rules: AccountConfig) -> SimulationResult:
-    return simulate(walk(seed, count), np.array(signals_of(seed, count), np.int8), rules)
+    return simulate(walk(seed, count), np.array(make_signals(seed, count), np.int8), rules)
 
 
-@settings(max_examples=examples(150))
-@given(seeds, counts, engine_rules())
+@settings(max_examples=count_examples(150))
+@given(seeds, counts, draw_rules())
 def test_cash_plus_position_value_equals_equity_after_any_fills(
     seed: int, count: int, rules: AccountConfig
 ):
@@ -44,8 +44,8 @@ def test_cash_plus_position_value_equals_equity_after_any_fills(
     assert result.cash >= 0
 
 
-@settings(max_examples=examples(150))
-@given(seeds, counts, engine_rules())
+@settings(max_examples=count_examples(150))
+@given(seeds, counts, draw_rules())
 def test_before_slippage_no_fill_lies_outside_its_candle(
     seed: int, count: int, rules: AccountConfig
 ):
@@ -68,15 +68,15 @@ def double_prices(candles: Candles) -> Candles:
     )
 
 
-@settings(max_examples=examples(150))
-@given(seeds, counts, engine_rules())
+@settings(max_examples=count_examples(150))
+@given(seeds, counts, draw_rules())
 def test_doubled_prices_and_money_double_the_equity_and_leave_the_amounts(
     seed: int, count: int, rules: AccountConfig
 ):
-    candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
+    candles, signal = walk(seed, count), np.array(make_signals(seed, count), np.int8)
     one, two = (
         simulate(candles, signal, rules),
-        simulate(double_prices(candles), signal, doubled_money(rules)),
+        simulate(double_prices(candles), signal, double_money(rules)),
     )
     assert two.indices == one.indices
     # The volatility is a logarithm, which is exact to the last bit but one.
@@ -109,13 +109,13 @@ def join_trades(parts: list[SimulationResult]) -> list[Trade]:
 VOLATILE = AccountConfig(sizing="volatility_target", volatility_target=0.3, volatility_bars=5)
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=count_examples(300))
 @example(1704, 70, VOLATILE, [69 / 70])  # a part of one candle, which alone has no length
-@given(seeds, counts, engine_rules(), st.lists(st.floats(0, 1), min_size=1, max_size=3))
+@given(seeds, counts, draw_rules(), st.lists(st.floats(0, 1), min_size=1, max_size=3))
 def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trades(
     seed: int, count: int, rules: AccountConfig, at: list[float]
 ):
-    candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
+    candles, signal = walk(seed, count), np.array(make_signals(seed, count), np.int8)
     whole = simulate(candles, signal, rules)
     bounds = sorted({0, *(int(part * count) for part in at), count})
     parts: list[SimulationResult] = []
@@ -128,8 +128,8 @@ def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trade
     assert parts[-1].state == whole.state
 
 
-@settings(max_examples=examples(100))
-@given(seeds, counts, engine_rules())
+@settings(max_examples=count_examples(100))
+@given(seeds, counts, draw_rules())
 def test_the_metrics_of_any_run_are_consistent(
     seed: int, count: int, rules: AccountConfig
 ):

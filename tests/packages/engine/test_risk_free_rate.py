@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onetape.engine import AccountConfig, compute_metrics, make_metrics_context, simulate
 from onetape.engine.ratios import compute_period_rate, compute_sharpe, compute_sortino
-from plain_engine import signals_of, walk
+from plain_engine import make_signals, walk
 
 DAILY = np.array([0.02, -0.01, 0.03, -0.02, 0.004])
 RATES = st.floats(-0.9, 0.9)
@@ -53,7 +53,7 @@ def test_the_ratio_of_a_constant_return_is_undefined_with_a_rate():
 
 
 def test_the_rate_changes_sharpe_and_sortino_and_no_other_metric():
-    result = simulate(walk(3, 600), np.array(signals_of(3, 600), np.int8), AccountConfig())
+    result = simulate(walk(3, 600), np.array(make_signals(3, 600), np.int8), AccountConfig())
     plain, above = compute_metrics(result), compute_metrics(result, risk_free_rate=0.05)
     differing = {name for name, value in above.as_dict().items() if value != plain.as_dict()[name]}
     assert differing == {"sharpe", "sortino"}

@@ -14,10 +14,10 @@ from onetape.engine import (
     restore_state,
     simulate_portfolio,
 )
-from plain_engine import engine_rules
-from repeatable import examples
+from plain_engine import draw_rules
+from repeatable import count_examples
 from step_broker import Made, StepBroker
-from symbol_series import busy_rules, busy_series, series_of
+from symbol_series import draw_busy_rules, make_busy_series, make_symbol_series
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -48,20 +48,20 @@ def require_equal(
     assert stepped.cash == result.cash
 
 
-@settings(max_examples=examples(150))
-@given(seed=seeds, count=st.integers(2, 200), rules=engine_rules())
+@settings(max_examples=count_examples(150))
+@given(seed=seeds, count=st.integers(2, 200), rules=draw_rules())
 def test_one_symbol_is_traded_as_in_the_backtest(
     *, seed: int, count: int, rules: AccountConfig
 ) -> None:
-    series = series_of(seed, count, rules, symbols=1, has_detail=False, is_mixed=False)
+    series = make_symbol_series(seed, count, rules, symbols=1, has_detail=False, is_mixed=False)
     require_equal(series, rules, None)
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=count_examples(100))
 @given(
     seed=seeds,
     count=st.integers(9, 120),
-    rules=engine_rules(),
+    rules=draw_rules(),
     symbols=st.integers(2, 4),
     places=st.sampled_from([None, 1, 2, 3]),
 )
@@ -75,27 +75,27 @@ def test_one_symbol_is_traded_as_in_the_backtest(
 def test_several_symbols_are_traded_as_in_the_backtest(
     *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
 ) -> None:
-    series = series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=True)
+    series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=True)
     require_equal(series, rules, places)
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=count_examples(150))
 @given(
     seed=seeds,
-    rules=busy_rules(),
+    rules=draw_busy_rules(),
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
 )
 def test_orders_that_are_often_refused_are_those_of_the_backtest(
     *, seed: int, rules: AccountConfig, symbols: int, places: int | None
 ) -> None:
-    require_equal(busy_series(seed, 80, rules, symbols), rules, places)
+    require_equal(make_busy_series(seed, 80, rules, symbols), rules, places)
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     seed=seeds,
-    rules=busy_rules(),
+    rules=draw_busy_rules(),
     symbols=st.integers(1, 2),
     cut=st.integers(1, 59),
     is_short=st.booleans(),
@@ -103,7 +103,7 @@ def test_orders_that_are_often_refused_are_those_of_the_backtest(
 def test_a_state_rebuilt_from_stored_facts_goes_on_as_if_never_stopped(
     *, seed: int, rules: AccountConfig, symbols: int, cut: int, is_short: bool
 ) -> None:
-    series = busy_series(seed, 60, rules, symbols)
+    series = make_busy_series(seed, 60, rules, symbols)
     whole = StepBroker(series, rules).run()
     stopped = StepBroker(series, rules).run(until=cut * 3_600)
     facts = {name: market.facts for name, market in stopped.markets.items()}
@@ -119,10 +119,10 @@ def test_a_state_rebuilt_from_stored_facts_goes_on_as_if_never_stopped(
     assert stopped.cash == whole.cash
 
 
-@settings(max_examples=examples(30))
-@given(seed=seeds, rules=busy_rules(), cut=st.integers(1, 59))
+@settings(max_examples=count_examples(30))
+@given(seed=seeds, rules=draw_busy_rules(), cut=st.integers(1, 59))
 def test_a_stored_state_is_read_back_as_it_was(
     *, seed: int, rules: AccountConfig, cut: int
 ) -> None:
-    state = StepBroker(busy_series(seed, 60, rules, 2), rules).run(until=cut * 3_600).state
+    state = StepBroker(make_busy_series(seed, 60, rules, 2), rules).run(until=cut * 3_600).state
     assert msgspec.json.decode(msgspec.json.encode(state), type=StepState) == state

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cent_walk import cent_walk
-from exact_account import exact_run
+from cent_walk import make_cent_walk
+from exact_account import run_exact
 from onetape.core.candles import Candles
 from onetape.core.strategy_levels import LevelColumns, LevelMode, LevelRow, update_levels
 from onetape.engine import (
@@ -24,11 +24,11 @@ from onetape.engine import (
     simulate,
     simulate_portfolio,
 )
-from plain_engine import engine_rules, plain_run, signals_of, walk
-from plain_levels import first_levels, levels_of
-from repeatable import examples
+from plain_engine import draw_rules, run_plain, make_signals, walk
+from plain_levels import fold_first_levels, make_levels
+from repeatable import count_examples
 from step_broker import StepBroker
-from symbol_series import busy_rules, busy_series, series_of
+from symbol_series import draw_busy_rules, make_busy_series, make_symbol_series
 
 Bar = tuple[float, float, float, float]
 Fill = tuple[int, str, float, float, str]
@@ -177,13 +177,13 @@ def test_current_levels_follow_the_mode_of_the_row():
     assert update_levels(LevelRow(95.0, 105.0), LevelRow(96.0, 104.0)) == LevelRow(95.0, 105.0)
 
 
-@settings(max_examples=examples(400))
-@given(seeds, st.integers(2, 400), engine_rules())
+@settings(max_examples=count_examples(400))
+@given(seeds, st.integers(2, 400), draw_rules())
 def test_with_strategy_levels_every_fill_equals_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
-    candles, signal = walk(seed, count), signals_of(seed, count)
-    levels = levels_of(seed, candles)
+    candles, signal = walk(seed, count), make_signals(seed, count)
+    levels = make_levels(seed, candles)
     result = simulate(candles, np.array(signal, np.int8), rules, levels=levels)
-    plain = plain_run(candles, signal, rules, levels)
+    plain = run_plain(candles, signal, rules, levels)
     assert list_fills(result) == plain.fills
     assert [bar for bar, _ in result.refused] == plain.refused
     assert (result.cash, result.base) == (plain.cash, plain.base)
@@ -191,13 +191,13 @@ def test_with_strategy_levels_every_fill_equals_that_of_a_loop_over_the_bars(see
 
 
 @settings(max_examples=20)
-@given(seeds, engine_rules(), st.sampled_from([0.0005, 0.004]))
+@given(seeds, draw_rules(), st.sampled_from([0.0005, 0.004]))
 def test_with_strategy_levels_positions_over_many_candles_end_as_in_the_loop(seed: int, rules: AccountConfig, move: float):
     count = 3_000
-    candles, signal = walk(seed, count, move=move), signals_of(seed, count)
-    levels = levels_of(seed, candles)
+    candles, signal = walk(seed, count, move=move), make_signals(seed, count)
+    levels = make_levels(seed, candles)
     result = simulate(candles, np.array(signal, np.int8), rules, levels=levels)
-    assert list_fills(result) == plain_run(candles, signal, rules, levels).fills
+    assert list_fills(result) == run_plain(candles, signal, rules, levels).fills
 
 
 def require_same_decimals(result: SimulationResult, symbol: Any) -> None:
@@ -214,31 +214,31 @@ def require_same_decimals(result: SimulationResult, symbol: Any) -> None:
     assert result.fill_log.ambiguous == symbol.ambiguous
 
 
-@settings(max_examples=examples(300))
-@given(seeds, st.integers(2, 250), engine_rules())
+@settings(max_examples=count_examples(300))
+@given(seeds, st.integers(2, 250), draw_rules())
 def test_any_levels_and_rules_equal_a_decimal_recomputation(
     seed: int, count: int, rules: AccountConfig
 ):
-    prices, signal = cent_walk(seed, count), signals_of(seed, count)
-    levels = levels_of(seed, prices.candles)
+    prices, signal = make_cent_walk(seed, count), make_signals(seed, count)
+    levels = make_levels(seed, prices.candles)
     result = simulate(prices.candles, np.array(signal, np.int8), rules, levels=levels)
-    exact = exact_run([(prices, signal, rules.trading_rules)], rules, levels=[levels])
+    exact = run_exact([(prices, signal, rules.trading_rules)], rules, levels=[levels])
     require_same_decimals(result, exact.symbols[0])
     assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-4)
 
 
 def add_levels(series: list[SymbolSeries], seed: int) -> list[SymbolSeries]:
     return [
-        replace(one, levels=levels_of(seed + number, one.candles))
+        replace(one, levels=make_levels(seed + number, one.candles))
         for number, one in enumerate(series)
     ]
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=count_examples(150))
 @given(
     seed=seeds,
     count=st.integers(9, 150),
-    rules=engine_rules(),
+    rules=draw_rules(),
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
 )
@@ -246,7 +246,7 @@ def test_the_stepper_trades_the_levels_as_the_backtest_does(
     *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
 ):
     series = add_levels(
-        series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1),
+        make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1),
         seed,
     )
     result = simulate_portfolio(series, rules, places)
@@ -259,10 +259,10 @@ def test_the_stepper_trades_the_levels_as_the_backtest_does(
     assert stepped.cash == result.cash
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     seed=seeds,
-    rules=busy_rules(),
+    rules=draw_busy_rules(),
     symbols=st.integers(1, 2),
     cut=st.integers(1, 59),
     is_short=st.booleans(),
@@ -270,7 +270,7 @@ def test_the_stepper_trades_the_levels_as_the_backtest_does(
 def test_levels_are_rebuilt_from_stored_facts(
     *, seed: int, rules: AccountConfig, symbols: int, cut: int, is_short: bool
 ):
-    series = add_levels(busy_series(seed, 60, rules, symbols), seed)
+    series = add_levels(make_busy_series(seed, 60, rules, symbols), seed)
     whole = StepBroker(series, rules).run()
     stopped = StepBroker(series, rules).run(until=cut * 3_600)
     facts = {name: market.facts for name, market in stopped.markets.items()}
@@ -293,21 +293,21 @@ def select_facts_since_buy(rows: list[Any]) -> list[Any]:
     return rows[buys[-1] :] if buys else rows
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=count_examples(300))
 @given(
-    seeds, st.integers(2, 150), engine_rules(), st.lists(st.floats(0, 1), min_size=1, max_size=3)
+    seeds, st.integers(2, 150), draw_rules(), st.lists(st.floats(0, 1), min_size=1, max_size=3)
 )
 def test_a_range_split_in_parts_gives_the_same_trades(
     seed: int, count: int, rules: AccountConfig, at: list[float]
 ):
-    candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
-    levels = levels_of(seed, candles)
+    candles, signal = walk(seed, count), np.array(make_signals(seed, count), np.int8)
+    levels = make_levels(seed, candles)
     whole = simulate(candles, signal, rules, levels=levels)
     bounds = sorted({0, *(int(part * count) for part in at), count})
     fills, state = list[Fill](), None
     for start, end in pairwise(bounds):
         part = simulate(
-            candles[:end], signal[:end], rules, start, state=state, levels=first_levels(levels, end)
+            candles[:end], signal[:end], rules, start, state=state, levels=fold_first_levels(levels, end)
         )
         fills += [(bar + start, *rest) for bar, *rest in list_fills(part)]
         state = part.state

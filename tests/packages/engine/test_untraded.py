@@ -10,8 +10,8 @@ from onetape.core.candles import Candles
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, compute_metrics, simulate
 from onetape.engine.buy_and_hold import compute_buy_and_hold_equity
-from plain_engine import engine_rules, signals_of, walk
-from repeatable import examples
+from plain_engine import draw_rules, make_signals, walk
+from repeatable import count_examples
 
 FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 _ORDERS = {"b": 1, "s": -1, ".": 0}
@@ -143,12 +143,12 @@ def test_buying_and_holding_buys_in_the_first_candle_with_a_trade():
     assert equity.tolist() == [1_000, 1_000, 1_000, 1_000, 1_200]
 
 
-@settings(max_examples=examples(200))
-@given(st.integers(0, 2**32 - 1), st.integers(2, 250), engine_rules())
+@settings(max_examples=count_examples(200))
+@given(st.integers(0, 2**32 - 1), st.integers(2, 250), draw_rules())
 def test_no_order_is_filled_in_a_candle_without_a_trade(
     seed: int, count: int, rules: AccountConfig
 ):
-    candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
+    candles, signal = walk(seed, count), np.array(make_signals(seed, count), np.int8)
     result = simulate(candles, signal, rules)
     untraded = find_untraded_rows(candles)
     assert not untraded[list(result.indices)].any()

@@ -26,8 +26,8 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.engine.buy_and_hold import compute_buy_and_hold
-from plain_engine import engine_rules, signals_of, walk
-from repeatable import examples
+from plain_engine import draw_rules, make_signals, walk
+from repeatable import count_examples
 
 FREE = AccountConfig(cash=1_000.0, fee_rate=0.0, max_volume_share=0.1)
 seeds = st.integers(0, 2**32 - 1)
@@ -154,12 +154,12 @@ def test_a_fraction_outside_its_bounds_is_refused(share: float):
         AccountConfig(max_volume_share=share)
 
 
-@settings(max_examples=examples(200))
-@given(seeds, st.integers(2, 300), engine_rules(), st.sampled_from([0.0005, 0.03, 1.0]))
+@settings(max_examples=count_examples(200))
+@given(seeds, st.integers(2, 300), draw_rules(), st.sampled_from([0.0005, 0.03, 1.0]))
 def test_no_buy_is_larger_than_its_fraction_of_the_volume_before(
     seed: int, count: int, rules: AccountConfig, share: float
 ):
-    candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
+    candles, signal = walk(seed, count), np.array(make_signals(seed, count), np.int8)
     result = simulate(candles, signal, replace(rules, max_volume_share=share))
     for bar, fill in zip(result.indices, result.fills, strict=True):
         if fill.side == "buy":
@@ -168,13 +168,13 @@ def test_no_buy_is_larger_than_its_fraction_of_the_volume_before(
             assert fill.amount <= share * candles.volume[bar - 1] * (1 + 1e-12) + least
 
 
-@settings(max_examples=examples(200))
-@given(seeds, st.integers(3, 200), engine_rules(), st.data())
+@settings(max_examples=count_examples(200))
+@given(seeds, st.integers(3, 200), draw_rules(), st.data())
 def test_the_volume_of_a_candle_and_of_later_ones_changes_no_fill_before_its_close(
     seed: int, count: int, rules: AccountConfig, data: st.DataObject
 ):
     rules = replace(rules, max_volume_share=0.01, volume_impact=0.0)
-    candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
+    candles, signal = walk(seed, count), np.array(make_signals(seed, count), np.int8)
     first = data.draw(st.integers(1, count - 1))
     volume = candles.volume.copy()
     volume[first:] *= 0.25
@@ -188,10 +188,10 @@ def test_the_volume_of_a_candle_and_of_later_ones_changes_no_fill_before_its_clo
     assert known(before) == known(after)
 
 
-@settings(max_examples=examples(100))
-@given(seeds, st.integers(2, 300), engine_rules())
+@settings(max_examples=count_examples(100))
+@given(seeds, st.integers(2, 300), draw_rules())
 def test_a_limit_that_no_entry_reaches_changes_nothing(seed: int, count: int, rules: AccountConfig):
-    walked, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
+    walked, signal = walk(seed, count), np.array(make_signals(seed, count), np.int8)
     candles = replace(walked, volume=np.where(walked.volume > 0, 1e12, 1e11))
     free = simulate(candles, signal, replace(rules, max_volume_share=None))
     limited = simulate(candles, signal, replace(rules, max_volume_share=1.0))

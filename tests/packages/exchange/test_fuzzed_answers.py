@@ -39,7 +39,7 @@ from onetape.exchange.trading_records import (
     OrderRequest,
     OrderUnknown,
 )
-from order_server import NOW_MS, Answer, OrderServer, market, private_client
+from order_server import NOW_MS, ServerResponse, OrderServer, make_market, open_private_client
 
 COUNT = int(os.environ.get("ONETAPE_FUZZED_ANSWERS", "1500"))
 BATCH = 2_000
@@ -110,10 +110,10 @@ class OutcomeCounts(NamedTuple):
     unknown: int
 
 
-def make_fuzzed_response(chosen: random.Random, exchange: str) -> Answer:
+def make_fuzzed_response(chosen: random.Random, exchange: str) -> ServerResponse:
     """Return a response to a request that the exchange has carried out."""
     if chosen.random() < 0.15:
-        return Answer(chosen.choice(PAGES), chosen.choice(STATUSES), choose_ending(chosen))
+        return ServerResponse(chosen.choice(PAGES), chosen.choice(STATUSES), choose_ending(chosen))
     document = copy.deepcopy(chosen.choice(MADE[exchange]))
     if chosen.random() < 0.6:
         mutate(chosen, document)
@@ -122,7 +122,7 @@ def make_fuzzed_response(chosen: random.Random, exchange: str) -> Answer:
     if chosen.random() < 0.3 and b"uplicate" not in body:
         place = chosen.randrange(len(body))
         body = body[:place] + chosen.choice((b"", b"\x00", b"<", body[place + 5 :]))
-    return Answer(body, chosen.choice(STATUSES), choose_ending(chosen))
+    return ServerResponse(body, chosen.choice(STATUSES), choose_ending(chosen))
 
 
 def choose_ending(chosen: random.Random) -> str:
@@ -167,10 +167,10 @@ async def read_fuzzed_outcomes(exchange: str, seed: int, count: int) -> OutcomeC
     """Read fuzzed responses; every one is about an order that the exchange has."""
     chosen = random.Random(seed)  # noqa: S311 - a test
     numbers = dict.fromkeys(OutcomeCounts._fields, 0)
-    answer = Answer(b"")
+    answer = ServerResponse(b"")
     async with (
         OrderServer(lambda _, __: answer) as server,
-        private_client(exchange, server.url) as tap,
+        open_private_client(exchange, server.url) as tap,
     ):
         for number in range(count):
             answer = make_fuzzed_response(chosen, exchange)
@@ -224,16 +224,16 @@ def test_a_damaged_refusal_is_read_as_a_refusal_or_unknown(
     async def work() -> set[type]:
         chosen = random.Random(random_seed)  # noqa: S311 - a test
         found: set[type] = set()
-        answer = Answer(b"")
+        answer = ServerResponse(b"")
         async with (
             OrderServer(lambda _, __: answer) as server,
-            private_client(exchange, server.url) as tap,
+            open_private_client(exchange, server.url) as tap,
         ):
             for _ in range(60):
                 document = copy.deepcopy(REFUSALS[exchange])
                 if chosen.random() < 0.5:
                     mutate(chosen, document)
-                answer = Answer(json.dumps(document).encode(), chosen.choice((200, 400, 500)))
+                answer = ServerResponse(json.dumps(document).encode(), chosen.choice((200, 400, 500)))
                 terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
                 result = await tap.perform(
                     make_market_order_call(get_dialect(exchange), terms, NOW_MS)
@@ -252,9 +252,9 @@ def test_row_57_the_trading_client_never_takes_an_order_that_exists_for_refused(
 ) -> None:
     async def work(seed: int, count: int) -> None:
         chosen = random.Random(seed)  # noqa: S311 - a test
-        answer, sent = Answer(b""), 0
+        answer, sent = ServerResponse(b""), 0
 
-        def script(method: str, _: str) -> Answer:
+        def script(method: str, _: str) -> ServerResponse:
             nonlocal sent
             sent += method in ("POST", "DELETE")
             return answer
@@ -266,7 +266,7 @@ def test_row_57_the_trading_client_never_takes_an_order_that_exists_for_refused(
                 Endpoint("simulator", server.url), Credentials("k", "s"), now_ms=lambda: NOW_MS
             ) as client,
         ):
-            client._client.set_markets([market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
+            client._client.set_markets([make_market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
             for number in range(count):
                 answer, sent = make_fuzzed_response(chosen, "binance"), 0
                 ask = chosen.choice((client.submit, client.cancel, client.look_up))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from busy_loop import BusyLoop
-from gate import Gate
+from gate import FaultProxy
 from onetape.core.clock import ScaledClock
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.simulated import SimulatedSource
@@ -100,7 +100,7 @@ def test_a_slow_response_does_not_put_the_clock_behind(
         return before - found, own.now_ms() - found
 
     async def compare() -> None:
-        async with Simulator(seed=1, clock=own) as simulator, Gate(simulator.url) as gate:
+        async with Simulator(seed=1, clock=own) as simulator, FaultProxy(simulator.url) as gate:
             clock = await asyncio.to_thread(SimulatorClock, gate.url)
             _, most = await asyncio.to_thread(behind_ms, clock)
             gate.rest_delay_seconds = 0.2

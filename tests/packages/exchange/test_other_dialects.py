@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, urlsplit
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials
-from order_server import NAMES, NOW_MS, Answer, OrderServer, market
+from order_server import NAMES, NOW_MS, ServerResponse, OrderServer, make_market
 
 STOP = "da8e4ad59b78481c93e589746b0cf91f"
-Script = Callable[[str, str], Answer]
+Script = Callable[[str, str], ServerResponse]
 
 
 @asynccontextmanager
@@ -26,7 +26,7 @@ async def account(exchange: str, script: Script) -> AsyncGenerator[PrivateClient
         PrivateClient(Endpoint(exchange), key, now_ms=lambda: NOW_MS) as client,
     ):
         inner: Any = client._client  # pyright: ignore[reportPrivateUsage]
-        inner.set_markets([market(NAMES[exchange])])
+        inner.set_markets([make_market(NAMES[exchange])])
         redirect_addresses(inner.urls, server.url)
         inner.timeout_on_exit = 0
         yield client
@@ -37,8 +37,8 @@ def redirect_addresses(urls: dict[str, Any], url: str) -> None:
     urls["api"] = dict.fromkeys(urls["api"], url)
 
 
-def make_response(*rows: dict[str, Any]) -> Answer:
-    return Answer(json.dumps({"code": "0", "msg": "", "data": rows}).encode())
+def make_response(*rows: dict[str, Any]) -> ServerResponse:
+    return ServerResponse(json.dumps({"code": "0", "msg": "", "data": rows}).encode())
 
 
 def test_a_fired_stop_of_okx_is_read_as_its_new_order() -> None:
@@ -56,7 +56,7 @@ def test_a_fired_stop_of_okx_is_read_as_its_new_order() -> None:
     }  # fmt: skip
     rows = {"/api/v5/trade/order-algo": stop, "/api/v5/trade/order": sold}
 
-    def script(_: str, request: str) -> Answer:
+    def script(_: str, request: str) -> ServerResponse:
         return make_response(rows[urlsplit(request.split(" ")[0]).path])
 
     async def work() -> None:
@@ -78,9 +78,9 @@ def test_a_fired_stop_of_okx_is_read_as_its_new_order() -> None:
 def test_kraken_requests_are_sent_one_at_a_time_with_rising_nonces() -> None:
     nonces: list[int] = []
 
-    def script(_: str, request: str) -> Answer:
+    def script(_: str, request: str) -> ServerResponse:
         nonces.append(int(dict(parse_qsl(request.partition(" ")[2]))["nonce"]))
-        return Answer(b'{"error": [], "result": {"open": {}, "closed": {}, "count": 0}}')
+        return ServerResponse(b'{"error": [], "result": {"open": {}, "closed": {}, "count": 0}}')
 
     async def work() -> None:
         async with account("kraken", script) as client:

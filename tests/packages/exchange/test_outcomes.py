@@ -27,7 +27,7 @@ from onetape.exchange.outcomes import (
     read_send,
 )
 from onetape.exchange.proven_refusals import RefusalKind, Refused
-from order_server import NOW_MS, Answer, OrderServer, private_client
+from order_server import NOW_MS, ServerResponse, OrderServer, open_private_client
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"
@@ -55,21 +55,21 @@ def encode_body(document: object) -> bytes:
     return (document if isinstance(document, str) else json.dumps(document)).encode()
 
 
-async def send_order(answer: Answer, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
+async def send_order(answer: ServerResponse, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
     """Return the outcome of an order to which the exchange responds so."""
     async with (
         OrderServer(lambda _, __: answer) as server,
-        private_client(exchange, server.url) as tap,
+        open_private_client(exchange, server.url) as tap,
     ):
         call = make_market_order_call(get_dialect(exchange), terms, NOW_MS)
         return read_send(exchange, await tap.perform(call), ORDER)
 
 
-async def look_up_order(*answers: Answer, exchange: str = "binance") -> Any:
+async def look_up_order(*answers: ServerResponse, exchange: str = "binance") -> Any:
     left = list(answers)
     async with (
         OrderServer(lambda _, __: left.pop(0)) as server,
-        private_client(exchange, server.url) as tap,
+        open_private_client(exchange, server.url) as tap,
     ):
         calls = make_look_up_calls(get_dialect(exchange), ORDER, "BTC/USDT", since_ms=NOW_MS)
         results = [await tap.perform(call) for call in calls]
@@ -77,7 +77,7 @@ async def look_up_order(*answers: Answer, exchange: str = "binance") -> Any:
 
 
 def test_an_order_with_its_fills_is_accepted(run: Run) -> None:
-    outcome = run(send_order(Answer(encode_body(FILLED))))
+    outcome = run(send_order(ServerResponse(encode_body(FILLED))))
     assert isinstance(outcome, Accepted)
     assert outcome.exchange_order_id == "28"
     assert outcome.has_status
@@ -86,7 +86,7 @@ def test_an_order_with_its_fills_is_accepted(run: Run) -> None:
 
 
 def test_an_acknowledgement_without_fills_is_accepted_and_requests_a_look_up(run: Run) -> None:
-    outcome = run(send_order(Answer(encode_body(ACK))))
+    outcome = run(send_order(ServerResponse(encode_body(ACK))))
     assert isinstance(outcome, Accepted)
     assert not outcome.has_status
 
@@ -109,40 +109,40 @@ REFUSALS: dict[str, tuple[int, int, str, RefusalKind]] = {
 @pytest.mark.parametrize("name", list(REFUSALS))
 def test_a_known_refusal_of_the_exchange_proves_that_no_order_exists(run: Run, name: str) -> None:
     status, code, message, kind = REFUSALS[name]
-    outcome = run(send_order(Answer(encode_body({"code": code, "msg": message}), status)))
+    outcome = run(send_order(ServerResponse(encode_body({"code": code, "msg": message}), status)))
     assert outcome == Refused(kind, message, str(code))
 
 
 DOUBTS = {
-    "unknown state": Answer(encode_body({"code": -1006, "msg": "Execution status unknown."}), 400),
-    "timeout": Answer(encode_body({"code": -1007, "msg": "Timeout waiting for response."}), 408),
-    "timeout as 400": Answer(encode_body({"code": -1007, "msg": "Timeout."}), 400),
-    "internal": Answer(encode_body({"code": -1001, "msg": "Internal error."}), 400),
-    "overloaded": Answer(encode_body({"code": -1008, "msg": "Server is overloaded."}), 400),
-    "gateway": Answer(b"<html>504 Gateway Time-out</html>", 504),
-    "5xx with a refusal": Answer(encode_body({"code": -2010, "msg": "insufficient"}), 500),
-    "page with 200": Answer(b"<html>maintenance</html>"),
-    "page with 403": Answer(b"<html>blocked</html>", 403),
-    "page with 429": Answer(b"slow down", 429),
-    "empty": Answer(b""),
-    "empty object": Answer(b"{}"),
-    "null": Answer(b"null"),
-    "list": Answer(b"[]"),
-    "number": Answer(b"42"),
-    "deep": Answer(b"[" * 100_000),
-    "truncated": Answer(encode_body(FILLED)[:120]),
-    "cut": Answer(encode_body(FILLED), ending="cut"),
-    "reset": Answer(b"", ending="reset"),
-    "duplicate": Answer(encode_body({"code": -2010, "msg": "Duplicate order sent."}), 400),
-    "rejected for no known reason": Answer(encode_body({"code": -2010, "msg": ""}), 400),
-    "code of a success": Answer(encode_body({"code": 0, "msg": ""}), 400),
-    "unknown code": Answer(encode_body({"code": -9999, "msg": "?"}), 400),
-    "conflict": Answer(encode_body({"code": -2021, "msg": "partially failed"}), 409),
-    "order with 400": Answer(encode_body(FILLED), 400),
-    "order and code": Answer(encode_body({**FILLED, "code": -2010}), 400),
-    "other order": Answer(encode_body({**FILLED, "clientOrderId": OTHER})),
-    "code as text": Answer(encode_body({"code": "-2010", "msg": "insufficient"}), 400),
-    "code in words": Answer(encode_body({"code": [-2010], "msg": {}}), 400),
+    "unknown state": ServerResponse(encode_body({"code": -1006, "msg": "Execution status unknown."}), 400),
+    "timeout": ServerResponse(encode_body({"code": -1007, "msg": "Timeout waiting for response."}), 408),
+    "timeout as 400": ServerResponse(encode_body({"code": -1007, "msg": "Timeout."}), 400),
+    "internal": ServerResponse(encode_body({"code": -1001, "msg": "Internal error."}), 400),
+    "overloaded": ServerResponse(encode_body({"code": -1008, "msg": "Server is overloaded."}), 400),
+    "gateway": ServerResponse(b"<html>504 Gateway Time-out</html>", 504),
+    "5xx with a refusal": ServerResponse(encode_body({"code": -2010, "msg": "insufficient"}), 500),
+    "page with 200": ServerResponse(b"<html>maintenance</html>"),
+    "page with 403": ServerResponse(b"<html>blocked</html>", 403),
+    "page with 429": ServerResponse(b"slow down", 429),
+    "empty": ServerResponse(b""),
+    "empty object": ServerResponse(b"{}"),
+    "null": ServerResponse(b"null"),
+    "list": ServerResponse(b"[]"),
+    "number": ServerResponse(b"42"),
+    "deep": ServerResponse(b"[" * 100_000),
+    "truncated": ServerResponse(encode_body(FILLED)[:120]),
+    "cut": ServerResponse(encode_body(FILLED), ending="cut"),
+    "reset": ServerResponse(b"", ending="reset"),
+    "duplicate": ServerResponse(encode_body({"code": -2010, "msg": "Duplicate order sent."}), 400),
+    "rejected for no known reason": ServerResponse(encode_body({"code": -2010, "msg": ""}), 400),
+    "code of a success": ServerResponse(encode_body({"code": 0, "msg": ""}), 400),
+    "unknown code": ServerResponse(encode_body({"code": -9999, "msg": "?"}), 400),
+    "conflict": ServerResponse(encode_body({"code": -2021, "msg": "partially failed"}), 409),
+    "order with 400": ServerResponse(encode_body(FILLED), 400),
+    "order and code": ServerResponse(encode_body({**FILLED, "code": -2010}), 400),
+    "other order": ServerResponse(encode_body({**FILLED, "clientOrderId": OTHER})),
+    "code as text": ServerResponse(encode_body({"code": "-2010", "msg": "insufficient"}), 400),
+    "code in words": ServerResponse(encode_body({"code": [-2010], "msg": {}}), 400),
 }
 
 
@@ -164,7 +164,7 @@ def test_a_timeout_leaves_the_order_unknown_and_names_no_address(run: Run) -> No
 
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with private_client("binance", url, timeout=1_000) as tap:
+        async with open_private_client("binance", url, timeout=1_000) as tap:
             result = await tap.perform(make_market_order_call(get_dialect("binance"), BUY, NOW_MS))
         hanging.set()
         server.close()
@@ -175,7 +175,7 @@ def test_a_timeout_leaves_the_order_unknown_and_names_no_address(run: Run) -> No
 
 def test_an_order_is_refused_where_nothing_was_sent(run: Run) -> None:
     async def work(url: str, terms: OrderTerms) -> Any:
-        async with private_client("binance", url) as tap:
+        async with open_private_client("binance", url) as tap:
             call = make_market_order_call(get_dialect("binance"), terms, NOW_MS)
             return read_send("binance", await tap.perform(call), ORDER)
 
@@ -187,17 +187,17 @@ def test_an_order_is_refused_where_nothing_was_sent(run: Run) -> None:
 
 def test_a_cancel_without_a_connection_is_unknown_because_aiohttp_repeats_requests(run: Run) -> None:
     async def work() -> Any:
-        async with private_client("binance", "http://127.0.0.1:9") as tap:
+        async with open_private_client("binance", "http://127.0.0.1:9") as tap:
             call = make_cancel_order_call(get_dialect("binance"), ORDER, "BTC/USDT")
             return read_cancel("binance", await tap.perform(call), ORDER)
 
     assert isinstance(run(work()), Unknown)
 
 
-async def cancel_order(answer: Answer, exchange: str = "binance") -> Any:
+async def cancel_order(answer: ServerResponse, exchange: str = "binance") -> Any:
     async with (
         OrderServer(lambda _, __: answer) as server,
-        private_client(exchange, server.url) as tap,
+        open_private_client(exchange, server.url) as tap,
     ):
         call = make_cancel_order_call(
             get_dialect(exchange), ORDER, "BTC/USDT", exchange_order_id="28"
@@ -210,36 +210,36 @@ def test_a_cancel_is_accepted_refused_or_unknown(run: Run) -> None:
         **FILLED, "status": "CANCELED", "origClientOrderId": ORDER, "clientOrderId": OTHER,
         "fills": [],
     }  # fmt: skip
-    accepted = run(cancel_order(Answer(encode_body(ended))))
+    accepted = run(cancel_order(ServerResponse(encode_body(ended))))
     assert isinstance(accepted, Accepted)
     assert accepted.row["status"] == "canceled"
-    no_such = run(cancel_order(Answer(encode_body({"code": -2011, "msg": "Unknown order sent."}), 400)))
+    no_such = run(cancel_order(ServerResponse(encode_body({"code": -2011, "msg": "Unknown order sent."}), 400)))
     assert no_such == Refused("no such order", "Unknown order sent.", "-2011")
-    assert isinstance(run(cancel_order(Answer(b"<html>", 502))), Unknown)
-    assert isinstance(run(cancel_order(Answer(b"{}"))), Unknown)
+    assert isinstance(run(cancel_order(ServerResponse(b"<html>", 502))), Unknown)
+    assert isinstance(run(cancel_order(ServerResponse(b"{}"))), Unknown)
 
 
 def test_only_an_explicit_response_of_the_exchange_means_absence(run: Run) -> None:
-    absent = Answer(encode_body({"code": -2013, "msg": "Order does not exist."}), 400)
+    absent = ServerResponse(encode_body({"code": -2013, "msg": "Order does not exist."}), 400)
     assert run(look_up_order(absent)) == Absent()
-    assert isinstance(run(look_up_order(Answer(encode_body(FILLED)))), Accepted)
+    assert isinstance(run(look_up_order(ServerResponse(encode_body(FILLED)))), Accepted)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(b"<html>"),
-        Answer(b"{}"),
-        Answer(b"", ending="reset"),
-        Answer(b"<html>not found</html>", 404),
-        Answer(encode_body({"code": -2013, "msg": "Order does not exist."}), 500),
-        Answer(encode_body({"code": -2015, "msg": "Invalid API-key."}), 401),
-        Answer(encode_body({"code": -1121, "msg": "Invalid symbol."}), 400),
-        Answer(encode_body({"code": -2026, "msg": "Order was canceled or expired, archived."}), 400),
-        Answer(encode_body({**FILLED, "clientOrderId": OTHER})),
+        ServerResponse(b"<html>"),
+        ServerResponse(b"{}"),
+        ServerResponse(b"", ending="reset"),
+        ServerResponse(b"<html>not found</html>", 404),
+        ServerResponse(encode_body({"code": -2013, "msg": "Order does not exist."}), 500),
+        ServerResponse(encode_body({"code": -2015, "msg": "Invalid API-key."}), 401),
+        ServerResponse(encode_body({"code": -1121, "msg": "Invalid symbol."}), 400),
+        ServerResponse(encode_body({"code": -2026, "msg": "Order was canceled or expired, archived."}), 400),
+        ServerResponse(encode_body({**FILLED, "clientOrderId": OTHER})),
     ],
 )
-def test_row_59_a_look_up_without_a_response_is_never_read_as_not_found(run: Run, answer: Answer) -> None:
+def test_row_59_a_look_up_without_a_response_is_never_read_as_not_found(run: Run, answer: ServerResponse) -> None:
     assert isinstance(run(look_up_order(answer)), Unknown)
 
 
@@ -273,38 +273,38 @@ ORDERS: dict[str, dict[str, Any]] = {
 def test_an_order_is_absent_if_every_list_is_complete_and_lacks_it(
     run: Run, exchange: str
 ) -> None:
-    empty = [Answer(encode_body(one)) for one in EMPTY[exchange]]
-    found = Answer(encode_body(ORDERS[exchange]))
+    empty = [ServerResponse(encode_body(one)) for one in EMPTY[exchange]]
+    found = ServerResponse(encode_body(ORDERS[exchange]))
     assert run(look_up_order(*empty, exchange=exchange)) == Absent()
     outcome = run(look_up_order(found, *empty[1:], exchange=exchange))
     assert isinstance(outcome, Accepted)
     assert outcome.exchange_order_id == "O-1"
     for junk in (b"<html>", b"{}", b"null", b"[]", b'{"result": {}, "error": []}'):
         for place in range(len(empty)):
-            answers = [*empty[:place], Answer(junk), *empty[place + 1 :]]
+            answers = [*empty[:place], ServerResponse(junk), *empty[place + 1 :]]
             assert isinstance(run(look_up_order(*answers, exchange=exchange)), Unknown)
 
 
 def test_an_order_that_ccxt_leaves_out_of_its_list_is_not_absent(run: Run) -> None:
     other_market = {**KRAKENS, "descr": {"pair": "NEWNAME", "type": "buy"}}
-    answer = Answer(encode_body({"error": [], "result": {"open": {"O-1": other_market}}}))
-    closed = Answer(encode_body(EMPTY["kraken"][1]))
+    answer = ServerResponse(encode_body({"error": [], "result": {"open": {"O-1": other_market}}}))
+    closed = ServerResponse(encode_body(EMPTY["kraken"][1]))
     assert run(look_up_order(answer, closed, exchange="kraken")) == Unknown("CCXT left the order out")
 
 
 def test_a_list_with_further_pages_is_not_complete(run: Run) -> None:
-    more = Answer(encode_body({"orders": [], "has_next": True}))
+    more = ServerResponse(encode_body({"orders": [], "has_next": True}))
     assert isinstance(run(look_up_order(more, exchange="coinbase")), Unknown)
-    kraken = [Answer(encode_body(one)) for one in EMPTY["kraken"]]
-    counted = Answer(encode_body({"error": [], "result": {"closed": {}, "count": 60}}))
+    kraken = [ServerResponse(encode_body(one)) for one in EMPTY["kraken"]]
+    counted = ServerResponse(encode_body({"error": [], "result": {"closed": {}, "count": 60}}))
     assert isinstance(run(look_up_order(kraken[0], counted, exchange="kraken")), Unknown)
 
 
 def test_own_trades_are_a_list_or_unknown(run: Run) -> None:
     async def work(body: bytes) -> Any:
         async with (
-            OrderServer(lambda _, __: Answer(body)) as server,
-            private_client("binance", server.url) as tap,
+            OrderServer(lambda _, __: ServerResponse(body)) as server,
+            open_private_client("binance", server.url) as tap,
         ):
             call = make_own_trades_call(get_dialect("binance"), "BTC/USDT", since_ms=1)
             return read_list(call, await tap.perform(call))
@@ -352,14 +352,14 @@ DOUBTED_ELSEWHERE: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize(("exchange", "kind"), list(SENT_ELSEWHERE))
 def test_refusals_of_other_exchanges_are_read(run: Run, exchange: str, kind: str) -> None:
-    outcome = run(send_order(Answer(encode_body(SENT_ELSEWHERE[exchange, kind])), exchange, SELL))
+    outcome = run(send_order(ServerResponse(encode_body(SENT_ELSEWHERE[exchange, kind])), exchange, SELL))
     assert isinstance(outcome, Refused)
     assert outcome.kind == kind
 
 
 @pytest.mark.parametrize(("exchange", "document"), DOUBTED_ELSEWHERE)
 def test_unclear_errors_of_other_exchanges_are_not_refusals(run: Run, exchange: str, document: object) -> None:
-    assert isinstance(run(send_order(Answer(encode_body(document)), exchange, SELL)), Unknown)
+    assert isinstance(run(send_order(ServerResponse(encode_body(document)), exchange, SELL)), Unknown)
 
 
 def test_recorded_errors_of_binance_are_read_as_their_meaning_states(
@@ -370,7 +370,7 @@ def test_recorded_errors_of_binance_are_read_as_their_meaning_states(
     refused: set[int] = set()
     for item in items:
         code = item["body"].get("code") if isinstance(item["body"], dict) else None
-        outcome = run(send_order(Answer(encode_body(item["body"]), item["status"])))
+        outcome = run(send_order(ServerResponse(encode_body(item["body"]), item["status"])))
         is_refused = isinstance(outcome, Refused)
         assert is_refused or isinstance(outcome, Unknown)
         (refused if is_refused else doubtful).add(int(code or 0))

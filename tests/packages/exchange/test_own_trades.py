@@ -17,7 +17,7 @@ from onetape.exchange.own_trades import find_next_position, iterate_time_windows
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials, OrderRequest
 from onetape.simulator.embedded import embedded_simulator
-from order_server import NOW_MS, Answer, OrderServer, market
+from order_server import NOW_MS, ServerResponse, OrderServer, make_market
 
 DAY_MS = 86_400_000
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"
@@ -55,14 +55,14 @@ def test_row_61_trades_of_several_pages_are_complete_and_unique() -> None:
 def test_an_acknowledgement_without_status_and_fills_is_an_open_order_to_look_up() -> None:
     async def work() -> None:
         document = {"symbol": "BTCUSDT", "orderId": 28, "clientOrderId": ORDER}
-        answer = Answer(json.dumps(document).encode())
+        answer = ServerResponse(json.dumps(document).encode())
         async with (
             OrderServer(lambda _, __: answer) as server,
             PrivateClient(
                 Endpoint("simulator", server.url), Credentials("k", "s"), now_ms=lambda: NOW_MS
             ) as client,
         ):
-            client._client.set_markets([market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
+            client._client.set_markets([make_market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
             request = OrderRequest(ORDER, "BTC/USDT", "sell", Decimal("0.0123"), NOW_MS)
             sent = await client.submit(request)
             assert (sent.exchange_order_id, sent.status, sent.filled) == ("28", "open", None)
@@ -112,13 +112,13 @@ def test_krakens_pages_are_read_until_its_count_is_reached() -> None:
     }  # fmt: skip
     requested: list[str] = []
 
-    def script(_: str, request: str) -> Answer:
+    def script(_: str, request: str) -> ServerResponse:
         target, _, body = request.partition(" ")
         values = dict(parse_qsl(body) + parse_qsl(urlsplit(target).query))
         requested.append(values.get("ofs", ""))
         begin = int(values.get("ofs", 0))
         page = dict(list(trades.items())[::-1][begin : begin + 50])
-        return Answer(json.dumps({"error": [], "result": {"count": 120, "trades": page}}).encode())
+        return ServerResponse(json.dumps({"error": [], "result": {"count": 120, "trades": page}}).encode())
 
     async def work() -> None:
         async with (
@@ -128,7 +128,7 @@ def test_krakens_pages_are_read_until_its_count_is_reached() -> None:
             ) as client,
         ):
             inner: Any = client._client  # pyright: ignore[reportPrivateUsage]
-            inner.set_markets([market("XXBTZUSD")])
+            inner.set_markets([make_market("XXBTZUSD")])
             inner.urls["api"] = dict.fromkeys(inner.urls["api"], server.url)
             found = await client.fetch_fills("BTC/USDT", since_ms=NOW_MS)
             assert [one.trade_id for one in found] == sorted(trades)

@@ -15,7 +15,7 @@ from onetape.exchange.pages import Page, iterate_closed_pages
 from onetape.exchange.responses import parse_plain_table
 from onetape.simulator.recorded.player import Player
 from onetape.simulator.recorded.recordings import read_recordings
-from real_clients import real_client
+from real_clients import open_real_client
 
 Run = Callable[..., Any]
 HOUR = 3_600
@@ -27,7 +27,7 @@ async def fetch_pages(
     notes: list[str] = []
     async with (
         player,
-        real_client(
+        open_real_client(
             exchange,
             player.url,
             now_ms=at["now_ms"],

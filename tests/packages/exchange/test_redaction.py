@@ -24,24 +24,24 @@ from onetape.exchange.outcomes import read_look_up, read_send
 from onetape.exchange.redaction import redact, redact_client
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials, OrderRequest
-from order_server import NOW_MS, Answer, OrderServer, market, private_client
+from order_server import NOW_MS, ServerResponse, OrderServer, make_market, open_private_client
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"
 KEY, SECRET = "CanaryKey0123456789", "CanarySecret0123456789"
 PASSWORD = "CanaryPassword0123456789"  # noqa: S105 - a canary
 ANSWERS = {
-    "filled": Answer(
+    "filled": ServerResponse(
         b'{"orderId": 1, "symbol": "BTCUSDT", "clientOrderId": "%s"}' % ORDER.encode()
     ),
-    "refused": Answer(b'{"code": -2010, "msg": "Account has insufficient balance"}', 400),
-    "page": Answer(b"<html>down</html>", 502),
-    "page with 200": Answer(b"<html>down</html>"),
-    "cut": Answer(b'{"orderId"', ending="cut"),
-    "reset": Answer(b"", ending="reset"),
-    "banned": Answer(b'{"code": -1003, "msg": "banned"}', 418),
-    "unread": Answer(b'{"fills": 5, "orderId": {}}'),
-    "none": Answer(b"", 599),
+    "refused": ServerResponse(b'{"code": -2010, "msg": "Account has insufficient balance"}', 400),
+    "page": ServerResponse(b"<html>down</html>", 502),
+    "page with 200": ServerResponse(b"<html>down</html>"),
+    "cut": ServerResponse(b'{"orderId"', ending="cut"),
+    "reset": ServerResponse(b"", ending="reset"),
+    "banned": ServerResponse(b'{"code": -1003, "msg": "banned"}', 418),
+    "unread": ServerResponse(b'{"fills": 5, "orderId": {}}'),
+    "none": ServerResponse(b"", 599),
 }
 
 
@@ -64,14 +64,14 @@ def written() -> Iterator[io.StringIO]:
             logger.setLevel(level)
 
 
-async def send_verbosely(exchange: str, answer: Answer, written: io.StringIO) -> set[str]:
+async def send_verbosely(exchange: str, answer: ServerResponse, written: io.StringIO) -> set[str]:
     """Send, cancel and look up with a client in verbose mode; return the signatures that it sent.
 
     All that its user could print is added to what was written.
     """
     signatures: set[str] = set()
 
-    def script(_: str, request: str) -> Answer:
+    def script(_: str, request: str) -> ServerResponse:
         target, _, body = request.partition(" ")
         pairs = dict(parse_qsl(urlsplit(target).query) + parse_qsl(body))
         signatures.update(pairs.get("signature", "").split())
@@ -79,7 +79,7 @@ async def send_verbosely(exchange: str, answer: Answer, written: io.StringIO) ->
 
     async with (
         OrderServer(script) as server,
-        private_client(
+        open_private_client(
             exchange,
             server.url,
             before=redact_client,
@@ -135,7 +135,7 @@ def test_row_76_the_trading_client_writes_and_raises_no_secret(
 ) -> None:
     sent: list[str] = []
 
-    def script(_: str, request: str) -> Answer:
+    def script(_: str, request: str) -> ServerResponse:
         sent.append(request)
         return ANSWERS[name]
 
@@ -148,7 +148,7 @@ def test_row_76_the_trading_client_writes_and_raises_no_secret(
                 now_ms=lambda: NOW_MS,
             ) as client,
         ):
-            client._client.set_markets([market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
+            client._client.set_markets([make_market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
             client._client.verbose = True  # pyright: ignore[reportPrivateUsage]
             order = OrderRequest(ORDER, "BTC/USDT", "sell", Decimal("0.0123"), NOW_MS)
             for ask in (
@@ -176,7 +176,7 @@ def test_row_76_the_trading_client_writes_and_raises_no_secret(
 def test_row_76_an_error_of_the_connection_holds_no_address(run: Run, written: io.StringIO) -> None:
     async def work() -> None:
         for url in ("http://127.0.0.1:9", "http://no.such.host.invalid"):
-            async with private_client(
+            async with open_private_client(
                 "binance", url, before=redact_client, apiKey=KEY, secret=SECRET, timeout=20_000
             ) as tap:
                 calls = make_look_up_calls(
@@ -196,8 +196,8 @@ def test_row_76_an_error_of_the_connection_holds_no_address(run: Run, written: i
 def test_without_redaction_the_test_finds_the_secret(run: Run, written: io.StringIO) -> None:
     async def work() -> None:
         async with (
-            OrderServer(lambda _, __: Answer(b"{}")) as server,
-            private_client("binance", server.url, apiKey=KEY, secret=SECRET) as tap,
+            OrderServer(lambda _, __: ServerResponse(b"{}")) as server,
+            open_private_client("binance", server.url, apiKey=KEY, secret=SECRET) as tap,
         ):
             calls = make_look_up_calls(get_dialect("binance"), ORDER, "BTC/USDT", since_ms=NOW_MS)
             await tap.perform(calls[0])

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, OnetapeError
 from onetape.exchange.rest import RestExchange
-from real_clients import real_client
+from real_clients import open_real_client
 
 Run = Callable[..., Any]
 NOW = 1_709_251_200
@@ -62,7 +62,7 @@ async def open_client(exchange: str, server: RefusingServer) -> AsyncGenerator[R
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     markets = {"BTC/USDT": NAMES[exchange]}
     try:
-        async with real_client(exchange, url, now_ms=NOW * 1_000, markets=markets) as client:
+        async with open_real_client(exchange, url, now_ms=NOW * 1_000, markets=markets) as client:
             yield client
     finally:
         await runner.cleanup()

@@ -30,7 +30,7 @@ from onetape.exchange.trading_records import (
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
-from order_server import Answer, OrderServer, private_client
+from order_server import ServerResponse, OrderServer, open_private_client
 
 T = TypeVar("T")
 SYMBOL = "BTC/USDT"
@@ -302,9 +302,9 @@ def test_the_http_client_repeats_reads_and_cancels_once_and_never_an_order() -> 
     """Each request is read by the exchange, whose connection then drops without a response."""
     dialect, arrived = get_dialect("binance"), list[str]()
 
-    def script(method: str, target: str) -> Answer:
+    def script(method: str, target: str) -> ServerResponse:
         arrived.append(f"{method} {target.partition('?')[0].split()[0]}")
-        return Answer(b"", ending="reset")
+        return ServerResponse(b"", ending="reset")
 
     async def work() -> None:
         name, stated_ms = uuid4().hex, now_ms()
@@ -318,7 +318,7 @@ def test_the_http_client_repeats_reads_and_cancels_once_and_never_an_order() -> 
             make_cancel_order_call(dialect, name, SYMBOL),
             *make_look_up_calls(dialect, name, SYMBOL, since_ms=0),
         )
-        async with OrderServer(script) as server, private_client("binance", server.url) as tap:
+        async with OrderServer(script) as server, open_private_client("binance", server.url) as tap:
             for call in calls:
                 assert (await tap.perform(call)).error is not None
 

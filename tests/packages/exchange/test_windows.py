@@ -18,8 +18,8 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.listing import fetch_listing_time
 from onetape.exchange.pages import iterate_closed_pages
 from onetape.exchange.rest import RestExchange
-from real_clients import real_client
-from repeatable import examples
+from real_clients import open_real_client
+from repeatable import count_examples
 
 Run = Callable[..., Any]
 MINUTE, DAY = 60, 86_400
@@ -65,7 +65,7 @@ async def serve_okx(server: WindowedServer) -> AsyncGenerator[RestExchange]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        async with real_client(
+        async with open_real_client(
             "okx", url, now_ms=NOW * 1_000 + 30_000, markets={"BTC/USDT": "BTC-USDT"}
         ) as client:
             yield client
@@ -161,7 +161,7 @@ def test_the_day_of_the_listing_is_found_by_daily_candles(run: Run) -> None:
 
 @pytest.mark.parametrize("kind", ["okx", "binance"])
 @settings(
-    max_examples=examples(40),
+    max_examples=count_examples(40),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,
 )

@@ -24,7 +24,7 @@ from onetape.history.stored_rate_limit_bans import StoredRateLimitBans
 from onetape.store.candles import find_series_gaps, insert_closed_rows
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import Evidence, read_confirmed_gaps, read_gap_ledger, read_gaps, set_gap
-from repeatable import examples
+from repeatable import count_examples
 from wall import START_MS
 
 Ask = Callable[..., Any]
@@ -254,7 +254,7 @@ def test_one_empty_response_in_the_middle_loses_no_candle(
     assert find_series_gaps(store, KEY, ago(1_999), FORMING) == []
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
     ask: Ask, exchange: Any, tmp_path_factory: pytest.TempPathFactory, seed: int

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from browser import Page
+from browser import BrowserTab
 from onetape.core.candles import Candles
 from onetape.report import (
     ExitKind,
@@ -162,10 +162,10 @@ def leveled() -> Callable[[ReportData], ReportData]:
 
 
 @pytest.fixture
-def open_report(open_page: Callable[..., Page], tmp_path: Path) -> Callable[..., Page]:
+def open_report(open_page: Callable[..., BrowserTab], tmp_path: Path) -> Callable[..., BrowserTab]:
     """Return a function that writes a report and opens it in a tab of the given size."""
 
-    def opened(data: ReportData, width: int = 1280, height: int = 900) -> Page:
+    def opened(data: ReportData, width: int = 1280, height: int = 900) -> BrowserTab:
         return open_page(write_report(data, tmp_path / "report.html"), width, height)
 
     return opened

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from msgspec.structs import replace
 
-from browser import Page
+from browser import BrowserTab
 from onetape.core.candles import Candles
 from onetape.report import ReportData
 
@@ -13,7 +13,7 @@ LEGEND = "document.querySelector('#legends span').textContent"
 
 
 def test_a_candle_missing_in_one_market_has_its_place_on_the_axis_and_is_not_drawn(
-    shared_report: Callable[..., ReportData], open_report: Callable[..., Page]
+    shared_report: Callable[..., ReportData], open_report: Callable[..., BrowserTab]
 ) -> None:
     data = shared_report()
     lacks = np.zeros(len(data.candles), dtype=bool)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from browser import Page
+from browser import BrowserTab
 from onetape.core.candles import Candles
 from onetape.report import ReportData
 
-Opener = Callable[..., Page]
+Opener = Callable[..., BrowserTab]
 Maker = Callable[..., ReportData]
 
 #: Counts the colours that the biggest canvas of each pane shows: an empty canvas has one.
@@ -50,7 +50,7 @@ LEVEL_PIXELS = """
 RANGE = "window.onetapeReport.visibleRange()"
 
 
-def get_visible_range(page: Page) -> dict[str, Any]:
+def get_visible_range(page: BrowserTab) -> dict[str, Any]:
     page.settle()
     return page.run(RANGE)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from browser import Page
+from browser import BrowserTab
 from onetape.report import Comparison, DifferenceCause, ReportData, render_report
 
 Maker = Callable[..., ReportData]
-Opener = Callable[..., Page]
+Opener = Callable[..., BrowserTab]
 CAUSE = "state: paused by <anna> since 2024-03-01 10:12; the backtest bought, and sold at a target"
 
 

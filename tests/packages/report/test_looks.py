@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from browser import Page
+from browser import BrowserTab
 from onetape.core.candles import Candles
 from onetape.report import ReportData
 
-Opener = Callable[..., Page]
+Opener = Callable[..., BrowserTab]
 Maker = Callable[..., ReportData]
 
 #: Draws the chart again and returns every text that it writes on its canvases.
@@ -36,7 +36,7 @@ FADES = "[...document.querySelectorAll('.scroll')].map(one => one.classList.cont
 TO_THE_END = "document.querySelectorAll('.scroll').forEach(one => { one.scrollLeft = 9999; })"
 
 
-def measure_right_edges(page: Page, cell: str, box: str) -> tuple[float, float]:
+def measure_right_edges(page: BrowserTab, cell: str, box: str) -> tuple[float, float]:
     edges = page.run(
         f"['{cell}', '{box}'].map(one => document.querySelector(one).getBoundingClientRect().right)"
     )

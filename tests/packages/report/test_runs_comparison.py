@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from browser import Page
+from browser import BrowserTab
 from onetape.core.errors import UsageError
 from onetape.report.runs_comparison import (
     MAX_DRAWN_POINTS,
@@ -20,7 +20,7 @@ from onetape.report.runs_comparison import (
 from onetape.report.trade_groups import TradeOutcome
 from onetape.report.write import write_page
 
-Opener = Callable[..., Page]
+Opener = Callable[..., BrowserTab]
 HOUR = 3_600
 START = 1_704_067_200
 
@@ -60,7 +60,7 @@ def make_comparison(*runs: ComparedRun) -> RunsComparison:
 def open_runs(open_page: Opener, tmp_path: Path) -> Opener:
     """Return a function that writes a comparison of runs and opens it."""
 
-    def opened(*runs: ComparedRun, width: int = 1280) -> Page:
+    def opened(*runs: ComparedRun, width: int = 1280) -> BrowserTab:
         page = make_comparison(*runs)
         path = write_page(lambda: render_runs_comparison(page), tmp_path / "runs.html")
         return open_page(path, width, 900)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from browser import Page
+from browser import BrowserTab
 from onetape.report import ReportData
 
-Opener = Callable[..., Page]
+Opener = Callable[..., BrowserTab]
 Maker = Callable[..., ReportData]
 
 SCALES = "window.onetapeReport.logScales()"

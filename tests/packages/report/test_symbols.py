@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from browser import Page
+from browser import BrowserTab
 from onetape.report import ReportData, render_report
 
-Opener = Callable[..., Page]
+Opener = Callable[..., BrowserTab]
 Maker = Callable[..., ReportData]
 
 SYMBOL = "window.onetapeReport.symbol()"
@@ -18,17 +18,17 @@ PRESSED = "document.querySelector('#symbols [aria-pressed=true]').textContent"
 OTHER = "#symbols button:nth-child(2)"
 
 
-def get_visible_bars(page: Page) -> dict[str, Any]:
+def get_visible_bars(page: BrowserTab) -> dict[str, Any]:
     page.settle()
     return page.run("window.onetapeReport.visibleRange()")
 
 
-def get_price_scale(page: Page) -> dict[str, float]:
+def get_price_scale(page: BrowserTab) -> dict[str, float]:
     page.settle()
     return page.run("window.onetapeReport.scale()")
 
 
-def find_markers(page: Page, count: int) -> list[bool]:
+def find_markers(page: BrowserTab, count: int) -> list[bool]:
     names = [f"entry-{index}" for index in range(count)]
     return [page.run(f"!!window.onetapeReport.marker('{name}')") for name in names]
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import pytest
 from msgspec.structs import replace
 
-from browser import Page
+from browser import BrowserTab
 from onetape.report import ReportData, ReportTrade
 
-Opener = Callable[..., Page]
+Opener = Callable[..., BrowserTab]
 Maker = Callable[..., ReportData]
 
 #: The numbers of the listed trades, counted from 0.
@@ -37,7 +37,7 @@ def vary_trades(data: ReportData) -> ReportData:
     return replace(data, trades=tuple(trades))
 
 
-def pick(page: Page, field: str, value: str) -> None:
+def pick(page: BrowserTab, field: str, value: str) -> None:
     """Choose a value of a filter as a person does."""
     page.run(
         f"(() => {{ const field = document.getElementById('filter-{field}');"
@@ -45,13 +45,13 @@ def pick(page: Page, field: str, value: str) -> None:
     )
 
 
-def press(page: Page, head: str) -> None:
+def press(page: BrowserTab, head: str) -> None:
     """Click on a heading of the list."""
     at = page.run(HEADS).index(head) + 1
     page.click(*page.centre(f"#trade-table thead th:nth-child({at})"))
 
 
-def list_marked(page: Page, trades: Sequence[int]) -> list[bool]:
+def list_marked(page: BrowserTab, trades: Sequence[int]) -> list[bool]:
     return [page.run(f"!!window.onetapeReport.marker('entry-{index}')") for index in trades]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from browser import Page
+from browser import BrowserTab
 from onetape.core.candles import Candle
 from onetape.simulator.market.simulated_market import SimulatedMarket
 
@@ -124,7 +124,7 @@ def test_every_stored_candle_is_closed_and_equals_the_simulators(demo: DemoOutpu
 
 
 def test_the_report_shows_candles_indicator_markers_and_equity(
-    demo: DemoOutput, open_page: Callable[..., Page]
+    demo: DemoOutput, open_page: Callable[..., BrowserTab]
 ) -> None:
     page = open_page(demo.folder / "data/reports/demo.html")
     # Candles with RSI, equity and drawdown below them.

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from minute_rows import candles_in, spoil_a_page, write_rows
-from old_stores import make_old_store, rows_of, version_of
+from minute_rows import read_sound_candles, spoil_a_page, write_rows
+from old_stores import make_old_store, read_all_rows, read_version
 from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
 from onetape.store.backup import make_backup, restore
 from onetape.store.database import Store, open_store
 from onetape.store.leases import acquire_lease
 from onetape.store.migrations import NEWEST_VERSION
-from store_strike import KEPT, strike_everywhere
+from store_strike import KEPT, kill_everywhere
 
 WRITERS = 8
 #: Writes without a pause, and names each row that was acknowledged.
@@ -121,7 +121,7 @@ def test_a_restore_drill_finds_every_row_that_was_acknowledged_before_the_backup
     restore(kept, elsewhere)
     assert find_missing_rows(elsewhere, acknowledged) == {}
     assert find_missing_rows(path, writers.newest) == {}
-    assert candles_in(elsewhere) == 20_000
+    assert read_sound_candles(elsewhere) == 20_000
 
 
 def test_a_backup_has_the_rows_of_the_log_and_a_copy_of_the_file_does_not(
@@ -134,8 +134,8 @@ def test_a_backup_has_the_rows_of_the_log_and_a_copy_of_the_file_does_not(
         # In a separate process: closing a plain handle on an open database drops its locks.
         subprocess.run(["cp", str(path), str(copied)], check=True)
         make_backup(path, kept)
-    assert candles_in(kept) == 2_000
-    assert candles_in(copied) < 2_000
+    assert read_sound_candles(kept) == 2_000
+    assert read_sound_candles(copied) < 2_000
 
 
 def test_a_backup_is_private_and_needs_no_second_file(store: Store, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_backup_replaces_a_file_only_when_allowed(store: Store, tmp_path: Path
         make_backup(store.path, target)
     assert target.read_text() == "precious"
     make_backup(store.path, target, replace=True)
-    assert version_of(target) == NEWEST_VERSION
+    assert read_version(target) == NEWEST_VERSION
 
 
 def test_a_damaged_database_gives_no_backup(path: Path, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_restore_saves_the_replaced_file(path: Path, tmp_path: Path) -> None:
     replaced = restore(tmp_path / "kept.db", path)
     assert replaced is not None
     assert replaced.name.startswith("onetape.db.replaced-")
-    assert (candles_in(path), candles_in(replaced)) == (10, 15)
+    assert (read_sound_candles(path), read_sound_candles(replaced)) == (10, 15)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -199,7 +199,7 @@ def test_a_restore_to_a_new_path_creates_the_folder(store: Store, tmp_path: Path
     make_backup(store.path, tmp_path / "kept.db")
     target = tmp_path / "new" / "onetape.db"
     assert restore(tmp_path / "kept.db", target) is None
-    assert candles_in(target) == 0
+    assert read_sound_candles(target) == 0
 
 
 def test_a_restore_through_a_link_replaces_the_target(path: Path, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_restore_through_a_link_replaces_the_target(path: Path, tmp_path: Path
     link.symlink_to(path)
     restore(tmp_path / "kept.db", link)
     assert link.is_symlink()
-    assert (candles_in(link), candles_in(path)) == (10, 10)
+    assert (read_sound_candles(link), read_sound_candles(path)) == (10, 10)
 
 
 def test_a_log_left_by_a_killed_process_is_moved_with_its_file(
@@ -226,7 +226,7 @@ def test_a_log_left_by_a_killed_process_is_moved_with_its_file(
     assert Path(f"{crashed / path.name}-wal").stat().st_size > 0
     replaced = restore(tmp_path / "kept.db", crashed / path.name)
     assert replaced is not None
-    assert (candles_in(crashed / path.name), candles_in(replaced)) == (10, 15)
+    assert (read_sound_candles(crashed / path.name), read_sound_candles(replaced)) == (10, 15)
 
 
 def test_a_restore_is_refused_while_a_trader_holds_a_lease(path: Path, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_restore_replaces_a_damaged_file_and_saves_it_too(path: Path, tmp_path
         make_backup(path, tmp_path / "kept.db")
     path.write_text("no database header")
     replaced = restore(tmp_path / "kept.db", path)
-    assert candles_in(path) == 10
+    assert read_sound_candles(path) == 10
     assert replaced is not None
     assert replaced.read_text() == "no database header"
 
@@ -279,8 +279,8 @@ def test_a_restore_that_is_killed_anywhere_leaves_the_old_file_or_the_new_one(pa
         write_rows(store, 10)
         make_backup(path, path.with_name(KEPT))
         write_rows(store, 5, start=10)
-    struck = strike_everywhere(path, "restore_older", seed=52)
-    assert {candles_in(strike.path) for strike in struck} <= {10, 15}
+    struck = kill_everywhere(path, "restore_older", seed=52)
+    assert {read_sound_candles(strike.path) for strike in struck} <= {10, 15}
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged", "empty", "of another program"])
@@ -314,11 +314,11 @@ sqlite3.connect(sys.argv[1], isolation_level=None).execute("CREATE TABLE bookmar
 
 def test_a_backup_of_an_older_version_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
     old = make_old_store(tmp_path / "old.db")
-    before = rows_of(old)
+    before = read_all_rows(old)
     restore(old, tmp_path / "new" / "onetape.db")
     open_store(tmp_path / "new" / "onetape.db", create=False).close()
-    assert rows_of(tmp_path / "new" / "onetape.db") == before
-    assert version_of(old) == 1
+    assert read_all_rows(tmp_path / "new" / "onetape.db") == before
+    assert read_version(old) == 1
 
 
 def test_a_backup_that_does_not_fit_on_the_disk_leaves_nothing(
@@ -347,4 +347,4 @@ except OnetapeError as error:
     )
     assert "kept.db could not be read or written" in done.stdout
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
-    assert candles_in(path) == 5_000
+    assert read_sound_candles(path) == 5_000

@@ -39,7 +39,7 @@ from onetape.store.quarantine import (
     read_refused_rows,
 )
 from onetape.store.reading import read_closed_between
-from repeatable import examples
+from repeatable import count_examples
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -60,7 +60,7 @@ def insert_by_columns(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> I
 both = pytest.mark.parametrize("insert", [insert_by_rows, insert_by_columns])
 # Sharing a session's database among examples is intended: each takes a series of its own.
 many = settings(
-    max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

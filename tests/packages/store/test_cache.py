@@ -18,7 +18,7 @@ from onetape.store.chunks import write_chunk
 from onetape.store.copying import copy_database
 from onetape.store.database import Store, open_store
 from onetape.store.reading import read_closed_between
-from plain_rows import listed, plain_rows
+from plain_rows import list_candles, read_plain_rows
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 HOUR = 3_600
@@ -55,7 +55,7 @@ def get_chunk_path(store: Store, chunk: Chunk) -> Path:
 
 
 def read_all(store: Store) -> list[tuple[float, ...]]:
-    return listed(read_closed_between(store, KEY, 0, 2**40))
+    return list_candles(read_closed_between(store, KEY, 0, 2**40))
 
 
 def run(store: Store, statement: str) -> None:
@@ -147,7 +147,7 @@ def test_a_change_is_visible_at_once_and_would_not_be_without_its_trigger(
     copy.touch()
     copy_database(filled.path, copy)
     run(filled, statement)
-    assert read_all(filled) == plain_rows(filled, KEY) != stale
+    assert read_all(filled) == read_plain_rows(filled, KEY) != stale
 
     shutil.copytree(get_cache_folder(filled.path), get_cache_folder(copy))
     with open_store(copy, create=False) as unguarded:
@@ -166,7 +166,7 @@ def test_a_forming_row_moved_onto_a_closed_one_is_visible_at_once(filled: Store)
 
 def test_a_cache_folder_that_cannot_be_created_changes_no_result(filled: Store) -> None:
     get_cache_folder(filled.path).write_text("in the way")
-    assert read_all(filled) == plain_rows(filled, KEY)
+    assert read_all(filled) == read_plain_rows(filled, KEY)
     assert read_chunks(filled) == []
 
 
@@ -181,7 +181,7 @@ def test_a_file_that_may_only_be_read_is_read(filled: Store) -> None:
     with filled.read() as connection:
         pass
     connection.execute("PRAGMA query_only = ON")
-    assert read_all(filled) == plain_rows(filled, KEY)
+    assert read_all(filled) == read_plain_rows(filled, KEY)
     assert read_chunks(filled) == []
     assert list(get_cache_folder(filled.path).iterdir()) == []
 
@@ -194,7 +194,7 @@ def test_an_active_writer_delays_no_reader(filled: Store) -> None:
         began = time.monotonic()
         assert len(read_all(filled)) == 15
         assert time.monotonic() - began < 30, "SQLite would have waited for 60 s"
-    assert read_all(filled) == plain_rows(filled, KEY)
+    assert read_all(filled) == read_plain_rows(filled, KEY)
     assert len(read_chunks(filled)) == 3
 
 
@@ -210,7 +210,7 @@ def test_a_change_while_a_chunk_is_built_discards_the_chunk(
 
     monkeypatch.setattr(cache, "write_chunk", overtaken)
     for _ in range(2):
-        assert read_all(filled) == plain_rows(filled, KEY)
+        assert read_all(filled) == read_plain_rows(filled, KEY)
         assert read_chunks(filled) == []
         assert list(get_cache_folder(filled.path).iterdir()) == []
 
@@ -257,7 +257,7 @@ def test_a_reader_killed_while_it_writes_a_file_leaves_only_an_unused_file(
     assert child.returncode == -9
     assert [path.stat().st_size for path in get_cache_folder(filled.path).iterdir()] == [50]
     assert read_chunks(filled) == []
-    assert read_all(filled) == plain_rows(filled, KEY)
+    assert read_all(filled) == read_plain_rows(filled, KEY)
     assert len(read_chunks(filled)) == 3
 
 

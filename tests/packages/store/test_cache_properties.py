@@ -25,7 +25,7 @@ from onetape.store.database import open_store
 from onetape.store.reading import read_closed_between
 from onetape.store.revisions import accept, read_revisions
 from onetape.store.stream_closes import store_marked
-from plain_rows import listed, plain_rows
+from plain_rows import list_candles, read_plain_rows
 
 #: A series of each length of chunk, and one more that shares its times with the first.
 SPANS = {
@@ -177,7 +177,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
     @rule(key=keys, start=places, end=places)
     def a_part_is_read(self, key: SeriesKey, start: tuple[int, int], end: tuple[int, int]) -> None:
         span = compute_time(key, start), compute_time(key, end)
-        assert listed(read_closed_between(self.store, key, *span)) == plain_rows(
+        assert list_candles(read_closed_between(self.store, key, *span)) == read_plain_rows(
             self.store, key, *span
         )
 
@@ -188,7 +188,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
         with self.store.write():
             rows = [make_candle(key, place, price)]
             self.execute_inside(key, rows[0])
-            assert listed(read_closed_between(self.store, key, 0, 2**40)) == plain_rows(
+            assert list_candles(read_closed_between(self.store, key, 0, 2**40)) == read_plain_rows(
                 self.store, key
             )
 
@@ -205,10 +205,10 @@ class CacheEqualsRows(RuleBasedStateMachine):
         if self.steps % 3 == 0:
             return
         for key in SPANS:
-            wanted = plain_rows(self.store, key)
+            wanted = read_plain_rows(self.store, key)
             candles = read_closed_between(self.store, key, 0, 2**40)
-            assert listed(candles) == wanted
-            assert listed(read_last_closed(self.store, key, 5)) == wanted[-5:]
+            assert list_candles(candles) == wanted
+            assert list_candles(read_last_closed(self.store, key, 5)) == wanted[-5:]
             rows = read_closed_between(self.store, key, 0, 2**40, cached=False)
             assert compute_data_digest(candles) == compute_data_digest(rows)
 

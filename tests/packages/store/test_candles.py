@@ -27,7 +27,7 @@ from onetape.store.candles import (
 from onetape.store.database import Store
 from onetape.store.reading import read_closed_between
 from onetape.store.stream_closes import store_marked
-from repeatable import examples
+from repeatable import count_examples
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -36,7 +36,7 @@ REVISIONS = "SELECT timestamp, old_close, new_close FROM revisions ORDER BY id"
 
 # Sharing a session's database among examples is intended: each takes a series of its own.
 many = settings(
-    max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -18,7 +18,7 @@ from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.ledger import read_fills
 from onetape.store.reading import read_closed_between
-from store_strike import ACCOUNT, BATCH, Strike, strike_everywhere
+from store_strike import ACCOUNT, BATCH, KilledCopy, kill_everywhere
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 #: Stores the newest state of a forming candle, prints it, and waits to be killed.
@@ -119,7 +119,7 @@ def closed(path: Path) -> Path:
     return path
 
 
-def find_harm(strike: Strike) -> list[str]:
+def find_harm(strike: KilledCopy) -> list[str]:
     """Return what is missing, doubled or half right in a file whose writer was killed."""
     try:
         with open_store(strike.path, create=False) as store, store.read() as connection:
@@ -152,14 +152,14 @@ def test_a_kill_during_any_write_loses_no_acknowledged_row_and_leaves_no_partial
     closed: Path,
 ) -> None:
     """Failure mode 42."""
-    struck = strike_everywhere(closed, "trade", seed=42)
+    struck = kill_everywhere(closed, "trade", seed=42)
     assert [fault for strike in struck for fault in find_harm(strike)] == []
 
 
 @pytest.mark.parametrize("guard", ["a write is one transaction", "a commit goes through the log"])
 def test_without_a_guard_a_kill_leaves_rows_lost_or_partly_written(closed: Path, guard: str) -> None:
     """Failure mode 42, its guards off."""
-    struck = strike_everywhere(closed, "trade", seed=42, guard_off=guard)
+    struck = kill_everywhere(closed, "trade", seed=42, guard_off=guard)
     assert [fault for strike in struck for fault in find_harm(strike)] != []
 
 

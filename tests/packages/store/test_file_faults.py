@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minute_rows import candles_in, spoil_a_page, write_rows
+from minute_rows import read_sound_candles, spoil_a_page, write_rows
 from onetape.core.errors import SafetyRefusal, StoreError, StoreUnwritable
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
@@ -19,12 +19,12 @@ from onetape.store.sessions import start_session
 from order_changes import fill_of
 from store_strike import (
     ACCOUNT,
-    decision_of_strike,
-    order_of_strike,
-    session_of_strike,
-    trade_of_strike,
+    make_decision,
+    make_order,
+    make_session,
+    make_fill,
 )
-from unprivileged import closed_folder, unprivileged
+from unprivileged import deny_folder, make_unprivileged_command
 
 #: Opens a file, tries to write to it, and prints what came of that.
 TRY = """
@@ -153,7 +153,7 @@ def test_a_folder_that_may_not_be_entered_for_a_while_does_not_count_as_a_delete
     closed: Path,
 ) -> None:
     with open_store(closed, create=False) as store:
-        with closed_folder(closed.parent), pytest.raises(StoreUnwritable, match="cannot be reach"):
+        with deny_folder(closed.parent), pytest.raises(StoreUnwritable, match="cannot be reach"):
             write_rows(store, 1, start=5_000)
         write_rows(store, 1, start=5_000)
 
@@ -181,7 +181,7 @@ def test_a_replaced_file_is_noticed_by_the_next_write_and_unchanged(
         other.replace(closed)
         with pytest.raises(StoreError, match="deleted or replaced"):
             write_rows(store, 1, start=5_000)
-    assert candles_in(closed) == 7
+    assert read_sound_candles(closed) == 7
 
 
 def test_closing_a_replaced_file_leaves_the_log_of_the_new_one(
@@ -197,7 +197,7 @@ def test_closing_a_replaced_file_leaves_the_log_of_the_new_one(
         old.close()
         assert Path(f"{closed}-wal").exists()
         write_rows(new, 3, start=3)
-    assert candles_in(closed) == 6
+    assert read_sound_candles(closed) == 6
 
 
 def test_a_file_emptied_while_in_use_is_noticed_by_the_next_write(closed: Path) -> None:
@@ -218,13 +218,13 @@ def test_a_file_that_may_not_be_written_is_named_and_stays_sound(
     else:
         closed.parent.chmod(0o500)
     try:
-        command = unprivileged([sys.executable, "-c", TRY, str(closed)])
+        command = make_unprivileged_command([sys.executable, "-c", TRY, str(closed)])
         (line,) = run_and_read_output(command, child_environment)
     finally:
         closed.parent.chmod(0o700)
         closed.chmod(0o600)
     assert line.startswith(f"StoreUnwritable cannot write {closed}")
-    assert candles_in(closed) == 5_000
+    assert read_sound_candles(closed) == 5_000
 
 
 @pytest.mark.parametrize("limit", [1_000_000, 1_234_567])
@@ -236,7 +236,7 @@ def test_a_full_disk_is_named_and_the_database_stays_sound(
         f"StoreFull {path}: nothing more can be written (File too large); free some space, "
         "or raise the quota, and run again"
     )
-    assert candles_in(path) >= len(stored) * 500 > 0
+    assert read_sound_candles(path) >= len(stored) * 500 > 0
     with open_store(path, create=False) as store:
         write_rows(store, 500, start=100_000)
 
@@ -252,18 +252,18 @@ def test_a_lock_held_elsewhere_is_waited_for_and_then_named(closed: Path) -> Non
         assert time.monotonic() - began >= store.lock_timeout_seconds
         other.end()
         write_rows(store, 1, start=5_000)
-    assert candles_in(closed) == 5_001
+    assert read_sound_candles(closed) == 5_001
 
 
 def test_a_fill_that_met_a_lock_is_booked_once_when_the_lock_is_gone(closed: Path) -> None:
     """Failure mode 46."""
     with open_store(closed, create=False) as store:
         fence = Fence(ACCOUNT, acquire_lease(store, ACCOUNT, "x", now_ms=0, seconds=1))
-        start_session(store, session_of_strike(), fence)
-        insert_decision(store, decision_of_strike(1), order_of_strike(1), fence)
+        start_session(store, make_session(), fence)
+        insert_decision(store, make_decision(1), make_order(1), fence)
         other = OtherProcess(LOCK, closed)
         store.lock_timeout_seconds = 0.1
-        trade = trade_of_strike(1)
+        trade = make_fill(1)
         with pytest.raises(StoreError, match="stayed locked"):
             store_order_change(store, fill_of(trade, at_ms=1), fence)
         assert read_fills(store, ACCOUNT, trade.symbol) == []
@@ -304,4 +304,4 @@ def test_a_long_reader_slows_bulk_writes_down_and_stops_no_process(closed: Path)
         other.end()
         write_rows(store, 1_000, start=7_000)
         assert log_size(closed) < 20_000
-    assert candles_in(closed) == 8_000
+    assert read_sound_candles(closed) == 8_000

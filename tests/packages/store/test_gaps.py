@@ -30,7 +30,7 @@ from onetape.store.gaps import (
     set_gap,
     set_gaps,
 )
-from repeatable import examples
+from repeatable import count_examples
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -57,7 +57,7 @@ def list_times(ranges: list[tuple[int, int]]) -> set[int]:
     return {moment for start, end in ranges for moment in range(start, end)}
 
 
-@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=count_examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(known=st.lists(spans, max_size=8), gaps=st.lists(spans, max_size=6).map(make_disjoint))
 def test_unexplained_gaps_are_all_gaps_minus_the_confirmed_ones(
     shared_store: Store,
@@ -246,7 +246,7 @@ def test_gaps_of_version_2_called_none_at_exchange_are_unproven_without_a_respon
 states = st.sampled_from([CONFIRMED, UNPROVEN, UNKNOWN_IMPORT])
 
 
-@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=count_examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=st.lists(st.tuples(spans, states, st.integers(1, 3)), max_size=12))
 def test_the_ledger_has_the_last_written_state_for_each_time(
     shared_store: Store,

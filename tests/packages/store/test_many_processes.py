@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from noted_sleep import noted_sleep
+from noted_sleep import make_noted_sleep
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.backup import make_backup, restore
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import LEAST_YIELD_SECONDS, Store, open_store
 from onetape.store.leases import acquire_lease
-from store_crowd import ADDITIONS, Worker, p99, run_crowd
+from store_crowd import ADDITIONS, Worker, compute_p99, run_crowd
 
 SECONDS = float(os.environ.get("ONETAPE_CROWD_SECONDS", "1.5"))
 #: A crowd is looked at so many times as long where a busy machine may have kept some of it waiting.
@@ -89,7 +89,7 @@ def test_16_traders_next_to_a_running_backfill_never_fail_to_write(closed: Path)
             f"T{worker.number}/USDT": worker.done for worker in traders
         }
         waits = [wait for worker in traders for wait in worker.waits_ms]
-        print_measurement(f"16 traders next to a backfill: p99 of {len(waits)} commits {p99(waits):.1f} ms")
+        print_measurement(f"16 traders next to a backfill: p99 of {len(waits)} commits {compute_p99(waits):.1f} ms")
         if have_all_written(traders):
             return
     pytest.fail("some traders hardly got a turn")
@@ -123,7 +123,7 @@ KEY = SeriesKey("binance", "BTC/USDT", "1m")
 def measure_insert_pause(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Insert closed candles and return how long the store slept afterwards."""
     slept: list[float] = []
-    monkeypatch.setattr("onetape.store.database.time", noted_sleep(slept))
+    monkeypatch.setattr("onetape.store.database.time", make_noted_sleep(slept))
     rows = [Candle(i * 60, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(1_000)]
     insert_closed_rows(store, KEY, rows, source="rest", seen_ms=1)
     return slept

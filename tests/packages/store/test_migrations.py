@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from old_stores import VERSIONS, make_old_store, rows_of, version_of
+from old_stores import VERSIONS, make_old_store, read_all_rows, read_version
 from onetape.core.errors import StoreError
 from onetape.execution.events import decode_event
 from onetape.execution.orders import fold
 from onetape.store.database import open_store
 from onetape.store.migrations import NEWEST_VERSION
 from store_crowd import run_crowd
-from store_strike import Strike, strike_everywhere
+from store_strike import KilledCopy, kill_everywhere
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def test_every_row_of_an_older_file_is_there_after_a_migration(
 ) -> None:
     """Failure mode 54."""
     old = make_old_store(tmp_path / "data" / "onetape.db", version)
-    before = rows_of(old, version)
+    before = read_all_rows(old, version)
     assert all(before.values())
     open_store(old, create=False).close()
-    assert version_of(old) == NEWEST_VERSION
-    assert rows_of(old, version) == before
+    assert read_version(old) == NEWEST_VERSION
+    assert read_all_rows(old, version) == before
 
 
 def test_every_earlier_version_is_made_by_these_tests() -> None:
@@ -107,12 +107,12 @@ def test_renamed_settings_of_an_older_session_have_their_values(
 def test_a_copy_of_the_older_file_is_kept_next_to_it_and_named_once(
     old_store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = rows_of(old_store)
+    before = read_all_rows(old_store)
     with caplog.at_level(logging.WARNING):
         open_store(old_store, create=False).close()
         open_store(old_store, create=False).close()
     (kept,) = list_backups(old_store)
-    assert (version_of(kept), rows_of(kept)) == (1, before)
+    assert (read_version(kept), read_all_rows(kept)) == (1, before)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert [record.getMessage() for record in caplog.records] == [
         f"{old_store} was migrated to schema {NEWEST_VERSION}; a copy from before is saved as {kept}"
@@ -122,7 +122,7 @@ def test_a_copy_of_the_older_file_is_kept_next_to_it_and_named_once(
 def test_an_older_file_without_rows_needs_no_copy(tmp_path: Path) -> None:
     path = make_old_store(tmp_path / "onetape.db", rows=False)
     open_store(path, create=False).close()
-    assert version_of(path) == NEWEST_VERSION
+    assert read_version(path) == NEWEST_VERSION
     assert list_backups(path) == []
 
 
@@ -133,7 +133,7 @@ def test_a_migration_that_cannot_make_its_copy_changes_nothing(old_store: Path) 
         file.write(b"\xff" * 4_096)
     with pytest.raises(StoreError, match="is damaged"):
         open_store(old_store, create=False)
-    assert version_of(old_store) == 1
+    assert read_version(old_store) == 1
     assert list_backups(old_store) == []
 
 
@@ -151,10 +151,10 @@ def test_a_file_of_a_newer_program_is_refused_and_stays_as_it_was(old_store: Pat
 
 def migrate_at_once(path: Path, *guards_off: str) -> list[str]:
     """Let 8 processes migrate a file at once; return what went wrong."""
-    before = rows_of(path)
+    before = read_all_rows(path)
     workers = run_crowd(path, [("opener", 8)], guards_off=guards_off)
     faults = [worker.error for worker in workers if worker.error]
-    after = rows_of(path)
+    after = read_all_rows(path)
     leases = [row for row in after["leases"] if not row[0].startswith("crowd/")]
     if {**after, "leases": leases} != before:
         faults.append("rows differ")
@@ -173,7 +173,7 @@ def test_without_the_lock_processes_that_migrate_at_once_fail(old_store: Path) -
     assert migrate_at_once(old_store, "a write is one transaction") != []
 
 
-def find_broken(struck: Sequence[Strike], before: object, version: int = 1) -> list[str]:
+def find_broken(struck: Sequence[KilledCopy], before: object, version: int = 1) -> list[str]:
     """Return which files are neither old nor new, or cannot be brought up by the next process."""
     faults: list[str] = []
     for strike in struck:
@@ -182,13 +182,13 @@ def find_broken(struck: Sequence[Strike], before: object, version: int = 1) -> l
         except StoreError as error:
             faults.append(str(error))
             continue
-        is_new = version_of(strike.path) == NEWEST_VERSION
-        if not is_new or rows_of(strike.path, version) != before:
+        is_new = read_version(strike.path) == NEWEST_VERSION
+        if not is_new or read_all_rows(strike.path, version) != before:
             faults.append(f"{strike.path}: rows differ")
         faults += [
             f"{kept}: rows differ"
             for kept in list_backups(strike.path, version)
-            if (version_of(kept), rows_of(kept, version)) != (version, before)
+            if (read_version(kept), read_all_rows(kept, version)) != (version, before)
         ]
         if list(strike.path.parent.glob(".*.new*")):
             faults.append(f"{strike.path}: an unfinished copy was left")
@@ -201,13 +201,13 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_file_whole(
 ) -> None:
     """Failure mode 54."""
     old = make_old_store(tmp_path / "data" / "onetape.db", version)
-    struck = strike_everywhere(old, "migrate", seed=54)
-    assert find_broken(struck, rows_of(old, version), version) == []
+    struck = kill_everywhere(old, "migrate", seed=54)
+    assert find_broken(struck, read_all_rows(old, version), version) == []
 
 
 def test_without_one_transaction_a_killed_migration_leaves_a_file_that_cannot_be_opened(
     old_store: Path,
 ) -> None:
     """Failure mode 54, its guard off."""
-    struck = strike_everywhere(old_store, "migrate", seed=54, guard_off="a write is one transaction")
-    assert find_broken(struck, rows_of(old_store)) != []
+    struck = kill_everywhere(old_store, "migrate", seed=54, guard_off="a write is one transaction")
+    assert find_broken(struck, read_all_rows(old_store)) != []

@@ -12,7 +12,7 @@ import pytest
 from onetape.core.errors import ConfigurationError, StoreError
 from onetape.store.database import open_if_exists, open_store
 from onetape.store.migrations import NEWEST_VERSION
-from unprivileged import unprivileged
+from unprivileged import make_unprivileged_command
 
 #: Opens a database in a folder that it may not write.
 OPEN_LOCKED = """
@@ -133,7 +133,7 @@ def test_a_folder_that_is_not_writable_is_refused(
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     done = subprocess.run(
-        unprivileged([sys.executable, "-c", OPEN_LOCKED, str(folder / "onetape.db")]),
+        make_unprivileged_command([sys.executable, "-c", OPEN_LOCKED, str(folder / "onetape.db")]),
         env=child_environment,
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from onetape.store.cache import find_chunks, get_cache_folder
 from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import Store
 from onetape.store.reading import read_closed_between
-from plain_rows import listed, plain_rows
+from plain_rows import list_candles, read_plain_rows
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 HOUR = 3_600
@@ -48,7 +48,7 @@ def test_columns_have_the_types_and_order_of_candles(store: Store, whether: bool
     prices = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     assert {column.dtype for column in prices} == {np.dtype(np.float64)}
     assert all(column.flags.c_contiguous for column in (candles.timestamp, *prices))
-    assert listed(candles) == plain_rows(store, KEY)
+    assert list_candles(candles) == read_plain_rows(store, KEY)
 
 
 @pytest.mark.usefixtures("always")
@@ -65,12 +65,12 @@ def test_a_range_is_exact_to_the_second_from_chunks_as_from_rows(
     hours = [*range(8_755, 8_765), *range(17_000, 17_003), *range(40_000, 40_005)]
     insert(store, iter(hours))
     for _ in range(2):
-        assert listed(read_closed_between(store, KEY, start, end)) == plain_rows(
+        assert list_candles(read_closed_between(store, KEY, start, end)) == read_plain_rows(
             store, KEY, start, end
         )
     read_closed_between(store, KEY, 0, 2**40)
     assert [start for start, _ in is_cached(store)] == [0, YEAR, 4 * YEAR]
-    assert listed(read_closed_between(store, KEY, start, end)) == plain_rows(store, KEY, start, end)
+    assert list_candles(read_closed_between(store, KEY, start, end)) == read_plain_rows(store, KEY, start, end)
 
 
 def test_a_short_range_makes_no_files(store: Store) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from noted_sleep import noted_sleep
+from noted_sleep import make_noted_sleep
 from onetape.store.database import Store
 from onetape.store.leases import acquire_lease
 from onetape.store.market_data import (
@@ -52,7 +52,7 @@ def test_a_transaction_deletes_few_rows_so_that_others_can_write(
     fill(store, "BTC/USDT", 1_700)
     acquire_lease(store, "paper", "a trader", now_ms=2**50, seconds=20)
     rests: list[float] = []
-    monkeypatch.setattr("onetape.store.database.time", noted_sleep(rests))
+    monkeypatch.setattr("onetape.store.database.time", make_noted_sleep(rests))
     delete_tickers_before(store, "binance", "BTC/USDT", 1_700)
     assert len(rests) == 4
 

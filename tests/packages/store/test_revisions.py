@@ -20,7 +20,7 @@ from onetape.store.database import Store, open_store
 from onetape.store.reading import read_closed_between
 from onetape.store.revisions import accept, accept_outranking, read_revisions
 from onetape.store.stream_closes import store_marked
-from repeatable import examples
+from repeatable import count_examples
 
 HOUR = 3_600
 NOW_MS = 100 * HOUR * 1_000
@@ -224,7 +224,7 @@ def test_a_rest_value_right_at_the_close_settles_no_value_of_a_higher_rank(store
     assert list_closes(store) == []
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     written=st.lists(
         st.tuples(st.sampled_from(sorted(RANKS)), st.sampled_from([95.0, 99.0, 105.0])), max_size=8

@@ -14,7 +14,7 @@ from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, read_gaps, set_gap
 from onetape.store.verify import Finding, verify
-from repeatable import examples
+from repeatable import count_examples
 
 HOUR = 3_600
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
@@ -209,7 +209,7 @@ def test_only_the_series_that_are_named_are_looked_at(store: Store) -> None:
     assert summarize_findings(verify(store, [KEY])) == [("gap", 1, 2, 1)]
 
 
-@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=count_examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     states=st.dictionaries(st.integers(0, 12), st.sampled_from([0, 1, 1, 1, None]), max_size=12),
     name=st.sampled_from(["1h", "1d", "1w", "1M"]),
@@ -239,7 +239,7 @@ rows = st.builds(
 )
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(rows, max_size=20), name=st.sampled_from(["1h", "1d", "1w", "1M", "3M"]))
 def test_verify_finds_exactly_the_rows_that_an_insert_refuses(
     shared_store: Store, fresh_keys: Any, rows: list[Candle], name: str

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from freqtrade_files import CROSS, cross, written
+from freqtrade_files import CROSS, write_cross, write_strategy
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.strategies import BUY, SELL, collect_parameters, evaluate_strategy, load_strategy
 from onetape.strategies.freqtrade import qtpylib
@@ -19,7 +19,7 @@ from onetape.strategies.testing import higher_of, random_candles, window_differe
 
 def test_signals_are_those_of_the_columns_that_the_file_fills(tmp_path: Path):
     candles = random_candles(600, seed=3)
-    signals = evaluate_strategy(load_strategy(cross(tmp_path)), candles)
+    signals = evaluate_strategy(load_strategy(write_cross(tmp_path)), candles)
     close = pd.Series(candles.close)
     over = close.rolling(5).mean() - close.rolling(20).mean()
     up, down = (over > 0) & (over.shift() <= 0), (over < 0) & (over.shift() >= 0)
@@ -36,20 +36,20 @@ def test_an_entry_and_an_exit_on_one_candle_are_no_signal(tmp_path: Path):
         'dataframe.loc[qtpylib.crossed_below(dataframe["fast"], dataframe["slow"]), "exit_long"]',
         'dataframe["exit_long"]',
     )
-    signals = evaluate_strategy(load_strategy(written(tmp_path, text)), random_candles(300, seed=3))
+    signals = evaluate_strategy(load_strategy(write_strategy(tmp_path, text)), random_candles(300, seed=3))
     assert not (signals.signal == BUY).any()
     assert (signals.signal == SELL).any()
 
 
 def test_exit_signals_can_be_switched_off(tmp_path: Path):
-    name = cross(tmp_path, "    use_exit_signal = False")
+    name = write_cross(tmp_path, "    use_exit_signal = False")
     signals = evaluate_strategy(load_strategy(name), random_candles(300, seed=3))
     assert (signals.signal == BUY).any()
     assert not (signals.signal == SELL).any()
 
 
 def test_the_older_name_of_the_switch_for_exit_signals_works(tmp_path: Path):
-    name = cross(tmp_path, "    use_sell_signal = False")
+    name = write_cross(tmp_path, "    use_sell_signal = False")
     signals = evaluate_strategy(load_strategy(name), random_candles(300, seed=3))
     assert (signals.signal == BUY).any()
     assert not (signals.signal == SELL).any()
@@ -60,12 +60,12 @@ def test_a_candle_with_entry_and_exit_enters_nothing_even_if_exit_signals_are_of
         'dataframe.loc[qtpylib.crossed_below(dataframe["fast"], dataframe["slow"]), "exit_long"]',
         'dataframe["exit_long"]',
     )
-    signals = evaluate_strategy(load_strategy(written(tmp_path, text)), random_candles(300, seed=3))
+    signals = evaluate_strategy(load_strategy(write_strategy(tmp_path, text)), random_candles(300, seed=3))
     assert not signals.signal.any()
 
 
 def test_parameters_of_the_file_are_parameters_of_the_strategy(tmp_path: Path):
-    name = cross(tmp_path, '    buy_params = {"fast": 7}')
+    name = write_cross(tmp_path, '    buy_params = {"fast": 7}')
     found = {
         one.name: (one.default, one.ge, one.le) for one in collect_parameters(load_strategy(name))
     }
@@ -78,16 +78,16 @@ def test_parameters_of_the_file_are_parameters_of_the_strategy(tmp_path: Path):
 
 
 def test_the_window_is_that_of_a_request_or_longer_if_the_file_states_so(tmp_path: Path):
-    assert load_strategy(cross(tmp_path)).lookback == REQUEST_CANDLES
+    assert load_strategy(write_cross(tmp_path)).lookback == REQUEST_CANDLES
     longer = CROSS.replace("EXTRA", "").replace(" = 30", " = 1500")
     # The startup candles, and the one that is decided on.
-    assert load_strategy(written(tmp_path, longer, "longer.py")).lookback == 1_501
+    assert load_strategy(write_strategy(tmp_path, longer, "longer.py")).lookback == 1_501
 
 
 def test_the_startup_candles_of_a_series_give_no_signal(tmp_path: Path):
     candles = random_candles(600, seed=3)
     texts = [CROSS.replace("EXTRA", "").replace(" = 30", f" = {count}") for count in (0, 200)]
-    names = [written(tmp_path, text, f"of_{at}.py") for at, text in enumerate(texts)]
+    names = [write_strategy(tmp_path, text, f"of_{at}.py") for at, text in enumerate(texts)]
     every, later = (evaluate_strategy(load_strategy(name), candles).signal for name in names)
     assert every[:200].any()
     assert not later[:200].any()
@@ -96,7 +96,7 @@ def test_the_startup_candles_of_a_series_give_no_signal(tmp_path: Path):
 
 def test_a_window_of_many_startup_candles_gives_the_signal_of_all_candles(tmp_path: Path):
     text = CROSS.replace("EXTRA", "").replace(" = 30", " = 1100")
-    strategy, candles = load_strategy(written(tmp_path, text)), random_candles(1_300, seed=9)
+    strategy, candles = load_strategy(write_strategy(tmp_path, text)), random_candles(1_300, seed=9)
     whole = evaluate_strategy(strategy, candles).signal
     signalling = np.flatnonzero(whole)[:8]
     assert len(signalling) == 8
@@ -106,7 +106,7 @@ def test_a_window_of_many_startup_candles_gives_the_signal_of_all_candles(tmp_pa
 
 
 def test_a_window_gives_the_signal_of_all_candles(tmp_path: Path):
-    strategy, candles = load_strategy(cross(tmp_path)), random_candles(1_300, seed=9)
+    strategy, candles = load_strategy(write_cross(tmp_path)), random_candles(1_300, seed=9)
     whole = evaluate_strategy(strategy, candles).signal
     signalling = np.flatnonzero(whole[REQUEST_CANDLES:])[:8] + REQUEST_CANDLES
     for bar in [*signalling.tolist(), len(candles) - 1]:
@@ -116,7 +116,7 @@ def test_a_window_gives_the_signal_of_all_candles(tmp_path: Path):
 
 def test_look_ahead_in_a_file_is_found(tmp_path: Path):
     text = CROSS.replace("EXTRA", "").replace(".rolling(20)", ".shift(-1).rolling(20)")
-    found = window_difference(written(tmp_path, text), random_candles(120, seed=9))
+    found = window_difference(write_strategy(tmp_path, text), random_candles(120, seed=9))
     assert found is not None
     assert "look-ahead" in found
 
@@ -132,7 +132,7 @@ HIGHER = """
 def test_informative_columns_are_known_once_their_candle_has_closed(tmp_path: Path):
     mean = 'dataframe["close"].rolling(20).mean()'
     text = CROSS.replace("EXTRA", HIGHER).replace(mean, 'dataframe["mean_4h"]')
-    strategy = load_strategy(written(tmp_path, text.replace('"5m"', '"1h"')))
+    strategy = load_strategy(write_strategy(tmp_path, text.replace('"5m"', '"1h"')))
     assert strategy.higher_timeframes == ("4h",)
     candles = random_candles(900, seed=4)
     hours = higher_of(strategy, candles)["4h"]
@@ -156,7 +156,7 @@ def test_a_merged_pair_is_known_once_its_candle_has_closed():
 
 def test_settings_are_read_without_running_the_file(tmp_path: Path):
     text = CROSS.replace("EXTRA", "    exit_profit_only = True\n    exit_profit_offset = 0.01")
-    name = written(tmp_path, f"raise RuntimeError\n{text}")
+    name = write_strategy(tmp_path, f"raise RuntimeError\n{text}")
     found = read_stated_settings(name)
     assert found is not None
     assert found.values == {
@@ -243,7 +243,7 @@ def test_settings_are_read_without_running_the_file(tmp_path: Path):
 def test_each_attribute_becomes_its_setting(
     tmp_path: Path, extra: str, settings: dict[str, object]
 ):
-    found = read_stated_settings(cross(tmp_path, f"    {extra}"))
+    found = read_stated_settings(write_cross(tmp_path, f"    {extra}"))
     assert found is not None
     assert {key: found.values[key] for key in settings} == settings
 
@@ -280,7 +280,7 @@ def test_each_attribute_becomes_its_setting(
     ],
 )
 def test_a_feature_without_an_equivalent_is_refused_by_name_and_line(tmp_path: Path, extra: str, text: str):
-    name = written(tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n")
+    name = write_strategy(tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n")
     with pytest.raises(ConfigurationError, match="cannot run here") as raised:
         load_strategy(name)
     assert text in str(raised.value)
@@ -350,12 +350,12 @@ def test_an_invalid_setting_is_reported_with_its_line(
 ):
     indented = CROSS.replace("EXTRA", "    EXTRA").replace(old, new).replace("EXTRA", "")
     with pytest.raises(ConfigurationError) as raised:
-        read_stated_settings(written(tmp_path, indented))
+        read_stated_settings(write_strategy(tmp_path, indented))
     assert text in str(raised.value)
 
 
 def test_a_file_of_parameters_next_to_the_strategy_is_refused(tmp_path: Path):
-    name = cross(tmp_path)
+    name = write_cross(tmp_path)
     (tmp_path / "cross.json").write_text("{}")
     with pytest.raises(ConfigurationError, match=r"cross\.json next to it replaces values"):
         load_strategy(name)
@@ -364,12 +364,12 @@ def test_a_file_of_parameters_next_to_the_strategy_is_refused(tmp_path: Path):
 def test_another_pair_is_refused(tmp_path: Path):
     extra = '    def informative_pairs(self):\n        return [("ETH/USDT", "1h")]'
     with pytest.raises(ConfigurationError, match="informative_pairs names ETH/USDT"):
-        load_strategy(cross(tmp_path, extra))
+        load_strategy(write_cross(tmp_path, extra))
 
 
 def test_of_several_classes_one_must_be_named(tmp_path: Path):
     other = "\n\nclass Other(Cross):\n    stoploss = -0.2\n"
-    name = written(tmp_path, CROSS.replace("EXTRA", "") + other, "two.py")
+    name = write_strategy(tmp_path, CROSS.replace("EXTRA", "") + other, "two.py")
     with pytest.raises(UsageError, match="several freqtrade strategies"):
         load_strategy(name)
     assert load_strategy(f"{name}:Other").name == "Other"
@@ -382,7 +382,7 @@ def test_of_several_classes_one_must_be_named(tmp_path: Path):
 
 def test_an_installed_freqtrade_is_neither_used_nor_replaced(tmp_path: Path):
     before = {name for name in sys.modules if name.partition(".")[0] == "freqtrade"}
-    load_strategy(cross(tmp_path))
+    load_strategy(write_cross(tmp_path))
     assert {name for name in sys.modules if name.partition(".")[0] == "freqtrade"} == before
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from freqtrade_files import CROSS, written
+from freqtrade_files import CROSS, write_strategy
 from onetape.core.errors import ConfigurationError
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.freqtrade.informative import TIMEFRAME, merge_informative_pair
@@ -26,7 +26,7 @@ def load_written_strategy(tmp_path: Path, returned: str, timeframe: str = "4h"):
         "EXTRA", HIGHER.replace("RETURN", returned).replace('"4h"', f'"{timeframe}"')
     )
     text = text.replace(MEAN, f'dataframe["mean_{timeframe}"]').replace('"5m"', '"1h"')
-    return load_strategy(written(tmp_path, text))
+    return load_strategy(write_strategy(tmp_path, text))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_traded_candles_in_another_order_are_refused(tmp_path: Path):
     text = CROSS.replace("EXTRA", "").replace(
         "        return dataframe\n", "        return dataframe.iloc[::-1]\n", 1
     )
-    strategy = load_strategy(written(tmp_path, text))
+    strategy = load_strategy(write_strategy(tmp_path, text))
     with pytest.raises(ConfigurationError, match="the frame must keep its candles in the order"):
         evaluate_strategy(strategy, random_candles(300, seed=3))
 
@@ -105,7 +105,7 @@ def test_a_merge_by_another_timeframe_would_know_candles_early_and_is_refused(tm
         ('"4h"', '"4h"', "timeframe must be 1h for these candles, found 4h"),
     ):
         named = text.replace("OWN", own).replace("HIGHER", higher)
-        name = written(tmp_path, named, f"own{own[1]}higher{higher[1]}.py")
+        name = write_strategy(tmp_path, named, f"own{own[1]}higher{higher[1]}.py")
         strategy = load_strategy(name)
         if refusal is None:
             assert window_difference(name, random_candles(620, seed=4)) is None

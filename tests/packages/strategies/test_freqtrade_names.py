@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from freqtrade_files import CROSS, cross, written
+from freqtrade_files import CROSS, write_cross, write_strategy
 from onetape.core.errors import ConfigurationError
 from onetape.strategies import load_strategy
 from onetape.strategies.registry import read_stated_settings
@@ -27,7 +27,7 @@ _WITHOUT_BASE = _IMPORTS.replace("IStrategy, ", "")
 )
 def test_the_base_class_is_recognised_by_any_name(tmp_path: Path, imports: str, base: str):
     text = CROSS.replace("EXTRA", "").replace(_IMPORTS, imports)
-    name = written(tmp_path, text.replace("(IStrategy)", f"({base})"))
+    name = write_strategy(tmp_path, text.replace("(IStrategy)", f"({base})"))
     assert load_strategy(name).name == "Cross"
     found = read_stated_settings(name)
     assert found is not None
@@ -36,7 +36,7 @@ def test_the_base_class_is_recognised_by_any_name(tmp_path: Path, imports: str, 
 
 def test_a_class_of_the_file_with_the_name_of_the_base_class_is_not_the_base_class(tmp_path: Path):
     text = "# from freqtrade\nclass IStrategy:\n    pass\n\n\nclass Own(IStrategy):\n    pass\n"
-    assert read_stated_settings(written(tmp_path, text)) is None
+    assert read_stated_settings(write_strategy(tmp_path, text)) is None
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_parts_of_freqtrade_are_refused_by_any_name(
 ):
     content = f"{imports}\n{CROSS.replace('EXTRA', extra)}\nraise RuntimeError('it ran')\n"
     with pytest.raises(ConfigurationError, match="cannot run here") as raised:
-        load_strategy(written(tmp_path, content))
+        load_strategy(write_strategy(tmp_path, content))
     assert text in str(raised.value)
 
 
 def test_a_function_of_the_file_is_read_too(tmp_path: Path):
     content = CROSS.replace("EXTRA", "") + "\n\ndef help(df):\n    return qtpylib.chopiness(df)\n"
     with pytest.raises(ConfigurationError, match=r"line 33: qtpylib\.chopiness"):
-        load_strategy(written(tmp_path, content))
+        load_strategy(write_strategy(tmp_path, content))
 
 
 def test_another_pair_is_refused_even_if_the_text_does_not_show_it(tmp_path: Path):
@@ -100,7 +100,7 @@ def test_another_pair_is_refused_even_if_the_text_does_not_show_it(tmp_path: Pat
         '    @larger("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df'
     )
     with pytest.raises(ConfigurationError, match="only the traded pair has candles, found BTC"):
-        load_strategy(cross(tmp_path, extra))
+        load_strategy(write_cross(tmp_path, extra))
 
 
 def test_names_of_columns_by_the_pair_are_refused(tmp_path: Path):
@@ -108,7 +108,7 @@ def test_names_of_columns_by_the_pair_are_refused(tmp_path: Path):
         '    @informative("1h", fmt="{base}_{column}")\n    def i(self, df, m):\n        return df'
     )
     with pytest.raises(ConfigurationError, match="fmt may use column and timeframe alone"):
-        load_strategy(cross(tmp_path, extra))
+        load_strategy(write_cross(tmp_path, extra))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_decision_by_the_name_of_the_pair_is_refused(
 ):
     lines = lines.replace('f"{metadata["pair"]}"', "f\"{metadata['pair']}\"")
     extra = f"    seen = {{}}\n\n    def help(self, df, metadata):\n        {lines}\n"
-    name = cross(tmp_path, extra)
+    name = write_cross(tmp_path, extra)
     if not is_refused:
         assert load_strategy(name).name == "Cross"
         return

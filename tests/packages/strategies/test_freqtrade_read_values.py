@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from freqtrade_files import CROSS, cross, written
+from freqtrade_files import CROSS, write_cross, write_strategy
 from onetape.core.errors import ConfigurationError
 from onetape.strategies import load_strategy
 
@@ -32,7 +32,7 @@ from onetape.strategies import load_strategy
     ],
 )
 def test_a_setting_in_a_form_that_cannot_be_read_is_refused(tmp_path: Path, extra: str, text: str):
-    name = written(tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n")
+    name = write_strategy(tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n")
     with pytest.raises(ConfigurationError, match="cannot run here") as raised:
         load_strategy(name)
     assert text in str(raised.value)
@@ -42,7 +42,7 @@ def test_a_setting_in_a_form_that_cannot_be_read_is_refused(tmp_path: Path, extr
 def test_a_base_class_of_another_file_is_refused_before_it_runs(tmp_path: Path, base: str):
     (tmp_path / "mixins.py").write_text("raise RuntimeError('it ran')\n")
     text = CROSS.replace("EXTRA", "").replace("(IStrategy)", f"({base})")
-    name = written(tmp_path, f"import mixins\nfrom mixins import Mixin\n{text}")
+    name = write_strategy(tmp_path, f"import mixins\nfrom mixins import Mixin\n{text}")
     with pytest.raises(ConfigurationError, match=r"Mixin \(a base class that is not in this file"):
         load_strategy(name)
 
@@ -52,11 +52,11 @@ def test_a_base_class_of_the_same_file_is_read(tmp_path: Path):
         "class Cross(", "class Mixin:\n    PLACE\n\n\nclass Cross(Mixin, "
     )
     loaded = load_strategy(
-        f"{written(tmp_path, text.replace('PLACE', 'max_open_trades = 3'))}:Cross"
+        f"{write_strategy(tmp_path, text.replace('PLACE', 'max_open_trades = 3'))}:Cross"
     )
     assert loaded.name == "Cross"
     with pytest.raises(ConfigurationError, match="can_short"):
-        load_strategy(f"{written(tmp_path, text.replace('PLACE', 'can_short = True'))}:Cross")
+        load_strategy(f"{write_strategy(tmp_path, text.replace('PLACE', 'can_short = True'))}:Cross")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_values_that_differ_after_loading_are_refused_by_name(
     tmp_path: Path, after: str, names: str
 ):
     extra = "    def custom_entry_price(self, **kwargs):\n        pass\n"
-    name = written(tmp_path, CROSS.replace("EXTRA", extra) + f"\n\n{after}\n")
+    name = write_strategy(tmp_path, CROSS.replace("EXTRA", extra) + f"\n\n{after}\n")
     with pytest.raises(ConfigurationError, match=f"class Cross has another {names} once it is"):
         load_strategy(name)
 
@@ -86,7 +86,7 @@ def test_values_that_differ_after_loading_are_refused_by_name(
 def test_a_setting_that_is_a_property_is_refused(tmp_path: Path):
     extra = "    @property\n    def max_open_trades(self):\n        return 3\n"
     with pytest.raises(ConfigurationError, match="has another max_open_trades once it is loaded"):
-        load_strategy(cross(tmp_path, extra))
+        load_strategy(write_cross(tmp_path, extra))
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_a_setting_that_is_a_property_is_refused(tmp_path: Path):
     ],
 )
 def test_a_class_whose_loaded_values_equal_its_text_runs(tmp_path: Path, extra: str):
-    assert load_strategy(cross(tmp_path, extra)).name == "Cross"
+    assert load_strategy(write_cross(tmp_path, extra)).name == "Cross"

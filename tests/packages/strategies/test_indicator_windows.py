@@ -12,13 +12,13 @@ from indicator_cases import CASES, walk_candles, walk_shapes
 from onetape.core.candles import Candles, FloatArray
 from onetape.strategies import indicators
 from onetape.strategies.indicators import recursion, rolling
-from repeatable import examples
+from repeatable import count_examples
 
 every_case = pytest.mark.parametrize("name", CASES)
 
 
 @every_case
-@settings(max_examples=examples(24))
+@settings(max_examples=count_examples(24))
 @example(shape=(1, 3_000, 1e-2, 4))
 @given(shape=walk_shapes)
 def test_lookback_candles_give_the_last_values_to_the_last_bit(

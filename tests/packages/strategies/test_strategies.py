@@ -19,7 +19,7 @@ from onetape.strategies.ema_cross import EmaCross
 from onetape.strategies.macd import MacdCross
 from onetape.strategies.rsi import Rsi
 from onetape.strategies.sma_cross import SmaCross
-from repeatable import examples
+from repeatable import count_examples
 
 STRATEGIES = [
     Rsi(),
@@ -57,7 +57,7 @@ def evaluate_last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
-@settings(max_examples=examples(4), deadline=None)
+@settings(max_examples=count_examples(4), deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_lookback_candles_give_the_signals_of_the_whole_range_on_every_bar(strategy: Strategy, seed: int):
     candles = make_candles(make_tick_walk(seed, 900))

@@ -19,7 +19,7 @@ from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.websocket import WebSocketManager
-from watched import run_watched
+from watched import run_bounded
 
 T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
@@ -228,7 +228,7 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     Whatever asyncio would only log (an exception that was not fetched) fails the test.
     """
 
-    return lambda work: run_watched(work, PATIENCE_SECONDS)
+    return lambda work: run_bounded(work, PATIENCE_SECONDS)
 
 
 @pytest.fixture

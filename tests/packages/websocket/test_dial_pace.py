@@ -19,7 +19,7 @@ from busy_loop import BusyLoop
 from onetape.websocket.client import FIRST_DIALS, LONGEST_PAUSE_SECONDS
 from onetape.websocket.dial_pace import BURST_DIALS, DIAL_SECONDS, DialPace
 from onetape.websocket.events import StreamEvent, StreamLost
-from repeatable import examples
+from repeatable import count_examples
 
 Run = Callable[[Any], Any]
 #: What Binance allows one address in five minutes.
@@ -52,7 +52,7 @@ async def simulate_dials(programs: int, pause_seconds: float) -> list[float]:
     return dials
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=count_examples(40))
 @given(st.integers(1, 40), st.floats(0.5, LONGEST_PAUSE_SECONDS))
 def test_programs_that_share_a_queue_stay_under_the_limit_of_dials(
     programs: int, pause_seconds: float

@@ -18,7 +18,7 @@ from aiohttp import WSMessage, WSMsgType
 from onetape.exchange.clients import Endpoint
 from onetape.websocket.client import close_exchange_client, make_guarded_client
 from onetape.websocket.feeds import CandleFeed
-from watched import run_watched
+from watched import run_bounded
 
 COUNT = int(os.environ.get("ONETAPE_FUZZED_FRAMES", "3000"))
 SEED = int(os.environ.get("ONETAPE_STREAM_SEED", "12"))
@@ -138,7 +138,7 @@ def check_good_frame(exchange: Any, feed: CandleFeed, frame: dict[str, Any], num
 
 
 def test_fuzzed_frames_neither_crash_nor_hang_the_stream(kline: Kline, ticker: Ticker) -> None:
-    longest = run_watched(fuzz([kline(0, 101), ticker(101.0)], COUNT, SEED), 60 + COUNT / 100)
+    longest = run_bounded(fuzz([kline(0, 101), ticker(101.0)], COUNT, SEED), 60 + COUNT / 100)
     print(  # noqa: T201 - the result of a campaign, shown by -rP
         f"{COUNT} fuzzed frames, seed {SEED}: no crash, {longest * 1_000:.1f} ms at most for one"
     )
@@ -150,7 +150,7 @@ def test_without_the_guard_a_fuzzed_frame_crashes_the_stream(
 ) -> None:
     monkeypatch.setattr("onetape.websocket.client._report_handler_errors", remove_guard)
     with pytest.raises((TypeError, ValueError, LookupError, AttributeError)):
-        run_watched(fuzz([kline(0, 101), ticker(101.0)], 500, SEED), 60)
+        run_bounded(fuzz([kline(0, 101), ticker(101.0)], 500, SEED), 60)
 
 
 def remove_guard(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None]:

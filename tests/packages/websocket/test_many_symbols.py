@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from gate import Gate
+from gate import FaultProxy
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.market.clock import make_clock
@@ -13,7 +13,7 @@ from onetape.simulator.market.symbols import make_symbols
 from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, TickerUpdate
 from onetape.websocket.websocket import WebSocketManager
-from watched import run_watched
+from watched import run_bounded
 
 SYMBOLS = 60
 
@@ -28,12 +28,12 @@ async def wait_until_live(manager: WebSocketManager, symbol: str) -> None:
                 return
 
 
-async def count_live_symbols(count: int) -> tuple[int, Gate]:
+async def count_live_symbols(count: int) -> tuple[int, FaultProxy]:
     """Watch so many symbols until each is live; return how many of them are traded."""
     # Each passing second of the computer is a minute of the market, in which all symbols trade.
     clock = make_clock(start_ms=1_709_251_200_000, speed=60)
     async with Simulator(clock=clock, symbols=make_symbols(count)) as simulator:  # noqa: SIM117
-        async with Gate(simulator.url) as gate:
+        async with FaultProxy(simulator.url) as gate:
             endpoint = Endpoint("simulator", gate.url)
             exchange = await asyncio.to_thread(RestExchange, endpoint)
             async with exchange:
@@ -49,7 +49,7 @@ def test_many_symbols_are_subscribed_on_one_socket_with_few_messages(
 ) -> None:
     # Longer than a busy machine takes to request all streams.
     monkeypatch.setattr("onetape.websocket.sending.PAUSE_SECONDS", 1.5)
-    count, gate = run_watched(count_live_symbols(SYMBOLS), 180.0)
+    count, gate = run_bounded(count_live_symbols(SYMBOLS), 180.0)
     assert count > SYMBOLS // 3
     assert gate.dials == 1
     streams = [stream for command in gate.commands for stream in command["params"]]

@@ -26,7 +26,7 @@ from onetape.websocket.user_stream import (
     UserStreamLost,
     UserStreamOpened,
 )
-from watched import run_watched
+from watched import run_bounded
 
 SYMBOL = "BTC/USDT"
 KEY = Credentials("simulator", "simulator")
@@ -83,7 +83,7 @@ def run(
             async with stream:
                 await work(desk)
 
-    run_watched(done(), 180.0)
+    run_bounded(done(), 180.0)
 
 
 def test_every_event_of_an_order_arrives_with_the_exchanges_numbers() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.store.latecomers import insert_latecomers
-from traded_accounts import MARCH, CommandResult, TradedAccount, at_ms
+from traded_accounts import MARCH, CommandResult, TradedAccount, compute_hour_ms
 
 Run = Callable[..., CommandResult]
 OPEN = (100.0, 101.0, 99.0, 100.5)
@@ -55,7 +55,7 @@ def test_a_latecomer_is_named_by_explain_and_status(
         traded.store,
         {traded.session.session: "its exit is not filled"},
         MARCH + 21 * 3_600,
-        noted_ms=at_ms(21.1),
+        noted_ms=compute_hour_ms(21.1),
         waited_seconds=5.0,
     )
     assert explain_hour(trader, 20)["latecomers"] == [text]

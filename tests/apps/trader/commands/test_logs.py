@@ -12,7 +12,7 @@ from onetape.store.latecomers import insert_latecomers
 from onetape.store.orders import store_order_change
 from onetape.store.sessions import close_data_outages, open_data_outage
 from order_changes import end_of
-from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, at_ms
+from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, compute_hour_ms
 from trader.commands.logs import parse_since
 
 Run = Callable[..., CommandResult]
@@ -29,18 +29,18 @@ def eventful(account: TradedAccount) -> TradedAccount:
     account.state("degraded", "the disk is full", "free some space", hours=1)
     account.state("trading", "over after 60 s: the disk is full", hours=1.5)
     session = account.session.session
-    open_data_outage(account.store, session, from_ms=at_ms(2), reason="the stream was lost")
-    close_data_outages(account.store, session, to_ms=at_ms(2.5))
+    open_data_outage(account.store, session, from_ms=compute_hour_ms(2), reason="the stream was lost")
+    close_data_outages(account.store, session, to_ms=compute_hour_ms(2.5))
     missing = {session: "its exit is not filled"}
     insert_latecomers(
-        account.store, missing, MARCH + 4 * 3_600, noted_ms=at_ms(4.1), waited_seconds=5
+        account.store, missing, MARCH + 4 * 3_600, noted_ms=compute_hour_ms(4.1), waited_seconds=5
     )
     refused = account.intend("buy", 8, reason="signal BUY")
-    end = end_of(refused, "rejected", at_ms=at_ms(8), note="under the least order")
+    end = end_of(refused, "rejected", at_ms=compute_hour_ms(8), note="under the least order")
     store_order_change(account.store, end, account.fence)
     with account.store.write() as connection:
         connection.execute(
-            "UPDATE decisions SET corrected_ms = ? WHERE decision = 'test-3'", (at_ms(9),)
+            "UPDATE decisions SET corrected_ms = ? WHERE decision = 'test-3'", (compute_hour_ms(9),)
         )
     (corrected,) = read_decisions_to_evaluate_again(
         account.store, account.key, account=account.name
@@ -117,7 +117,7 @@ def test_with_several_accounts_each_line_names_its_account(trader: Run, account:
     [("03:00", 27), ("05:00", 5), ("2024-03-01", 0), ("04:30:00", 28.5), ("20240301T0300", 3)],
 )
 def test_since_takes_a_date_or_the_last_occurrence_of_a_time_of_day(text: str, hours: float) -> None:
-    assert parse_since(text, at_ms(28.6)) == at_ms(hours)
+    assert parse_since(text, compute_hour_ms(28.6)) == compute_hour_ms(hours)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_since_takes_a_date_or_the_last_occurrence_of_a_time_of_day(text: str, h
 )
 def test_an_invalid_since_is_refused(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        parse_since(text, at_ms(28.6))
+        parse_since(text, compute_hour_ms(28.6))
 
 
 def test_known_candles_without_a_decision_are_not_reported_as_missing_market_data(
@@ -139,8 +139,8 @@ def test_known_candles_without_a_decision_are_not_reported_as_missing_market_dat
     open_data_outage(
         account.store,
         account.session.session,
-        from_ms=at_ms(2),
-        to_ms=at_ms(4),
+        from_ms=compute_hour_ms(2),
+        to_ms=compute_hour_ms(4),
         reason="no session ran; 2 candles without a decision",
     )
     ended = trader("logs", "--problems", *MARCH_FIRST)

@@ -15,7 +15,7 @@ from onetape.core.trading import Fill, Side
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.positions import sum_position
 from onetape.store.accounts import AccountSeries
-from traded_accounts import DATABASE, CommandResult, TradedAccount, at_ms
+from traded_accounts import DATABASE, CommandResult, TradedAccount, compute_hour_ms
 from trader.commands.account_result import compute_account_result
 from trader.commands.periods import PERIODS, parse_timezone, sum_profit_by_period
 from trader.commands.round_trips import make_round_trips
@@ -128,7 +128,7 @@ def draw_accounts(draw: st.DrawFn) -> list[Fill]:
         trades += [
             Fill(
                 "binance", "BTC/USDT", f"{number}-{part}", f"o{number}", "s", "paper", "a", side,
-                draw(PRICE), draw(AMOUNT), draw(FEE), draw(CURRENCY), at_ms(number * 7 + part),
+                draw(PRICE), draw(AMOUNT), draw(FEE), draw(CURRENCY), compute_hour_ms(number * 7 + part),
             )
             for part in range(draw(st.integers(1, 2)))
         ]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from desk import ACCOUNT, KEY, OFTEN, Market, desk, market
+from desk import ACCOUNT, KEY, OFTEN, SteppedMarket, open_session, open_market
 from onetape.cli.events import Event, handling_events
 from onetape.engine import AccountConfig, Trade
 from onetape.report import render_report
@@ -19,9 +19,9 @@ from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
 from onetape.store.latecomers import insert_latecomers
 from onetape.store.market_data import save_trading_rules
-from repeatable import examples
-from symbol_desk import symbol_desk
-from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, at_ms
+from repeatable import count_examples
+from symbol_desk import run_symbol_sessions
+from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, compute_hour_ms
 from trader.traded_report.account import TradedAccount as Compared
 from trader.traded_report.account import compare_account
 from trader.traded_report.causes import Causes
@@ -36,10 +36,10 @@ HOUR = 3_600
 
 
 async def trade(
-    opened: Market, db: Path, strategy: str, pauses: int | None, capsys: Capture
+    opened: SteppedMarket, db: Path, strategy: str, pauses: int | None, capsys: Capture
 ) -> None:
     """Trade twelve hours on a stepped clock; a pause begins at an hour, where one is given."""
-    async with desk(opened, db, strategy=strategy) as trading:
+    async with open_session(opened, db, strategy=strategy) as trading:
         # The program stores the steps of its market before a session begins.
         save_trading_rules(trading.store, *KEY.names[:2], trading.context.market.trading_rules, 0)
         await trading.until_live(opened)
@@ -59,7 +59,7 @@ def compare_with_backtest(
     run: Run, db: Path, strategy: str, capsys: Capture, pauses: int | None = None
 ) -> Compared:
     async def scene() -> None:
-        async with market(0.25) as opened:
+        async with open_market(0.25) as opened:
             await trade(opened, db, strategy, pauses, capsys)
 
     run(scene())
@@ -114,8 +114,8 @@ def test_symbols_with_different_strategies_share_one_page_and_one_backtest(
 
     async def scene() -> None:
         async with (
-            market(0.25) as opened,
-            symbol_desk(
+            open_market(0.25) as opened,
+            run_symbol_sessions(
                 opened, db, strategies, account=amounts, cash="10000", entry_wait_seconds=30.0
             ) as trading,
         ):
@@ -158,7 +158,7 @@ def test_a_latecomer_is_named_as_the_cause_of_another_order_of_entries(
         account.store,
         {account.session.session: "the candle of 2024-03-01 20:00 is not decided on"},
         MARCH + 21 * HOUR,
-        noted_ms=at_ms(21.01),
+        noted_ms=compute_hour_ms(21.01),
         waited_seconds=5.0,
     )
     (only,) = json.loads(trader("report", "--json").out)["differences"]
@@ -225,7 +225,7 @@ def draw_trades(draw: st.DrawFn) -> list[tuple[int, int | None, float, float, fl
     return found
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=count_examples(150))
 @given(draw_trades(), draw_trades())
 def test_the_money_of_all_differences_is_the_difference_of_the_profits(
     nothing_stored: Causes, own: list[Any], other: list[Any]

@@ -14,7 +14,7 @@ from old_stores import make_old_store
 from onetape.core.errors import StoreError, StoreUnwritable
 from onetape.store.database import open_store
 from onetape.store.read_only import open_read_only
-from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, at_ms
+from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, compute_hour_ms
 
 Run = Callable[..., CommandResult]
 
@@ -39,7 +39,7 @@ def test_a_position_is_shown_with_its_exact_money(trader: Run, account: TradedAc
     assert shown["position"] == {
         "amount": "1.5",
         "entry_price": "104.5",
-        "opened_ms": at_ms(2.5),
+        "opened_ms": compute_hour_ms(2.5),
     }
     assert shown["round_trips"] == 1
 
@@ -126,7 +126,7 @@ def test_a_state_is_shown_since_its_first_row_with_the_newest_reason(
     account.state("degraded", "the disk is full", "free some space", hours=1)
     account.state("degraded", "the disk is full; tries again (over: the stream)", hours=2)
     (shown,) = parse_traders(trader("status", "--json"))
-    assert (shown["state"], shown["since_ms"]) == ("degraded", at_ms(1))
+    assert (shown["state"], shown["since_ms"]) == ("degraded", compute_hour_ms(1))
     assert shown["reason"] == "the disk is full; tries again (over: the stream)"
 
 
@@ -296,7 +296,7 @@ def test_the_age_of_the_last_candle_counts_from_its_close(trader: Run, folder: P
         (shown,) = parse_traders(trader("status", "--json", "--exchange", "simulator"))
     # The newest time that is stored of this simulated market is the open of the second candle.
     assert shown["last_closed_candle"] == MARCH + 3_600
-    assert shown["market_time_ms"] == at_ms(1)
+    assert shown["market_time_ms"] == compute_hour_ms(1)
     assert shown["candle_age_seconds"] == 0
 
 

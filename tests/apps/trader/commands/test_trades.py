@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from traded_accounts import DATABASE, CommandResult, TradedAccount, at_ms
+from traded_accounts import DATABASE, CommandResult, TradedAccount, compute_hour_ms
 
 Run = Callable[..., CommandResult]
 
@@ -42,7 +42,7 @@ def test_json_has_what_csv_has_and_milliseconds(trader: Run, account: TradedAcco
     fill_twice(account)
     shown = json.loads(trader("trades", "--json").out)["trades"]
     rows = list(csv.DictReader(io.StringIO(trader("trades", "--csv").out)))
-    assert [one["executed_ms"] for one in shown] == [at_ms(1), at_ms(2.5)]
+    assert [one["executed_ms"] for one in shown] == [compute_hour_ms(1), compute_hour_ms(2.5)]
     assert [{key: one[key] for key in rows[0]} for one in shown] == rows
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from live_desk import LiveDesk, live_desk
+from live_desk import LiveDesk, open_live_desk
 from onetape.simulator.faults.model import Fault
 
 Scenario = Callable[[LiveDesk], Awaitable[None]]
@@ -19,7 +19,7 @@ def run(tmp_path: Path) -> Callable[..., None]:
 
     def started(scenario: Scenario, *faults: Fault, **options: Any) -> None:
         async def done() -> None:
-            async with live_desk(tmp_path / "x.db", *faults, **options) as desk:
+            async with open_live_desk(tmp_path / "x.db", *faults, **options) as desk:
                 await scenario(desk)
 
         asyncio.run(done())

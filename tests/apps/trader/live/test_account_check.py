@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from live_desk import BALANCE, START_MS, LiveDesk, live_desk
+from live_desk import BALANCE, START_MS, LiveDesk, open_live_desk
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.live_accounts import read_open_differences, store_difference_answer
@@ -21,13 +21,13 @@ def test_an_order_of_a_restored_backup_is_taken_over_and_protected(tmp_path: Pat
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             path, backup = tmp_path / "x.db", tmp_path / "backup.db"
-            async with live_desk(path, simulator=simulator):
+            async with open_live_desk(path, simulator=simulator):
                 pass
             shutil.copy(path, backup)
-            async with live_desk(path, simulator=simulator, number=2) as desk:
+            async with open_live_desk(path, simulator=simulator, number=2) as desk:
                 await desk.hold()
                 held = desk.executor.position
-            async with live_desk(backup, simulator=simulator, number=2) as desk:
+            async with open_live_desk(backup, simulator=simulator, number=2) as desk:
                 await desk.until(lambda: desk.executor.entry_order_id)
                 await desk.until(lambda: desk.executor.stops)
                 await desk.drive(0.4)
@@ -47,10 +47,10 @@ def test_round_trips_of_a_restored_backup_are_taken_over_in_their_order(tmp_path
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             path, backup = tmp_path / "x.db", tmp_path / "backup.db"
-            async with live_desk(path, simulator=simulator):
+            async with open_live_desk(path, simulator=simulator):
                 pass
             shutil.copy(path, backup)
-            async with live_desk(path, simulator=simulator, number=2) as desk:
+            async with open_live_desk(path, simulator=simulator, number=2) as desk:
                 await desk.hold()
                 desk.leave()
                 await desk.until(lambda: desk.executor.position.is_flat)
@@ -58,7 +58,7 @@ def test_round_trips_of_a_restored_backup_are_taken_over_in_their_order(tmp_path
                 await simulator.advance_to_ms(clock.now_ms() + 60_000)
                 await desk.hold()
                 held, sold = desk.executor.position, desk.sold
-            async with live_desk(backup, simulator=simulator, number=2) as desk:
+            async with open_live_desk(backup, simulator=simulator, number=2) as desk:
                 await desk.until(lambda: desk.executor.position == held)
                 await desk.drive(0.4)
                 assert desk.problems == []

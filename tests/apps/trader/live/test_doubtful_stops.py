@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from live_desk import ACCOUNT, BALANCE, KEY, QUICK, START_MS, LiveDesk, live_desk
+from live_desk import ACCOUNT, BALANCE, KEY, QUICK, START_MS, LiveDesk, open_live_desk
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -39,7 +39,7 @@ async def start_after_change(
     clock = make_clock(start_ms=START_MS, stepped=True)
     async with Simulator(clock=clock, balance=BALANCE) as simulator:
         baseline = BALANCE if Decimal(withdrawn_before) else None
-        async with live_desk(path, simulator=simulator, baseline=baseline) as desk:
+        async with open_live_desk(path, simulator=simulator, baseline=baseline) as desk:
             await desk.hold()
             await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
             if Decimal(withdrawn_before):
@@ -52,7 +52,7 @@ async def start_after_change(
             simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal(sold))
         if Decimal(withdrawn):
             simulator.account.withdraw("BTC", Decimal(withdrawn))
-        async with live_desk(
+        async with open_live_desk(
             path, simulator=simulator, number=2, baseline=BALANCE, timeout_ms=300_000, times=times
         ) as desk:
             await desk.pass_time(3_600)
@@ -176,7 +176,7 @@ def test_row_140_nothing_counts_as_complete_while_another_symbol_has_a_position_
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with (
             Simulator(clock=clock, balance=BALANCE) as simulator,
-            live_desk(tmp_path / "x.db", simulator=simulator, baseline=BALANCE) as desk,
+            open_live_desk(tmp_path / "x.db", simulator=simulator, baseline=BALANCE) as desk,
         ):
             await desk.hold()
             hold_coins_in_another_symbol(desk)

@@ -12,7 +12,7 @@ from onetape.engine import AccountConfig, ExitConfig
 from onetape.simulator.embedded import embedded_simulator
 from onetape.store.database import open_store
 from onetape.store.drills import StoredDrill, insert_drill
-from real_endpoint import binance_at
+from real_endpoint import redirect_binance
 from trader.config_digest import compute_config_digest
 from trader.run import run_trader
 from trader.settings import TraderSettings, choose_trader_database
@@ -57,7 +57,7 @@ def test_a_confirmed_account_trades_with_the_candles_in_a_separate_file(
     assert db.name == ("sandbox.db" if is_sandbox else "onetape.db")
     stopper = threading.Thread(target=stop_at_the_first_decision, args=(db, has_ended))
     network = "test" if is_sandbox else "api"
-    with embedded_simulator() as simulator, binance_at(simulator.url, network):
+    with embedded_simulator() as simulator, redirect_binance(simulator.url, network):
         stopper.start()
         try:
             run_trader(settings, is_confirmed=True)

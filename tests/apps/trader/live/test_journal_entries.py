@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from live_desk import ACCOUNT, BALANCE, KEY, START_MS, LiveDesk, live_desk
+from live_desk import ACCOUNT, BALANCE, KEY, START_MS, LiveDesk, open_live_desk
 from onetape.core.trading import ExitObligation
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
@@ -49,14 +49,14 @@ def test_an_exit_of_the_journal_outlives_the_restore_of_a_backup_that_lacks_its_
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             path, backup = tmp_path / "x.db", tmp_path / "backup.db"
-            async with live_desk(path, simulator=simulator):
+            async with open_live_desk(path, simulator=simulator):
                 pass
             shutil.copy(path, backup)
-            async with live_desk(path, simulator=simulator, number=2) as desk:
+            async with open_live_desk(path, simulator=simulator, number=2) as desk:
                 await desk.hold()
                 entry = desk.executor.entry_order_id
                 assert entry is not None
-            async with live_desk(backup, simulator=simulator, number=2) as desk:
+            async with open_live_desk(backup, simulator=simulator, number=2) as desk:
                 journal, entries = open_journal_with_exit(desk, entry)
                 entries.restore()
                 assert len(journal.read_entries()) == 1

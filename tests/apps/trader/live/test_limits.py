@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from live_desk import ACCOUNT, BALANCE, KEY, LiveDesk, live_desk
+from live_desk import ACCOUNT, BALANCE, KEY, LiveDesk, open_live_desk
 from onetape.core.candles import Candle, SeriesKey
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.faults.model import Fault
@@ -43,7 +43,7 @@ def scene(
     **limits: Any,
 ) -> None:
     async def run() -> None:
-        async with live_desk(db, is_stepped=is_stepped) as desk:
+        async with open_live_desk(db, is_stepped=is_stepped) as desk:
             settings = structs.replace(
                 desk.context.settings, risk=RiskLimits(**limits), max_open_trades=most
             )
@@ -315,7 +315,7 @@ def run_with_fees_in_bnb(
     db: Path, play: Callable[[LiveDesk], Coroutine[Any, Any, None]], *faults: Fault
 ) -> None:
     async def run() -> None:
-        async with live_desk(db, *faults, balance=BNB_BALANCE, is_stepped=False) as desk:
+        async with open_live_desk(db, *faults, balance=BNB_BALANCE, is_stepped=False) as desk:
             desk.simulator.account.pay_fees_in_bnb(is_on=True)
             await play(desk)
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from backtest_fills import DIPS, EXITS, account_of
-from desk import KEY, desk, market
+from backtest_fills import DIPS, EXITS, make_account
+from desk import KEY, open_session, open_market
 from live_desk import QUICK
-from live_steps import BALANCE, LIMITS, first_trade_hours, step_hours
+from live_steps import BALANCE, LIMITS, find_first_trade_hours, step_hours
 from onetape.store.account_reading import read_traded_series
 from onetape.store.database import open_store
 from onetape.store.market_data import save_trading_rules
 from trader.settings import TraderSettings
 from trader.settings_reload import make_session_rules
 from trader.traded_report.account import compare_account
-from watched import run_watched
+from watched import run_bounded
 
 StrategyFile = Callable[..., str]
 
@@ -54,14 +54,14 @@ def test_each_difference_between_live_orders_and_backtest_has_one_named_cause(
     db: Path, strategy_file: StrategyFile, exits: str
 ) -> None:
     name = strategy_file(DIPS, "dips")
-    account = account_of("all_in", EXITS[exits])
+    account = make_account("all_in", EXITS[exits])
     rules = make_session_rules(TraderSettings(exchange="simulator", account=account))
 
     async def scene() -> None:
-        async with market(0.0, balance=BALANCE) as opened:
+        async with open_market(0.0, balance=BALANCE) as opened:
             opened.simulator.faults.add(kind="thin_book", levels=1_000, amount=0.05, ticks=500)
-            await opened.go_to(first_trade_hours(opened, 0))
-            async with desk(
+            await opened.go_to(find_first_trade_hours(opened, 0))
+            async with open_session(
                 opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS,
                 rules=rules,
             ) as trading:  # fmt: skip
@@ -70,7 +70,7 @@ def test_each_difference_between_live_orders_and_backtest_has_one_named_cause(
                 )
                 await step_hours(opened, trading, range(HOURS))
 
-    run_watched(scene(), 180.0 + 3.0 * HOURS)
+    run_bounded(scene(), 180.0 + 3.0 * HOURS)
     with open_store(db, create=False) as store:
         found = compare_account(store, read_traded_series(store), (name,))
     assert len(found.positions) > HOURS // 12

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from live_kills import FIRST_POINTS, POINTS
-from live_strikes import strike, warm_process
+from live_strikes import strike, start_warm_process
 
 #: Each point is struck once, and those of the entry twice, in other scenes. `make live-crash-test`
 #: strikes each 200 times (benchmarks/live_kills.py).
@@ -18,7 +18,7 @@ SAFE_SECONDS, RESOLVED_SECONDS = 10.0, 75.0
 @pytest.mark.parametrize("group", range(2))
 def test_a_trader_killed_at_any_point_repeats_and_loses_no_order(tmp_path: Path, group: int) -> None:
     async def campaign() -> None:
-        async with warm_process() as warm:
+        async with start_warm_process() as warm:
             for number, (point, seed) in enumerate(STRIKES[group::2]):
                 folder = tmp_path / str(number)
                 folder.mkdir()

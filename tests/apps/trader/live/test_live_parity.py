@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from backtest_fills import DIPS, SIZINGS, account_of, backtest_fills
-from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
+from backtest_fills import DIPS, SIZINGS, make_account, list_backtest_fills
+from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from live_desk import QUICK
-from live_steps import BALANCE, LIMITS, first_trade_hours, step_hours
+from live_steps import BALANCE, LIMITS, find_first_trade_hours, step_hours
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.simulator.trading.fees import Fees
 from symbol_desk import Made, SymbolDesk
-from tick_walk import tick_walk
-from watched import run_watched
+from tick_walk import write_tick_walk
+from watched import run_bounded
 
 StrategyFile = Callable[..., str]
 
@@ -64,7 +64,7 @@ def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
         record_property(name, value)
 
     levels, cooldown = EXITS[exits]
-    account = account_of(sizing, levels, fee_rate=0.0, cooldown_bars=cooldown)
+    account = make_account(sizing, levels, fee_rate=0.0, cooldown_bars=cooldown)
 
     async def scene() -> None:
         async with trade_all_hours(account, db, tmp_path, strategy_file) as (opened, trading):
@@ -73,14 +73,14 @@ def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
             require_fills_of_backtest(opened, trading, made)
             assert len(made) > HOURS // 6
 
-    run_watched(scene(), 180.0 + 3.0 * HOURS)
+    run_bounded(scene(), 180.0 + 3.0 * HOURS)
 
 
 def test_live_entries_keep_to_the_trading_hours_of_the_backtest(
     db: Path, tmp_path: Path, strategy_file: StrategyFile
 ) -> None:
     # 02:00 to 05:30 UTC, and from 08:00 UTC on.
-    account = account_of(
+    account = make_account(
         "all_in",
         ExitConfig(stop_loss=0.004),
         fee_rate=0.0,
@@ -101,7 +101,7 @@ def test_live_entries_keep_to_the_trading_hours_of_the_backtest(
             )
             assert blocked
 
-    run_watched(scene(), 180.0 + 3.0 * HOURS)
+    run_bounded(scene(), 180.0 + 3.0 * HOURS)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_entry_guards_pause_live_entries_as_in_the_backtest(
         record_property(name, value)
     counts = f"trade_limit=1,lookback_period_candles=4,stop_duration_candles=2{bound}"
     stop = ExitConfig(stop_loss=0.004)
-    account = account_of("all_in", stop, fee_rate=0.0, cooldown_bars=0, **{guard: counts})
+    account = make_account("all_in", stop, fee_rate=0.0, cooldown_bars=0, **{guard: counts})
 
     async def scene() -> None:
         async with trade_all_hours(account, db, tmp_path, strategy_file) as (opened, trading):
@@ -142,13 +142,13 @@ def test_entry_guards_pause_live_entries_as_in_the_backtest(
             )
             assert blocked
 
-    run_watched(scene(), 180.0 + 3.0 * HOURS)
+    run_bounded(scene(), 180.0 + 3.0 * HOURS)
 
 
 def test_a_live_stop_of_the_strategy_is_that_of_the_backtest(
     db: Path, tmp_path: Path, strategy_file: StrategyFile
 ) -> None:
-    account = account_of("all_in", ExitConfig(), fee_rate=0.0)
+    account = make_account("all_in", ExitConfig(), fee_rate=0.0)
 
     async def scene() -> None:
         async with trade_all_hours(account, db, tmp_path, strategy_file, STOPPED_DIPS) as (opened, trading):
@@ -156,7 +156,7 @@ def test_a_live_stop_of_the_strategy_is_that_of_the_backtest(
             require_fills_of_backtest(opened, trading, made)
             assert "stop_loss" in {kind for kind, *_ in made}
 
-    run_watched(scene(), 180.0 + 3.0 * HOURS)
+    run_bounded(scene(), 180.0 + 3.0 * HOURS)
 
 
 @asynccontextmanager
@@ -166,15 +166,15 @@ async def trade_all_hours(
     folder: Path,
     strategy_file: StrategyFile,
     source: str = DIPS,
-) -> AsyncGenerator[tuple[Market, Desk]]:
+) -> AsyncGenerator[tuple[SteppedMarket, SessionHarness]]:
     """Yield market and session after all hours have been traded."""
     end = MARCH + (HOURS + 2) * HOUR
-    replay = tick_walk(folder, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
+    replay = write_tick_walk(folder, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
     name = strategy_file(source, "dips")
-    async with market(0.0, replay=replay, fees=NO_FEES, balance=BALANCE) as opened:
+    async with open_market(0.0, replay=replay, fees=NO_FEES, balance=BALANCE) as opened:
         opened.gate.change = remove_spread
-        await opened.go_to(first_trade_hours(opened, 0))
-        async with desk(
+        await opened.go_to(find_first_trade_hours(opened, 0))
+        async with open_session(
             opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS
         ) as trading:
             has_own_stop = source == STOPPED_DIPS
@@ -182,8 +182,8 @@ async def trade_all_hours(
             yield opened, trading
 
 
-def require_fills_of_backtest(opened: Market, trading: Desk, made: list[Made]) -> None:
-    fills = backtest_fills(opened, {KEY.symbol: trading}, 1, HOURS - 1)[KEY.symbol]
+def require_fills_of_backtest(opened: SteppedMarket, trading: SessionHarness, made: list[Made]) -> None:
+    fills = list_backtest_fills(opened, {KEY.symbol: trading}, 1, HOURS - 1)[KEY.symbol]
     assert fills[: len(made)] == made
     # The backtest has the whole of the last candle, which has only begun.
     assert len(fills) - len(made) <= 1

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from desk import ACCOUNT, KEY, MARCH, Desk, Market, desk, market
-from held_lock import locked
+from desk import ACCOUNT, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from held_lock import hold_write_lock
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, MOVING
 from onetape.core.trading import ExitObligation
@@ -20,7 +20,7 @@ from onetape.store.leases import make_lease_name
 from trader import command_file as files
 from trader.command_file import get_command_file
 from trader.exit_journal import ExitJournal
-from watched import run_watched
+from watched import run_bounded
 
 StrategyFile = Callable[..., str]
 
@@ -57,18 +57,18 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.decision_loop.WARM_UP_TIMEOUT_SECONDS", 0.1)
 
 
-def list_resting_types(opened: Market) -> list[str]:
+def list_resting_types(opened: SteppedMarket) -> list[str]:
     """Return the types of the orders that rest at the simulator."""
     return [one.request.type for one in opened.simulator.account.exchange.open_orders(None)]
 
 
-def list_filled_sides(opened: Market) -> list[str]:
+def list_filled_sides(opened: SteppedMarket) -> list[str]:
     """Return the sides of the orders that the simulator has filled, in the order of the fills."""
     fills = opened.simulator.account.exchange.fills
     return list(dict.fromkeys(one.side for one in fills))
 
 
-async def enter(opened: Market, trading: Desk) -> None:
+async def enter(opened: SteppedMarket, trading: SessionHarness) -> None:
     """Wait until the order to buy is filled."""
     await trading.until_live(opened)
     await opened.go_to(1.02)
@@ -88,23 +88,23 @@ def test_a_folder_in_place_of_a_command_file_stops_neither_entries_nor_stops(
     strategy = strategy_file(BUYS, "buys")
 
     async def scene() -> None:
-        async with market(0.25, balance=BALANCE) as opened:
+        async with open_market(0.25, balance=BALANCE) as opened:
             db.parent.mkdir(parents=True)
             folder = get_command_file(db)
             folder.with_name(f"{folder.name}{name}").mkdir()
-            async with desk(
+            async with open_session(
                 opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK, risk=LIMITS
             ) as trading:
                 await enter(opened, trading)
                 await trading.until(lambda: list_resting_types(opened) == ["STOP_LOSS"])
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
     printed = capsys.readouterr().out
     assert printed.count("cannot be read (it is not a file)") == 1
     assert "degraded" not in printed
 
 
-def refuse(opened: Market, **fault: object) -> int:
+def refuse(opened: SteppedMarket, **fault: object) -> int:
     """Let the simulator refuse requests; return the number of the fault."""
     return opened.simulator.faults.add(kind="status", when="before", **fault)
 
@@ -121,14 +121,14 @@ def test_stops_and_exits_go_on_after_a_database_error_while_no_candles_can_be_fe
         return part in "".join(printed)
 
     async def scene() -> None:
-        async with market(0.25, balance=BALANCE) as opened, AsyncExitStack() as stack:
+        async with open_market(0.25, balance=BALANCE) as opened, AsyncExitStack() as stack:
             # The entry is the first order, also where it is sent before the trader is live.
             stops = refuse(
                 opened, method="POST", path="/api/v3/order", nth=2, count=10_000, status=400,
                 code=-2010, text="no",
             )  # fmt: skip
             trading = await stack.enter_async_context(
-                desk(
+                open_session(
                     opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
                     risk=LIMITS,
                 )
@@ -137,7 +137,7 @@ def test_stops_and_exits_go_on_after_a_database_error_while_no_candles_can_be_fe
             await enter(opened, trading)
             await trading.until(trading.fills)
             refuse(opened, path="/api/v3/klines", status=403)
-            with locked(db):
+            with hold_write_lock(db):
                 await trading.until(lambda: is_printed("locked"))
             assert list_resting_types(opened) == []
             opened.simulator.faults.remove(stops)
@@ -151,7 +151,7 @@ def test_stops_and_exits_go_on_after_a_database_error_while_no_candles_can_be_fe
             insert_controls(trading.store, [command])
             await trading.until(lambda: list_filled_sides(opened) == ["BUY", "SELL"])
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
 
 
 def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in_parts(
@@ -163,8 +163,8 @@ def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in
 
     async def scene() -> None:
         async with (
-            market(0.25, balance=BALANCE) as opened,
-            desk(
+            open_market(0.25, balance=BALANCE) as opened,
+            open_session(
                 opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK, risk=LIMITS
             ) as trading,
         ):
@@ -184,7 +184,7 @@ def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in
             ended = trading.query("SELECT end_reason FROM exit_obligations")
             assert ended == [("filled",)]
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
 
 
 def copy_database(db: Path) -> Path:
@@ -205,9 +205,9 @@ def test_an_exit_of_the_journal_sells_a_position_that_the_restored_database_lack
     strategy = strategy_file(BUYS, "buys")
 
     async def scene() -> None:
-        async with market(0.25, balance=BALANCE) as opened:
+        async with open_market(0.25, balance=BALANCE) as opened:
             trader = partial(
-                desk, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
+                open_session, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
                 risk=LIMITS,
             )  # fmt: skip
             async with trader() as trading:
@@ -229,7 +229,7 @@ def test_an_exit_of_the_journal_sells_a_position_that_the_restored_database_lack
             async with trader(number=2) as trading:
                 await trading.until(lambda: list_filled_sides(opened) == ["BUY", "SELL"])
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
 
 
 @pytest.mark.usefixtures("quick_pauses")
@@ -243,9 +243,9 @@ def test_a_stop_is_placed_although_each_comparison_of_the_account_raises_an_erro
         return part in "".join(printed)
 
     async def scene() -> None:
-        async with market(0.25, balance=BALANCE) as opened:
+        async with open_market(0.25, balance=BALANCE) as opened:
             trader = partial(
-                desk, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
+                open_session, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
                 risk=LIMITS,
             )  # fmt: skip
             async with trader() as trading:
@@ -272,5 +272,5 @@ def test_a_stop_is_placed_although_each_comparison_of_the_account_raises_an_erro
                 await trading.until(lambda: trading.query(newest) == [("trading",)])
                 assert list_filled_sides(opened) == ["BUY"]
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
     assert "a stop is placed for coins that were bought and are free" in "".join(printed)

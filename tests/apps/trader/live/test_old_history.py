@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from live_desk import BALANCE, START_MS, LiveDesk, live_desk
+from live_desk import BALANCE, START_MS, LiveDesk, open_live_desk
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -37,7 +37,7 @@ def list_foreign_fills(desk: LiveDesk) -> list[str]:
 
 async def hold_then_end(path: Path, simulator: Simulator) -> None:
     """Open a position and end the program; an hour later its stop is cancelled by hand."""
-    async with live_desk(path, simulator=simulator) as desk:
+    async with open_live_desk(path, simulator=simulator) as desk:
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         await desk.pass_time(3_600)
@@ -52,7 +52,7 @@ def test_look_ups_of_old_orders_delay_no_stop_and_no_exit(
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=CASH) as simulator:
             await hold_then_end(tmp_path / "x.db", simulator)
-            async with live_desk(
+            async with open_live_desk(
                 tmp_path / "x.db", simulator=simulator, number=2, baseline=CASH
             ) as desk:
                 trade_by_hand(desk, 40)
@@ -75,7 +75,7 @@ def test_a_stop_is_placed_before_the_history_is_read(tmp_path: Path) -> None:
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=CASH) as simulator:
             await hold_then_end(tmp_path / "x.db", simulator)
-            async with live_desk(
+            async with open_live_desk(
                 tmp_path / "x.db", simulator=simulator, number=2, baseline=CASH
             ) as desk:
                 trade_by_hand(desk, 40)
@@ -156,7 +156,7 @@ def test_an_exit_waits_for_the_history_if_the_account_has_baseline_coins(
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             await hold_then_end(tmp_path / "x.db", simulator)
             simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("0.06003"))
-            async with live_desk(
+            async with open_live_desk(
                 tmp_path / "x.db", simulator=simulator, number=2, baseline=BALANCE
             ) as desk:
                 await desk.pass_time(3_600)
@@ -182,7 +182,7 @@ def test_an_exit_waits_for_a_long_history_and_no_stop_sells_baseline_coins(
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             await hold_then_end(tmp_path / "x.db", simulator)
             simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("0.06003"))
-            async with live_desk(
+            async with open_live_desk(
                 tmp_path / "x.db",
                 simulator=simulator,
                 number=2,
@@ -209,7 +209,7 @@ def test_an_exit_does_not_wait_for_the_history_if_all_coins_are_there(tmp_path: 
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             await hold_then_end(tmp_path / "x.db", simulator)
-            async with live_desk(
+            async with open_live_desk(
                 tmp_path / "x.db",
                 simulator=simulator,
                 number=2,
@@ -256,11 +256,11 @@ def test_a_history_is_read_again_after_a_long_database_error(tmp_path: Path) -> 
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             path = tmp_path / "x.db"
-            async with live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
+            async with open_live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
                 await desk.hold()
                 await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
                 (amount,) = (one.quantity for one in desk.resting)
-            async with live_desk(path, simulator=simulator, number=2) as desk:
+            async with open_live_desk(path, simulator=simulator, number=2) as desk:
                 # The first page is of the reading.
                 simulator.faults.add(Fault("latency", seconds=0.5, path="/api/v3/myTrades", nth=2))
                 broker = desk.executor.broker

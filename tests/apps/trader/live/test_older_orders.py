@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from live_desk import ACCOUNT, BALANCE, START_MS, LiveDesk, live_desk
+from live_desk import ACCOUNT, BALANCE, START_MS, LiveDesk, open_live_desk
 from onetape.core.errors import StoreError
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
@@ -49,7 +49,7 @@ async def hold_then_restore(
         read_order_tag(store)
         open_live_account(store, first)
     shutil.copy(path, backup)
-    async with live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
+    async with open_live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         held = desk.coins
@@ -73,7 +73,7 @@ async def trade_restored_backup(
     clock = make_clock(start_ms=START_MS, stepped=True)
     async with Simulator(clock=clock, balance=BALANCE) as simulator:
         backup = await hold_then_restore(tmp_path, simulator, has_stop=has_stop, first=first)
-        async with live_desk(backup, simulator=simulator, number=2) as desk:
+        async with open_live_desk(backup, simulator=simulator, number=2) as desk:
             yield desk
 
 
@@ -236,17 +236,17 @@ def test_row_139_a_stop_is_kept_while_the_entry_of_its_position_cannot_be_looked
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             path, backup = tmp_path / "x.db", tmp_path / "backup.db"
-            async with live_desk(path, simulator=simulator, baseline=BALANCE):
+            async with open_live_desk(path, simulator=simulator, baseline=BALANCE):
                 pass
             shutil.copy(path, backup)
-            async with live_desk(path, simulator=simulator, number=2) as desk:
+            async with open_live_desk(path, simulator=simulator, number=2) as desk:
                 await desk.hold()
                 await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
                 (stop,) = desk.resting
                 held = desk.executor.position
                 await desk.pass_time(1)
             fault = simulator.faults.add(REFUSED)
-            async with live_desk(backup, simulator=simulator, number=2) as desk:
+            async with open_live_desk(backup, simulator=simulator, number=2) as desk:
                 await desk.until(lambda: desk.executor._account.is_history_read)  # pyright: ignore[reportPrivateUsage]
                 await desk.until(lambda: "account" in desk.problems)
                 await desk.drive(0.3)
@@ -284,7 +284,7 @@ def test_row_139_orders_of_others_from_before_the_account_do_not_stop_entries(
             with open_store(path, create=True) as store:
                 open_live_account(store, FIRST)
                 open_live_account(store, structs.replace(FIRST, account=ACCOUNT, opened_ms=now_ms))
-            async with live_desk(path, simulator=simulator) as desk:
+            async with open_live_desk(path, simulator=simulator) as desk:
                 await desk.hold()
                 assert desk.problems == []
                 assert read_open_differences(desk.store) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from live_desk import BALANCE, LiveDesk, live_desk
+from live_desk import BALANCE, LiveDesk, open_live_desk
 from onetape.execution.events import StatusReport
 from onetape.store.live_accounts import LiveAccount, open_live_account
 from traded_accounts import TradedAccount
@@ -24,7 +24,7 @@ def db(tmp_path: Path) -> Path:
 async def open_other_account(db: Path, desk: LiveDesk) -> AsyncGenerator[LiveDesk]:
     """Open another account on the same file and simulator; the first one has ended."""
     desk.lease.release()
-    async with live_desk(
+    async with open_live_desk(
         db, simulator=desk.simulator, stop_loss=0.2, number=2, account="another"
     ) as found:
         yield found
@@ -36,7 +36,7 @@ def read_booked_fills(desk: LiveDesk) -> list[tuple[Any, ...]]:
 
 def test_a_stop_of_another_account_that_fires_sells_nothing_of_this_one(db: Path) -> None:
     async def scenario() -> None:
-        async with live_desk(db, stop_loss=0.02) as desk:
+        async with open_live_desk(db, stop_loss=0.02) as desk:
             await desk.hold()
             await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
             async with open_other_account(db, desk) as other:
@@ -57,7 +57,7 @@ def test_a_stop_of_another_account_that_fires_sells_nothing_of_this_one(db: Path
 
 def test_new_fills_of_another_account_stop_no_order_of_this_one(db: Path) -> None:
     async def scenario() -> None:
-        async with live_desk(db) as desk:
+        async with open_live_desk(db) as desk:
             await desk.hold()
             desk.leave()
             await desk.until(lambda: desk.executor.position.is_flat)
@@ -72,7 +72,7 @@ def test_new_fills_of_another_account_stop_no_order_of_this_one(db: Path) -> Non
 
 def test_an_order_of_another_account_without_a_response_is_not_taken_over(db: Path) -> None:
     async def scenario() -> None:
-        async with live_desk(db) as desk:
+        async with open_live_desk(db) as desk:
             await desk.until(lambda: desk.executor.balance_is_known)
             order = desk.enter()
             await desk.until_sent(order)
@@ -87,7 +87,7 @@ def test_an_order_of_another_account_without_a_response_is_not_taken_over(db: Pa
 
 def test_a_late_event_does_not_open_a_finished_order_again(db: Path) -> None:
     async def scenario() -> None:
-        async with live_desk(db) as desk:
+        async with open_live_desk(db) as desk:
             await desk.hold()
             entry = desk.executor.entry_order_id
             assert entry is not None
@@ -105,7 +105,7 @@ def test_an_entry_spends_no_coins_of_a_position_of_another_account(db: Path) -> 
     """The quote currency of this account is what the other one has bought."""
 
     async def scenario() -> None:
-        async with live_desk(db, baseline=BALANCE) as desk:
+        async with open_live_desk(db, baseline=BALANCE) as desk:
             with TradedAccount(
                 db, "euros", symbol="USDT/EUR", exchange="simulator", mode="live"
             ) as other:

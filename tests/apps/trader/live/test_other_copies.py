@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from live_desk import ACCOUNT, BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from live_desk import ACCOUNT, BALANCE, QUICK, START_MS, LiveDesk, open_live_desk
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -41,14 +41,14 @@ async def trade_two_copies(
     clock = make_clock(start_ms=START_MS, stepped=True)
     first, second = tmp_path / "first.db", tmp_path / "second.db"
     async with Simulator(clock=clock, balance=BALANCE) as simulator:
-        async with live_desk(first, simulator=simulator, baseline=BALANCE) as desk:
+        async with open_live_desk(first, simulator=simulator, baseline=BALANCE) as desk:
             if is_holding:
                 await desk.hold()
                 await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         shutil.copy(first, second)
         async with (
-            live_desk(first, simulator=simulator, number=2, times=times) as one,
-            live_desk(second, simulator=simulator, number=3, times=times, **options) as other,
+            open_live_desk(first, simulator=simulator, number=2, times=times) as one,
+            open_live_desk(second, simulator=simulator, number=3, times=times, **options) as other,
         ):
             await one.pass_time(1)
             await one.until(lambda: one.executor.balance_is_known)
@@ -207,7 +207,7 @@ def test_row_138_a_start_takes_the_orders_of_a_copy_over_once_a_person_has_answe
                 store_as_before(other)
             other.lease.release()
             path, sent = tmp_path / "second.db", one.taken
-            async with live_desk(path, simulator=one.simulator, number=4) as again:
+            async with open_live_desk(path, simulator=one.simulator, number=4) as again:
                 assert is_seen(again)
                 await again.until(lambda: again.executor.balance_is_known)
                 again.enter()
@@ -218,7 +218,7 @@ def test_row_138_a_start_takes_the_orders_of_a_copy_over_once_a_person_has_answe
                 assert (one.taken, again.fills) == (sent, [])
                 again.lease.release()
                 answer_stopped(again)
-            async with live_desk(path, simulator=one.simulator, number=5) as again:
+            async with open_live_desk(path, simulator=one.simulator, number=5) as again:
                 await again.until(lambda: not again.executor.position.is_flat)
                 await again.until(lambda: again.executor.stops[0].state.stage == "open")
                 assert not is_seen(again)
@@ -247,7 +247,7 @@ def test_row_138_another_copy_is_still_known_after_a_database_error(tmp_path: Pa
 
 def test_row_138_own_orders_without_a_response_are_not_taken_for_those_of_a_copy(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with live_desk(tmp_path / "x.db") as desk:
+        async with open_live_desk(tmp_path / "x.db") as desk:
             await desk.until(lambda: desk.executor.balance_is_known)
             await desk.pass_time(1)
             order = desk.enter()
@@ -259,7 +259,7 @@ def test_row_138_own_orders_without_a_response_are_not_taken_for_those_of_a_copy
             assert Decimal(0) < desk.coins
             desk.lease.release()
             # Another process takes the file over while the stop has no answer.
-            async with live_desk(tmp_path / "x.db", simulator=desk.simulator, number=2) as other:
+            async with open_live_desk(tmp_path / "x.db", simulator=desk.simulator, number=2) as other:
                 await other.until(lambda: other.executor.balance_is_known)
                 await other.drive(0.3)
                 assert not is_seen(other)
@@ -400,7 +400,7 @@ def test_row_138_a_copy_is_seen_even_if_the_time_of_the_start_was_estimated_too_
 
 def test_row_138_another_copy_in_one_symbol_stops_entries_in_the_others(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with live_desk(tmp_path / "x.db") as desk:
+        async with open_live_desk(tmp_path / "x.db") as desk:
             await desk.hold()
             document = {"text": "another copy", "symbol": "ETH/USDT", "session": "other"}
             moment = desk.exchange.now_ms()

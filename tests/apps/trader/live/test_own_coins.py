@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from live_desk import BALANCE, QUICK, LiveDesk, live_desk
+from live_desk import BALANCE, QUICK, LiveDesk, open_live_desk
 from onetape.core.trading import Fill
 from onetape.store.connection import insert_row
 from onetape.store.live_accounts import read_open_differences, store_difference_answer
@@ -144,7 +144,7 @@ def test_a_manual_sale_of_baseline_coins_is_accepted_by_an_answer_and_the_stop_r
 def test_a_halt_for_coins_sold_by_hand_outlasts_a_restart(tmp_path: Path) -> None:
     async def scenario() -> None:
         path = tmp_path / "x.db"
-        async with live_desk(path, baseline=BALANCE) as desk:
+        async with open_live_desk(path, baseline=BALANCE) as desk:
             await desk.hold()
             sell_by_hand(desk, stop_amount(desk))
             await desk.until(lambda: "coins" in desk.problems)

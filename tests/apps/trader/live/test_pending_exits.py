@@ -5,12 +5,12 @@ from pathlib import Path
 
 from msgspec import structs
 
-from desk import Desk, Market, desk, market
+from desk import SessionHarness, SteppedMarket, open_session, open_market
 from live_desk import BALANCE, QUICK
 from onetape.engine import ExitConfig
 from onetape.simulator.faults.model import Fault
-from own_strategies import scripted_source
-from watched import run_watched
+from own_strategies import make_scripted_source
+from watched import run_bounded
 
 #: The exit: the order after the entry and its stop.
 REFUSED = Fault(
@@ -20,7 +20,7 @@ REFUSED = Fault(
 PENDING = "SELECT cause, end_reason FROM exit_obligations"
 
 
-async def enter_and_fail_to_leave(opened: Market, trading: Desk) -> None:
+async def enter_and_fail_to_leave(opened: SteppedMarket, trading: SessionHarness) -> None:
     """Buy on the first candle, and let the exchange refuse what the next candle's SELL sends."""
     await trading.until_live(opened)
     await opened.go_to(1.1)
@@ -34,11 +34,11 @@ def test_a_sell_while_an_exit_waits_for_its_next_attempt_changes_nothing(
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25, balance=BALANCE, faults=[REFUSED]) as opened,
-            desk(
+            open_market(0.25, balance=BALANCE, faults=[REFUSED]) as opened,
+            open_session(
                 opened,
                 db,
-                strategy=strategy_file(scripted_source([0], [1, 2]), "scripted"),
+                strategy=strategy_file(make_scripted_source([0], [1, 2]), "scripted"),
                 exits=ExitConfig(stop_loss=0.05),
                 cash="1000",
                 live=structs.replace(QUICK, exit_again=600.0),
@@ -53,4 +53,4 @@ def test_a_sell_while_an_exit_waits_for_its_next_attempt_changes_nothing(
             exits = "SELECT DISTINCT obligation FROM orders WHERE side='sell' AND NOT is_protection"
             assert len(trading.query(exits)) == 1
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from msgspec import structs
 
-from desk import HOUR, MARCH, Desk, Market, desk, market
+from desk import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from live_desk import BALANCE, QUICK
 from onetape.engine import ExitConfig
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.price_moves import PriceMove
-from own_strategies import scripted_source
-from watched import run_watched
+from own_strategies import make_scripted_source
+from watched import run_bounded
 
 REFUSED = Fault(
     "status", method="POST", path="/api/v3/order", nth=2, count=1, when="before", status=400,
@@ -20,7 +20,7 @@ REFUSED = Fault(
 )  # fmt: skip
 
 
-async def fall(opened: Market, trading: Desk) -> None:
+async def fall(opened: SteppedMarket, trading: SessionHarness) -> None:
     """Cut the stream, forget its prices, and let the market fall by a tenth within the hour."""
     opened.gate.refuses_sockets = True
     opened.gate.cut()
@@ -38,11 +38,11 @@ def test_a_level_that_the_price_passes_while_the_stream_is_down_sells_once_by_th
 ) -> None:
     async def scene() -> None:
         async with (
-            market(0.25, balance=BALANCE, faults=[REFUSED]) as opened,
-            desk(
+            open_market(0.25, balance=BALANCE, faults=[REFUSED]) as opened,
+            open_session(
                 opened,
                 db,
-                strategy=strategy_file(scripted_source([0], [3]), "scripted"),
+                strategy=strategy_file(make_scripted_source([0], [3]), "scripted"),
                 exits=ExitConfig(stop_loss=0.05),
                 cash="1000",
                 live=structs.replace(QUICK, stop_again=3_600.0),
@@ -61,4 +61,4 @@ def test_a_level_that_the_price_passes_while_the_stream_is_down_sells_once_by_th
             cause = "SELECT cause, end_reason FROM exit_obligations"
             await trading.until(lambda: trading.query(cause) == [("stop_loss", "filled")])
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)

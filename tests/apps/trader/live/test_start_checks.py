@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from held_port import held_port
+from held_port import hold_port
 from onetape.cli.common_settings import StrategySettings
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeUnreachable, SafetyRefusal, UsageError
@@ -28,7 +28,7 @@ from onetape.store.leases import acquire_lease, make_lease_name
 from onetape.store.live_accounts import LiveAccount, open_live_account, read_live_account
 from onetape.store.process_lock import ProcessLock
 from onetape.store.read_only import open_read_only
-from real_endpoint import binance_at
+from real_endpoint import redirect_binance
 from traded_accounts import TradedAccount
 from trader.commands.status_record import (
     EXIT_DEGRADED,
@@ -301,7 +301,7 @@ def test_a_start_with_a_position_waits_for_an_exchange_that_cannot_be_reached(
         with embedded_simulator(port=port, balance=balance):
             has_ended.wait(180)
 
-    with held_port() as port:
+    with hold_port() as port:
         simulating = threading.Thread(target=simulate, args=(port,))
         simulating.start()
         try:
@@ -327,7 +327,7 @@ def test_a_start_with_a_position_trades_although_the_time_is_refused_after_the_a
     with (
         open_holding_account(db, "binance"),
         embedded_simulator(faults=[refused], balance=balance) as simulator,
-        binance_at(simulator.url),
+        redirect_binance(simulator.url),
         stop_once_trading(db),
     ):
         run_trader(replace(SETTINGS, db=db, exchange="binance", untested_exchange=True))
@@ -419,7 +419,7 @@ def test_a_start_without_a_position_ends_if_the_exchange_cannot_be_reached(
     db: Path, holder: TradedAccount
 ) -> None:
     holder.fill("sell", "0.01", "100", 2)
-    with held_port() as port:
+    with hold_port() as port:
         url = f"http://127.0.0.1:{port}"
         with pytest.raises(ExchangeUnreachable):
             run_trader(replace(SETTINGS, db=db, simulator_url=url, symbol="BTC/USDT"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from live_desk import LiveDesk, live_desk
+from live_desk import LiveDesk, open_live_desk
 from onetape.simulator.faults.model import Fault
 
 
@@ -17,7 +17,7 @@ def scene(db: Path, play: Callable[[LiveDesk], Coroutine[Any, Any, None]], *faul
     """Play with stops that sell at most 1 % under their level."""
 
     async def run() -> None:
-        async with live_desk(db, *faults) as desk:
+        async with open_live_desk(db, *faults) as desk:
             settings = structs.replace(desk.context.settings, stop_limit=0.01)
             desk.context = structs.replace(desk.context, settings=settings)
             desk.start()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from live_desk import BALANCE, START_MS, LiveDesk, live_desk
+from live_desk import BALANCE, START_MS, LiveDesk, open_live_desk
 from live_kills import SUSPENSIONS
-from live_strikes import Scene, WarmProcess, warm_process
+from live_strikes import KillParameters, WarmProcess, start_warm_process
 from onetape.core.errors import SafetyRefusal
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -47,12 +47,12 @@ async def suspend(warm: WarmProcess, folder: Path, point: str) -> None:
     clock = make_clock(start_ms=START_MS, stepped=True)
     async with Simulator(clock=clock, balance=BALANCE, strict_timestamps=True) as simulator:
         db = folder / "x.db"
-        pid = await warm.suspend(simulator.url, db, point, Scene.of(0))
+        pid = await warm.suspend(simulator.url, db, point, KillParameters.of(0))
         with pytest.raises(SafetyRefusal):
-            async with live_desk(db, simulator=simulator, number=2):
+            async with open_live_desk(db, simulator=simulator, number=2):
                 pass
         end_lease(db)
-        async with live_desk(db, simulator=simulator, number=2) as desk:
+        async with open_live_desk(db, simulator=simulator, number=2) as desk:
             await take_over(desk)
             assert await warm.resume(pid) == 1
             assert "another process" in " ".join(warm.printed), warm.printed
@@ -69,7 +69,7 @@ async def suspend(warm: WarmProcess, folder: Path, point: str) -> None:
 
 def test_a_suspended_process_repeats_no_order_after_another_took_over(tmp_path: Path) -> None:
     async def campaign() -> None:
-        async with warm_process() as warm:
+        async with start_warm_process() as warm:
             for number, point in enumerate([*SUSPENSIONS] * ROUNDS or SHORT):
                 folder = tmp_path / str(number)
                 folder.mkdir()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from live_desk import BALANCE, START_MS, live_desk
+from live_desk import BALANCE, START_MS, open_live_desk
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -18,7 +18,7 @@ NO_ORDERS = Fault("status", path="/api/v3/openOrders", status=500, when="before"
 
 async def hold_without_stop(path: Path, simulator: Simulator) -> None:
     """Hold a position whose stop is cancelled by hand after the program has ended."""
-    async with live_desk(path, simulator=simulator) as desk:
+    async with open_live_desk(path, simulator=simulator) as desk:
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
     simulator.account.cancel_by_hand("BTC/USDT")
@@ -34,7 +34,7 @@ def test_a_stop_is_placed_although_each_reading_fails_after_the_balances(
             path = tmp_path / "x.db"
             await hold_without_stop(path, simulator)
             fault = simulator.faults.add(NO_ORDERS)
-            async with live_desk(path, simulator=simulator, number=2, baseline=balance) as desk:
+            async with open_live_desk(path, simulator=simulator, number=2, baseline=balance) as desk:
                 await desk.until(lambda: desk.resting)
                 await desk.until(lambda: "account reading" in desk.problems)
                 assert not desk.executor._account.is_checked  # pyright: ignore[reportPrivateUsage]
@@ -58,10 +58,10 @@ def test_no_second_stop_is_placed_next_to_one_that_may_hold_the_coins(tmp_path: 
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             path = tmp_path / "x.db"
             await hold_without_stop(path, simulator)
-            async with live_desk(path, simulator=simulator, number=2) as desk:
+            async with open_live_desk(path, simulator=simulator, number=2) as desk:
                 desk.place_by_hand()
             simulator.faults.add(NO_ORDERS)
-            async with live_desk(path, simulator=simulator, number=3, baseline=BALANCE) as desk:
+            async with open_live_desk(path, simulator=simulator, number=3, baseline=BALANCE) as desk:
                 await desk.until(lambda: "account reading" in desk.problems)
                 await desk.until(lambda: "protection" in desk.problems)
                 await desk.drive(0.3)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from live_desk import BALANCE, START_MS, LiveDesk, live_desk
+from live_desk import BALANCE, START_MS, LiveDesk, open_live_desk
 from onetape.core.errors import StoreError
 from onetape.execution.broker import OrderReport
 from onetape.execution.events import FillReport
@@ -106,14 +106,14 @@ def test_an_entry_without_known_executions_gets_its_stop_after_a_restart(
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             path = tmp_path / "x.db"
-            async with live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
+            async with open_live_desk(path, simulator=simulator, baseline=BALANCE) as desk:
                 number = await enter_unread(desk)
                 (entry,) = desk.executor.orders.values()
                 await desk.until_sent(entry.order)
                 if is_stored:
                     await desk.until(lambda: entry.state.filled)
                     assert not desk.executor.is_at_rest
-            async with live_desk(path, simulator=simulator, number=2) as desk:
+            async with open_live_desk(path, simulator=simulator, number=2) as desk:
                 await desk.until(lambda: desk.states.has_problem("executions"))
                 await desk.until(lambda: stop_amounts(desk) == [LEAST])
                 await desk.drive(0.3)

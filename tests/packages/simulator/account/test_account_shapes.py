@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from shapes import shape
+from shapes import compute_shape
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.
@@ -75,7 +75,7 @@ def test_a_reply_looks_as_recorded(
             return await collect_replies(at)
 
     replies.update(replies or run(play()))
-    assert shape(replies[name]) == shape(read_reference(shared, name))
+    assert compute_shape(replies[name]) == compute_shape(read_reference(shared, name))
 
 
 def test_events_look_as_recorded(run: Run, scene: Opened, shared: Path) -> None:
@@ -88,15 +88,15 @@ def test_events_look_as_recorded(run: Run, scene: Opened, shared: Path) -> None:
 
     events: list[Any] = run(play())
     new = next(event for event in events if event.get("x") == "NEW")
-    assert shape(new) == shape(read_reference(shared, "execution_report_wrapped")["event"])
+    assert compute_shape(new) == compute_shape(read_reference(shared, "execution_report_wrapped")["event"])
     trade = next(event for event in events if event.get("x") == "TRADE")
-    assert set(shape(read_reference(shared, "execution_report_trade")).items()) <= set(
-        shape(trade).items()
+    assert set(compute_shape(read_reference(shared, "execution_report_trade")).items()) <= set(
+        compute_shape(trade).items()
     )
     for name in ("account_position", "balance_update"):
         kind = read_reference(shared, name)["e"]
         ours = next(event for event in events if event["e"] == kind)
-        assert shape(ours) == shape(read_reference(shared, name))
+        assert compute_shape(ours) == compute_shape(read_reference(shared, name))
 
 
 @pytest.mark.parametrize(

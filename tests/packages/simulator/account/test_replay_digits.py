@@ -18,7 +18,7 @@ from onetape.simulator.recorded.replay import Replay, read_replay
 from onetape.simulator.recorded.replay_market import ReplayMarket
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
-from repeatable import examples
+from repeatable import count_examples
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Opened = Callable[..., AbstractAsyncContextManager[Any]]
@@ -149,7 +149,7 @@ def test_rounding_errors_of_floats_do_not_count_as_digits(tmp_path: Path) -> Non
     assert replay.series[0].symbol.price_digits == 1
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=count_examples(60))
 @given(st.integers(0, 16), st.lists(st.integers(1, 10**6), min_size=4, max_size=40))
 def test_candles_of_any_number_of_digits_are_served_unchanged(
     tmp_path_factory: pytest.TempPathFactory, digits: int, counts: list[int]

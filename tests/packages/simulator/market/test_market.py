@@ -20,7 +20,7 @@ from onetape.simulator.market.bars import (
 from onetape.simulator.market.price_path import END_SECONDS
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol, UnknownSymbol, make_symbols
-from repeatable import examples
+from repeatable import count_examples
 
 MARCH = 1_709_251_200
 DAY = 86_400
@@ -169,7 +169,7 @@ def test_a_candle_opens_with_one_trade_at_its_open() -> None:
     assert bar.open == bar.high == bar.low == bar.close
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=count_examples(40), deadline=None)
 @given(st.sampled_from(SYMBOLS), st.integers(0, 300), st.integers(0, 2**31))
 def test_every_candle_is_sound(symbol: SpotSymbol, day: int, seed: int) -> None:
     start = symbol.listed + day * DAY

@@ -19,7 +19,7 @@ import pytest
 
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
-from recorded_kinds import body_of, kind_of, recordings
+from recorded_kinds import get_body, find_kind, read_recordings
 
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
@@ -255,11 +255,11 @@ def ours() -> dict[str, Any]:
 def test_every_recording_has_a_kind_or_a_reason_for_none(shared: Path, ours: dict[str, Any]) -> None:
     unknown = [
         (file, kind, {key: str(value)[:80] for key, value in item.items()})
-        for file, item in recordings(shared)
-        if not (kind := kind_of(file, item)) or not (kind.startswith("out: ") or kind in ours)
+        for file, item in read_recordings(shared)
+        if not (kind := find_kind(file, item)) or not (kind.startswith("out: ") or kind in ours)
     ]
     assert unknown == []
-    assert set(ours) - {kind_of(file, item) for file, item in recordings(shared)} == set()
+    assert set(ours) - {find_kind(file, item) for file, item in read_recordings(shared)} == set()
 
 
 def find_all_differences(recorded: list[tuple[str, Any]], ours: dict[str, Any]) -> set[str]:
@@ -289,7 +289,7 @@ def find_all_differences(recorded: list[tuple[str, Any]], ours: dict[str, Any]) 
 
 
 def test_every_reply_and_message_looks_as_recorded(shared: Path, ours: dict[str, Any]) -> None:
-    every = [(kind_of(file, item) or "", body_of(file, item)) for file, item in recordings(shared)]
+    every = [(find_kind(file, item) or "", get_body(file, item)) for file, item in read_recordings(shared)]
     recorded = [(kind, real) for kind, real in every if not kind.startswith("out: ")]
     assert find_all_differences(recorded, ours) == set()
 

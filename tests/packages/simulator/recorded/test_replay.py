@@ -25,7 +25,7 @@ from onetape.simulator.streams.feeds import KlineFeed, make_feed
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
-from repeatable import examples
+from repeatable import count_examples
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Client = Callable[..., AbstractAsyncContextManager[Any]]
@@ -241,7 +241,7 @@ def test_the_last_candle_of_the_file_is_closed_on_the_stream(market: ReplayMarke
     assert [event["k"]["x"] for event in events] == [True]
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=count_examples(60), deadline=None)
 @given(
     st.lists(st.integers(1, 10**6), min_size=4, max_size=4),
     st.integers(0, 40) | st.integers(10**3, 10**9) | st.integers(10**12, 10**15),

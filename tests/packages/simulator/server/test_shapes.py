@@ -11,7 +11,7 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.server.simulator import Simulator
-from shapes import shape
+from shapes import compute_shape
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
@@ -44,7 +44,7 @@ def test_tickers_look_as_recorded(
         for item in read_recorded(shared, "rest_market_data.json")
         if item["path"] == f"/api/v3/{path}" and item["query"] == query
     ]
-    assert shape(run(fetch_json(stepped(0), f"/api/v3/{path}?{query}"))) == shape(real)
+    assert compute_shape(run(fetch_json(stepped(0), f"/api/v3/{path}?{query}"))) == compute_shape(real)
 
 
 def test_klines_look_as_recorded(run: Run, stepped: Stepped, shared: Path) -> None:
@@ -66,18 +66,18 @@ def test_exchange_info_looks_as_recorded(run: Run, stepped: Stepped, shared: Pat
     real = read_recorded(shared, "rest_exchangeInfo_2025.json")[0]["body"]
     ours = run(fetch_json(stepped(0), "/api/v3/exchangeInfo"))
     # The source of the recording replaced its list of symbols by their number.
-    assert set(shape(ours)) - NEWER == set(shape(real))
+    assert set(compute_shape(ours)) - NEWER == set(compute_shape(real))
     theirs = {symbol["symbol"]: symbol for symbol in real["symbols"]}
     for symbol in ours["symbols"]:
         example = theirs.get(symbol["symbol"], theirs["BTCUSDT"])
         known = {key: value for key, value in symbol.items() if key not in NEWER}
-        assert shape(known) == shape(example)
+        assert compute_shape(known) == compute_shape(example)
         for one, other in zip(
             sorted(symbol["filters"], key=lambda item: item["filterType"]),
             sorted(example["filters"], key=lambda item: item["filterType"]),
             strict=True,
         ):
-            assert shape(one) == shape(other)
+            assert compute_shape(one) == compute_shape(other)
             assert one["filterType"] == other["filterType"]
 
 
@@ -96,7 +96,7 @@ def test_events_look_as_recorded(
     bodies = [item["body"] for item in read_recorded(shared, "ws_samples.json")]
     reals = [body for body in bodies if "e" in body and body["e"] == kind]
     assert reals, "the recordings have such an event"
-    assert shape(run(receive_event(stepped(0), f"/ws/{stream}"))) == shape(reals[0])
+    assert compute_shape(run(receive_event(stepped(0), f"/ws/{stream}"))) == compute_shape(reals[0])
 
 
 @pytest.mark.parametrize("stream", ["bookTicker", "kline_1m"])
@@ -109,7 +109,7 @@ def test_combined_events_look_as_captured(
         if item["message"].get("stream", "").endswith("@" + stream)
     ]
     ours = run(receive_event(stepped(0), f"/stream?streams=btcusdt@{stream}"))
-    assert shape(ours) == shape(captured[0])
+    assert compute_shape(ours) == compute_shape(captured[0])
 
 
 @pytest.mark.parametrize(

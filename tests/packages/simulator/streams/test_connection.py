@@ -10,7 +10,7 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.server.simulator import Simulator
-from raw_sockets import frames, socket
+from raw_sockets import read_frames, open_socket
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
@@ -23,14 +23,14 @@ def test_commands_get_the_responses_of_binance(run: Run, stepped: Stepped) -> No
     async def scene() -> None:
         async with (
             Simulator(clock=stepped(0)) as simulator,
-            socket(simulator, "/stream/ws/0") as opened,
+            open_socket(simulator, "/stream/ws/0") as opened,
         ):
 
             async def ask(command: Any) -> Any:
                 text = command if isinstance(command, str) else json.dumps(command)
                 await opened.send_str(text)
                 while True:
-                    (reply,) = await frames(opened, 1)
+                    (reply,) = await read_frames(opened, 1)
                     if "e" not in reply:
                         return reply
 
@@ -77,10 +77,10 @@ def test_a_stream_that_is_not_served_is_ignored_and_the_others_are_served(
     async def scene() -> None:
         async with (
             Simulator(clock=stepped(0)) as simulator,
-            socket(simulator, f"/stream?streams={name}/btcusdt@kline_1m") as opened,
+            open_socket(simulator, f"/stream?streams={name}/btcusdt@kline_1m") as opened,
         ):
             await opened.send_str('{"method": "LIST_SUBSCRIPTIONS", "id": 1}')
-            found = [reply for reply in await frames(opened, 2) if "result" in reply]
+            found = [reply for reply in await read_frames(opened, 2) if "result" in reply]
             assert found == [{"result": [name, "btcusdt@kline_1m"], "id": 1}]
 
     run(scene())
@@ -90,7 +90,7 @@ def test_an_invalid_stream_in_the_address_is_a_bad_request(run: Run, stepped: St
     async def scene() -> None:
         async with Simulator(clock=stepped(0)) as simulator:
             with pytest.raises(aiohttp.WSServerHandshakeError) as failure:
-                async with socket(simulator, "/ws/btcusdt nope"):
+                async with open_socket(simulator, "/ws/btcusdt nope"):
                     pass
         assert failure.value.status == 400
 
@@ -114,11 +114,11 @@ def test_a_stalled_reader_is_disconnected_and_delays_no_other(
                 b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             )
             await reader.readuntil(b"\r\n\r\n")
-            async with socket(simulator, "/ws/btcusdt@kline_1h") as healthy:
-                await frames(healthy, 1)
+            async with open_socket(simulator, "/ws/btcusdt@kline_1h") as healthy:
+                await read_frames(healthy, 1)
                 # Far more than the buffers of a socket hold; it is never read.
                 step = asyncio.ensure_future(simulator.advance_to_ms(MARCH_MS + 24 * HOUR_MS))
-                events = await frames(healthy, 25)
+                events = await read_frames(healthy, 25)
                 await step
                 assert [event["k"]["x"] for event in events] == [True] * 24 + [False]
             assert await simulator.disconnect() == 0
@@ -136,7 +136,7 @@ def test_the_server_pings_and_disconnects_a_socket_that_never_responds(
     async def scene() -> Any:
         async with (
             Simulator(clock=stepped(0)) as simulator,
-            socket(simulator, "/ws", autoping=False) as opened,
+            open_socket(simulator, "/ws", autoping=False) as opened,
         ):
             ping = await opened.receive(timeout=60)
             end = ping

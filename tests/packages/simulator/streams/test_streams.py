@@ -13,7 +13,7 @@ from onetape.core.clock import Clock
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.server.simulator import Simulator
-from raw_sockets import frames, socket
+from raw_sockets import read_frames, open_socket
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
@@ -27,12 +27,12 @@ def test_every_candle_closes_once_in_order_with_final_values(run: Run, stepped: 
     async def scene() -> None:
         async with (
             Simulator(clock=stepped(0)) as simulator,
-            socket(simulator, "/ws/btcusdt@kline_1h") as opened,
+            open_socket(simulator, "/ws/btcusdt@kline_1h") as opened,
         ):
-            await frames(opened, 1)
+            await read_frames(opened, 1)
             # Many candles pass in one step: none may be skipped.
             await simulator.advance_to_ms(MARCH_MS + 1_700 * HOUR_MS)
-            events = await frames(opened, 1_701)
+            events = await read_frames(opened, 1_701)
         bars = [event["k"] for event in events]
         assert [bar["x"] for bar in bars] == [True] * 1_700 + [False]
         assert [bar["t"] for bar in bars] == [MARCH_MS + row * HOUR_MS for row in range(1_701)]
@@ -49,11 +49,11 @@ def test_the_closing_frame_equals_the_candle_of_rest(run: Run, stepped: Stepped)
     async def scene() -> None:
         async with (
             Simulator(clock=stepped(59 * 60_000)) as simulator,
-            socket(simulator, "/ws/ethusdt@kline_1h") as opened,
+            open_socket(simulator, "/ws/ethusdt@kline_1h") as opened,
         ):
-            await frames(opened, 1)
+            await read_frames(opened, 1)
             await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
-            closing, opening = await frames(opened, 2)
+            closing, opening = await read_frames(opened, 2)
             query = f"symbol=ETHUSDT&interval=1h&startTime={MARCH_MS}"
             async with (
                 aiohttp.ClientSession() as session,
@@ -76,12 +76,12 @@ def test_an_accelerated_stream_loses_no_candle(run: Run) -> None:
         clock = make_clock(start_ms=MARCH_MS, speed=1_200)
         async with (
             Simulator(clock=clock) as simulator,
-            socket(simulator, "/ws/btcusdt@kline_1m") as opened,
+            open_socket(simulator, "/ws/btcusdt@kline_1m") as opened,
         ):
             closed: list[Any] = []
             shown = 0
             while len(closed) < 15:
-                (event,) = await frames(opened, 1)
+                (event,) = await read_frames(opened, 1)
                 if event["k"]["x"]:
                     closed.append(event["k"])
                 else:
@@ -188,11 +188,11 @@ def test_trades_of_the_stream_are_all_trades_of_the_market(run: Run, stepped: St
     async def scene() -> None:
         async with (
             Simulator(clock=stepped(30_000)) as simulator,
-            socket(simulator, "/ws") as opened,
+            open_socket(simulator, "/ws") as opened,
         ):
             command = {"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 1}
             await opened.send_json(command)
-            await frames(opened, 1)
+            await read_frames(opened, 1)
             await simulator.advance_to_ms(MARCH_MS + 30_000)
             await simulator.advance_to_ms(MARCH_MS + 60_000)
             await simulator.advance_to_ms(MARCH_MS + 150_000)
@@ -203,7 +203,7 @@ def test_trades_of_the_stream_are_all_trades_of_the_market(run: Run, stepped: St
                 trades = market.get_trades(symbol, MARCH_MS // 1_000 + 60 * minute)
                 expected += zip(trades.id.tolist(), trades.time_ms.tolist(), strict=True)
             wanted = [row for row in expected if MARCH_MS + 30_000 < row[1] <= MARCH_MS + 150_000]
-            events = await frames(opened, len(wanted))
+            events = await read_frames(opened, len(wanted))
         assert [(event["t"], event["T"]) for event in events] == wanted
 
     run(scene())
@@ -213,8 +213,8 @@ def test_combined_streams_name_the_stream_of_each_event(run: Run, stepped: Stepp
     async def scene() -> Any:
         async with Simulator(clock=stepped(1_000)) as simulator:
             path = "/stream?streams=btcusdt@bookTicker/ethbtc@kline_1d"
-            async with socket(simulator, path) as opened:
-                return await frames(opened, 2)
+            async with open_socket(simulator, path) as opened:
+                return await read_frames(opened, 2)
 
     events = run(scene())
     assert {event["stream"]: event["data"]["s"] for event in events} == {
@@ -232,13 +232,13 @@ def test_streams_that_are_due_at_once_are_in_the_same_order_for_every_client(
     async def scene() -> None:
         async with (
             Simulator(clock=stepped(30_000)) as simulator,
-            socket(simulator, path) as one,
-            socket(simulator, path) as other,
+            open_socket(simulator, path) as one,
+            open_socket(simulator, path) as other,
         ):
             await simulator.advance_to_ms(MARCH_MS + 30_000)
             await simulator.advance_to_ms(MARCH_MS + 60_000)
             # At first each stream shows its state; at the close both candles end and begin.
-            seen, seen_by_other = await frames(one, 10), await frames(other, 10)
+            seen, seen_by_other = await read_frames(one, 10), await read_frames(other, 10)
         assert seen == seen_by_other
         assert [frame["stream"] for frame in seen[:4]] == list(names)
         closed = [frame["data"]["k"]["x"] for frame in seen[4:] if "kline" in frame["stream"]]
@@ -251,9 +251,9 @@ def test_an_unknown_symbol_is_accepted_and_gets_no_data_as_on_binance(run: Run, 
     async def scene() -> Any:
         async with Simulator(clock=stepped(0)) as simulator:
             path = "/stream?streams=nopeusdt@ticker/bccusdt@kline_1m/btcusdt@kline_1m"
-            async with socket(simulator, path) as opened:
+            async with open_socket(simulator, path) as opened:
                 await simulator.advance_to_ms(MARCH_MS + 5_000)
-                return await frames(opened, 1)
+                return await read_frames(opened, 1)
 
     (event,) = run(scene())
     assert event["stream"] == "btcusdt@kline_1m"

@@ -14,7 +14,7 @@ from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
 from onetape.simulator.trading.money import round_down_to_unit, scale_to_decimal
 from onetape.simulator.trading.orders import RequestedOrder
 from onetape.simulator.trading.trade_feed import Side, Tick
-from repeatable import examples
+from repeatable import count_examples
 
 MARCH_MS = 1_709_251_200_000
 MARKET = SimulatedMarket(3)
@@ -39,7 +39,7 @@ def find_hit_by_loop(
     return None
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=count_examples(60), deadline=None)
 @given(
     st.sampled_from([BTC.id, THIN.id]),
     st.integers(0, 200_000),
@@ -79,7 +79,7 @@ def test_the_first_offer_is_that_of_the_book_ticker() -> None:
     assert next(FEED.iterate_offers(BTC, last, "SELL")) == (found.bid, found.bid_amount)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=count_examples(60), deadline=None)
 @given(
     # Within the markets' filters of value and quantity.
     st.tuples(st.just(BTC), st.integers(100, 9_000_000))

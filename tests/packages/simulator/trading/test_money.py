@@ -14,7 +14,7 @@ from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
 from onetape.simulator.trading.orders import LIMITS, RequestedOrder, SimulatedOrder
-from repeatable import examples
+from repeatable import count_examples
 
 MARCH_MS = 1_709_251_200_000
 MARKET = SimulatedMarket(3)
@@ -143,7 +143,7 @@ def check_orders(exchange: Exchange) -> None:
                 assert fill.price <= limit if order.side == "BUY" else fill.price >= limit
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=count_examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plays, st.booleans())
 def test_no_sequence_of_orders_creates_or_destroys_money_beyond_fees(
     steps: list[Any], held: bool
