@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from live_desk import QUICK
 from live_kills import POINTS
-from live_strikes import KillOutcome, WarmProcess, strike, start_warm_process
+from live_kill_outcomes import KillOutcome, WarmProcess, strike, start_warm_process
 from onetape.core.errors import OnetapeError
 from trader.live.times import LiveTimes
 

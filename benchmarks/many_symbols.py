@@ -18,7 +18,7 @@ from typing import Any, Final
 from market_programs import fetch_symbols, list_process_tree, run_simulator, start_trader
 from recording import describe_machine, measure, print_document, refuse_slow_imports
 
-from gate import FaultProxy
+from fault_proxy import FaultProxy
 from programs import Program
 
 COMMAND: Final = "uv run python benchmarks/many_symbols.py"

@@ -35,7 +35,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from recording import describe_machine, measure, print_document
 from stream_feed import HOURS
 
-from desk import MARCH, open_session
+from session_harness import MARCH, open_session
 from onetape.cli.output import print_line
 from onetape.simulator.market.clock import make_clock
 from programs import Program

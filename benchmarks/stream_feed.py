@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
-from desk import MARCH, SteppedMarket, open_market
-from gate import make_kline
+from session_harness import MARCH, SteppedMarket, open_market
+from fault_proxy import make_kline
 from onetape.cli.output import print_line
 
 #: Market time at the start, hours after March 2024.

@@ -16,7 +16,7 @@ from browser import Chromium, BrowserTab
 from bytecode import compile_installed
 from inherited_signals import give_children_default_signals
 from onetape.exchange.lazy_ccxt import install
-from quick_files import keep_files_in_memory
+from memory_files import keep_files_in_memory
 from repeatable import (
     make_repeat_lines,
     get_seed,
@@ -24,7 +24,7 @@ from repeatable import (
     set_up_hypothesis,
     use_given_seed,
 )
-from side_by_side import count_processes, put_longest_first
+from run_distribution import count_processes, put_longest_first
 
 give_children_default_signals()
 # As in the programs, `import ccxt` in a test loads the exchanges that the test uses.

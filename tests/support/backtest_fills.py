@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from desk import HOUR, MARCH, SessionHarness, SteppedMarket
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket
 from onetape.engine import (
     AccountConfig,
     ExitConfig,

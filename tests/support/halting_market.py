@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from desk import HOUR, MARCH, SessionHarness, SteppedMarket
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket
 from onetape.core.candles import Candles
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import SimulationResult, make_booked_fill, simulate

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket
+from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.market.symbols import SpotSymbol
 

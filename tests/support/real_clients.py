@@ -7,7 +7,7 @@ from typing import Any
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
-from wall import QuickWall
+from wall_clocks import QuickWall
 
 #: As CCXT describes a spot market; enough to request its candles.
 _MARKET: dict[str, Any] = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from desk import ACCOUNT, SessionHarness, SteppedMarket, make_evaluator
+from session_harness import ACCOUNT, SessionHarness, SteppedMarket, make_evaluator
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.timeframes import Timeframe

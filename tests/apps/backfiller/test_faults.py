@@ -26,7 +26,7 @@ from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import replace_forming
 from onetape.store.database import open_store
 from onetape.store.rate_limit_bans import save_rate_limit_ban
-from passing_faults import PASSING
+from temporary_faults import PASSING
 
 Run = Callable[..., Any]
 KLINES = "/api/v3/klines"

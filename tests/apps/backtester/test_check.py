@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cheats import LOOK_AHEAD_STRATEGIES, FAILING, make_cheat_source
+from biased_strategies import BIASED_STRATEGIES, FAILING, make_strategy_source
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import format_utc
 from onetape.core.resample import resample
@@ -41,7 +41,7 @@ class Own(Strategy):
         signal = np.nan_to_num(np.sign(candles.close - line)).astype(np.int8)
         return Signals(signal, {{"line": line}})
 """
-CHEAT = "np.append(candles.close[1:], 0.0)"
+BIASED = "np.append(candles.close[1:], 0.0)"
 SHORT = "indicators.sma(candles.close, 160)"
 DAILY = "higher['1d'].as_of(indicators.sma(higher['1d'].close, 3))"
 PEEKING = (
@@ -79,7 +79,7 @@ def test_the_check_of_a_clean_strategy_prints_one_line(check: Run) -> None:
 
 
 def test_look_ahead_exits_with_6_and_names_the_first_bar(check: Run, own: Callable[..., str]) -> None:
-    ended = check("--strategy", own(CHEAT))
+    ended = check("--strategy", own(BIASED))
     assert ended.code == 6
     assert ended.out.startswith("bias check: ")
     assert "bars differ, first 2024-01-01 0" in ended.out
@@ -131,11 +131,11 @@ def test_every_backtest_prints_the_result_of_its_check(
         "first_bad_bar": None,
         "kind": None,
     }
-    cheated = backtest_json("--strategy", own(CHEAT)).document["check"]
-    assert (cheated["clean"], cheated["kind"]) == (False, "look-ahead")
-    assert cheated["differing"] > 0
-    assert f"DIFFER, first {format_utc(cheated['first_bad_bar'])} UTC" in cheated["text"]
-    assert "(look-ahead): do not trust this result" in cheated["text"]
+    biased = backtest_json("--strategy", own(BIASED)).document["check"]
+    assert (biased["clean"], biased["kind"]) == (False, "look-ahead")
+    assert biased["differing"] > 0
+    assert f"DIFFER, first {format_utc(biased['first_bad_bar'])} UTC" in biased["text"]
+    assert "(look-ahead): do not trust this result" in biased["text"]
 
 
 def test_an_unchecked_backtest_is_printed_as_unchecked(backtest_json: Run) -> None:
@@ -160,8 +160,8 @@ def test_a_check_of_several_symbols_checks_each_of_them(
     clean = backtest_json(*flags).document["check"]
     assert (clean["clean"], clean["bars_checked"], clean["bars"]) == (True, 5_760, 5_760)
     assert clean["text"].count("passed, 2,880 bars") == 2
-    cheated = backtest_json(*flags, "--strategy", own(CHEAT)).document["check"]
-    assert (cheated["clean"], cheated["kind"]) == (False, "look-ahead")
+    biased = backtest_json(*flags, "--strategy", own(BIASED)).document["check"]
+    assert (biased["clean"], biased["kind"]) == (False, "look-ahead")
     assert backtest_json(*flags, "--no-check").document["check"]["clean"] is None
 
 
@@ -243,20 +243,20 @@ def test_a_day_over_an_unexplained_gap_is_not_built(
 
 
 @pytest.fixture
-def write_cheating_strategy(folder: Path) -> Callable[[str], str]:
-    """Return a function that writes a strategy that cheats, and returns its name."""
+def write_biased_strategy(folder: Path) -> Callable[[str], str]:
+    """Return a function that writes a biased strategy, and returns its name."""
 
     def write(body: str) -> str:
-        path = folder / "user" / "strategies" / "cheat.py"
+        path = folder / "user" / "strategies" / "biased.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(make_cheat_source(body), encoding="utf-8")
-        return "cheat"
+        path.write_text(make_strategy_source(body), encoding="utf-8")
+        return "biased"
 
     return write
 
 
-#: One of each kind; tests/packages/strategies/test_cheats.py has all of them.
-SOME_CHEATS = (
+#: One of each kind; tests/packages/strategies/test_biased_strategies.py has all of them.
+SOME_BIASES = (
     "look-ahead in the first bars",
     "NumPy's random numbers",
     "the second",
@@ -265,12 +265,12 @@ SOME_CHEATS = (
 )
 
 
-@pytest.mark.parametrize("how", SOME_CHEATS)
+@pytest.mark.parametrize("how", SOME_BIASES)
 def test_a_backtest_and_a_full_check_report_look_ahead_by_the_same_name(
-    backtest_json: Run, check: Run, write_cheating_strategy: Callable[[str], str], how: str
+    backtest_json: Run, check: Run, write_biased_strategy: Callable[[str], str], how: str
 ) -> None:
-    body, kind = LOOK_AHEAD_STRATEGIES[how]
-    name = write_cheating_strategy(body)
+    body, kind = BIASED_STRATEGIES[how]
+    name = write_biased_strategy(body)
     found = backtest_json("--strategy", name, "--fee", "0").document["check"]
     assert (found["clean"], found["kind"]) == (False, kind)
     assert f"({kind})" in found["text"]
@@ -281,9 +281,9 @@ def test_a_backtest_and_a_full_check_report_look_ahead_by_the_same_name(
 
 
 def test_a_check_reports_a_failure_and_the_look_ahead_behind_it(
-    check: Run, write_cheating_strategy: Callable[[str], str]
+    check: Run, write_biased_strategy: Callable[[str], str]
 ) -> None:
-    ended = check("--strategy", write_cheating_strategy(FAILING))
+    ended = check("--strategy", write_biased_strategy(FAILING))
     assert ended.code == 6
     assert "30 of 2,880 bars fail, first 2024-01-01 00:00 UTC: fails: " in ended.out
     assert "later candles change the past" in ended.out

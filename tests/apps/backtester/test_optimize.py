@@ -96,7 +96,7 @@ from onetape.strategies import Signals, Strategy, indicators, parameter
 
 @dataclass(frozen=True)
 class Larger(Strategy):
-    """Looks at days, and cheats: it uses the mean of all candles it is given."""
+    """Looks at days, and is biased: it uses the mean of all candles it is given."""
 
     name: ClassVar[str] = "larger"
     higher_timeframes = ("1d",)
@@ -136,9 +136,9 @@ def test_an_optimization_prints_the_check_of_its_best_combination(
     optimize: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
-    cheat = optimize("-s", "larger.py", "--param", "period=3,9")
-    assert "DIFFER" in cheat["check"]["text"]
-    assert "do not trust this result" in cheat["check"]["text"]
+    biased = optimize("-s", "larger.py", "--param", "period=3,9")
+    assert "DIFFER" in biased["check"]["text"]
+    assert "do not trust this result" in biased["check"]["text"]
     honest = optimize(*GRID)
     assert honest["check"]["text"] == "passed, 2,880 bars"
     unchecked = optimize(*GRID, "--no-check")["check"]

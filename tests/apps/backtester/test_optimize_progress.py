@@ -10,7 +10,7 @@ import pytest
 
 from backtester.rendering import optimization_progress
 from backtester.rendering.optimization_progress import format_progress_line
-from terminal import run_in_terminal
+from terminal_output import run_in_terminal
 
 Run = Callable[..., Any]
 #: Takes at least so long for each combination, in seconds.

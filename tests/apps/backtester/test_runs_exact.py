@@ -19,7 +19,7 @@ from onetape.backtest.storage.runs import load_run
 from onetape.backtest.trade_records import TradeRows, describe_entry_reason, describe_exit_reason
 from onetape.core.candles import Candles
 from onetape.core.digest import compute_data_digest
-from own_strategies import LARGER
+from strategy_sources import LARGER
 
 Run = Callable[..., Any]
 

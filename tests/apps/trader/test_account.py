@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from desk import ACCOUNT, HOUR, KEY, MARCH, OFTEN, open_session, open_market
+from session_harness import ACCOUNT, HOUR, KEY, MARCH, OFTEN, open_session, open_market
 from onetape.cli.program import run_typer_app
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import SafetyRefusal, UsageError

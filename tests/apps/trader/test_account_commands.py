@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from desk import ACCOUNT, HOUR, MARCH, OFTEN, SteppedMarket, open_session, open_market
+from session_harness import ACCOUNT, HOUR, MARCH, OFTEN, SteppedMarket, open_session, open_market
 from held_lock import hold_write_lock
 from onetape.cli.events import Event, handling_events
 from onetape.engine import AccountConfig

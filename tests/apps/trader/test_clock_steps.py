@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from desk import MARCH, make_evaluator
+from session_harness import MARCH, make_evaluator
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import ScaledClock

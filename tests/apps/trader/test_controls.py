@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from desk import ACCOUNT, HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import ACCOUNT, HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from trader.command_file import get_command_file

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from desk import ACCOUNT, SessionHarness, open_session, open_market
+from session_harness import ACCOUNT, SessionHarness, open_session, open_market
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, RESTING
 from onetape.cli.program import HELP_NAMES
@@ -28,7 +28,7 @@ from trader.delisted import note_delisted, note_listed, write_off_if_answered
 from trader.live.start_plan import is_open
 from trader.live.times import LiveTimes
 from trader.main import app
-from watched import run_bounded
+from bounded_run import run_bounded
 
 NAME, SYMBOL = "own", "BTC/USDT"
 #: BUY after every candle.

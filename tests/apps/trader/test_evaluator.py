@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import hostile_strategies as hostile
-from desk import make_evaluator
+from session_harness import make_evaluator
 from hostile_strategies import is_running, read_noted_processes, write_hostile
 from loop_stalls import LoopStalls
 from onetape.cli.common_settings import StrategySettings
@@ -289,7 +289,7 @@ def test_the_process_of_a_strategy_ends_first_when_memory_runs_out(
 
 OWNER = """
 import asyncio, sys
-from desk import strategy_evaluator
+from session_harness import strategy_evaluator
 from onetape.strategies.testing import random_candles
 
 async def main():

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from desk import MARCH, OFTEN, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import MARCH, OFTEN, SessionHarness, SteppedMarket, open_session, open_market
 from held_lock import hold_write_lock
 from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig

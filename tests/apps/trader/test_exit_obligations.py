@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from desk import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
-from gate import make_kline
+from session_harness import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from fault_proxy import make_kline
 from onetape.core.clock import SteppedClock, SystemClock, format_utc
 from onetape.core.trading import Order
 from onetape.engine import AccountConfig, ExitConfig
@@ -20,7 +20,7 @@ from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.orders import insert_order, store_order_change
 from order_changes import change_of
-from own_strategies import make_scripted_source
+from strategy_sources import make_scripted_source
 from symbol_desk import run_symbol_sessions
 
 Run = Callable[[Any], Any]

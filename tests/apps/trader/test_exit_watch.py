@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from desk import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from held_lock import hold_write_lock
 from onetape.core.trading import ExitObligation
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
 from onetape.store.leases import make_lease_name
-from own_strategies import make_scripted_source
+from strategy_sources import make_scripted_source
 from programs import Program
 from trader.exit_journal import ExitJournal
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from desk import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candles
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import EXIT_KINDS, AccountConfig, ExitConfig, make_booked_fill, simulate

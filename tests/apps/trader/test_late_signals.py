@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from hostile_strategies import let_others_be_slow
 
 Run = Callable[[Any], Any]

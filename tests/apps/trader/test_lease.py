@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from desk import open_session, open_market
+from session_harness import open_session, open_market
 from onetape.core.errors import SafetyRefusal
 from onetape.store.database import open_store
 from onetape.store.leases import acquire_lease, renew_lease

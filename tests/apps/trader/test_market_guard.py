@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from busy_loop import BusyLoop
-from desk import OFTEN
+from session_harness import OFTEN
 from held_port import hold_port
 from onetape.core.clock import format_utc
 from onetape.core.errors import StoreError

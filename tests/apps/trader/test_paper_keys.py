@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desk import open_session, open_market
+from session_harness import open_session, open_market
 from trader.live.times import LiveTimes
 
 Run = Callable[[Any], Any]

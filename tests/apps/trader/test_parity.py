@@ -19,10 +19,10 @@ from backtest_fills import (
     make_account,
     list_backtest_fills,
 )
-from desk import HOUR, MARCH, SteppedMarket, open_market
+from session_harness import HOUR, MARCH, SteppedMarket, open_market
 from onetape.engine import AccountConfig
 from symbol_desk import SymbolDesk, run_symbol_sessions
-from watched import run_bounded
+from bounded_run import run_bounded
 
 StrategyFile = Callable[..., str]
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from desk import OFTEN
+from session_harness import OFTEN
 from hostile_strategies import is_running, read_noted_processes, write_hostile
 from onetape.cli.program import run_typer_app
 from onetape.store.database import open_store

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, SessionHarness, open_session, open_market
+from session_harness import HOUR, MARCH, SessionHarness, open_session, open_market
 from onetape.websocket.feeds import CandleFeed
 from trader.stream_recorder import StreamRecorder
 

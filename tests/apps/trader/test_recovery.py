@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from desk import SessionHarness, SteppedMarket, open_session, open_market
-from wall import AdjustableWall
+from session_harness import SessionHarness, SteppedMarket, open_session, open_market
+from wall_clocks import AdjustableWall
 
 Run = Callable[[Any], Any]
 

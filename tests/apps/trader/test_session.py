@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, OFTEN, SessionHarness, open_session, open_market
+from session_harness import HOUR, KEY, MARCH, OFTEN, SessionHarness, open_session, open_market
 from live_desk import BALANCE, QUICK
 from onetape.core.candles import Candle
 from onetape.core.errors import (

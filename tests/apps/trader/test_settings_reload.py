@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from desk import ACCOUNT, KEY, OFTEN, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import ACCOUNT, KEY, OFTEN, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError
 from onetape.engine import ExitConfig

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import hostile_strategies as hostile
-from desk import HOUR, KEY, MARCH, OFTEN, open_session, open_market
+from session_harness import HOUR, KEY, MARCH, OFTEN, open_session, open_market
 from hostile_strategies import let_others_be_slow, read_noted_processes, write_hostile
 from onetape.engine import ExitConfig
 from onetape.store.candles import read_last_closed

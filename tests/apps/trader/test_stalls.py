@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
-from gate import make_kline
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from fault_proxy import make_kline
 from onetape.core.clock import SteppedClock
 from onetape.engine import ExitConfig
 from onetape.websocket.events import CandleUpdate, StreamEvent
-from own_strategies import make_scripted_source
+from strategy_sources import make_scripted_source
 from trader import stalls
 from trader.stream_recorder import StreamRecorder
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from desk import make_evaluator
+from session_harness import make_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Decision, Order, Session, Side

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from desk import OFTEN
+from session_harness import OFTEN
 from held_lock import hold_write_lock
 from programs import Program
 

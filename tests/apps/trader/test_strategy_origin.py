@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from desk import OFTEN
+from session_harness import OFTEN
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import SafetyRefusal
 from onetape.core.trading import Mode

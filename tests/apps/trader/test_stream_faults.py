@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candle
 from onetape.store.stream_closes import read_uncompared
-from watched import run_bounded
+from bounded_run import run_bounded
 
 COUNT = int(os.environ.get("ONETAPE_STREAM_FAULTS", "14"))
 SEED = int(os.environ.get("ONETAPE_STREAM_SEED", "12"))

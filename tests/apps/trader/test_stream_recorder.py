@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
-from gate import make_kline
+from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from fault_proxy import make_kline
 from onetape.core.candles import Candle
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.store.candles import replace_forming

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from desk import SessionHarness, open_session, open_market
+from session_harness import SessionHarness, open_session, open_market
 from held_lock import hold_write_lock
 from onetape.core.errors import (
     DataError,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, open_session, open_market
+from session_harness import HOUR, MARCH, open_session, open_market
 from held_lock import hold_write_lock
 from loop_stalls import LoopStalls
 from onetape.cli.stop import StopRequest

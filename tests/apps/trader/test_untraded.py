@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, MARCH, open_session, open_market
+from session_harness import HOUR, MARCH, open_session, open_market
 from halting_market import (
     ALWAYS_BUY,
     HISTORY,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from desk import MARCH, open_session, open_market
+from session_harness import MARCH, open_session, open_market
 from onetape.core.clock import format_utc
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, open_session, open_market
+from session_harness import HOUR, KEY, MARCH, open_session, open_market
 from onetape.store.gaps import set_gap
 from trader.window import WarmupGaps, read_decision_window
 

@@ -17,7 +17,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import make_clock
-from wall import QuickWall
+from wall_clocks import QuickWall
 
 T = TypeVar("T")
 #: 2024-03-01 00:20 UTC: twenty minutes into an hour.

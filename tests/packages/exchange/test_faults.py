@@ -18,8 +18,8 @@ from onetape.exchange.rest import RestExchange
 from onetape.exchange.waiting import ComputerWall, ProcessRateLimitBans, Wall
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
-from passing_faults import PASSING
-from wall import START_MS, QuickWall
+from temporary_faults import PASSING
+from wall_clocks import START_MS, QuickWall
 
 Run = Callable[..., Any]
 KLINES = "/api/v3/klines"

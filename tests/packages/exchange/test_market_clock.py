@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from busy_loop import BusyLoop
-from gate import FaultProxy
+from fault_proxy import FaultProxy
 from onetape.core.clock import ScaledClock
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.simulated import SimulatedSource

@@ -24,7 +24,7 @@ from onetape.exchange.pages import Page, iterate_closed_pages
 from onetape.exchange.responses import ResponseTap
 from onetape.exchange.rest import RestExchange, parse_candle
 from onetape.exchange.waiting import ComputerWall
-from wall import QuickWall
+from wall_clocks import QuickWall
 
 Ask = Callable[..., Any]
 HOUR = 3_600

@@ -18,7 +18,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import make_clock
 from onetape.store.database import Store, open_store
-from wall import QuickWall
+from wall_clocks import QuickWall
 
 T = TypeVar("T")
 HOUR = 3_600

@@ -25,7 +25,7 @@ from onetape.store.candles import find_series_gaps, insert_closed_rows
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import Evidence, read_confirmed_gaps, read_gap_ledger, read_gaps, set_gap
 from repeatable import count_examples
-from wall import START_MS
+from wall_clocks import START_MS
 
 Ask = Callable[..., Any]
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")

@@ -17,7 +17,7 @@ from onetape.optimization.cluster.work_file import (
     load_work,
     store_content,
 )
-from searched import make_cluster_work
+from cluster_work_example import make_cluster_work
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from ccxt_addresses import redirect
 from onetape.core.clock import Clock
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
-from wall import AdjustableSeconds
+from wall_clocks import AdjustableSeconds
 
 T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.

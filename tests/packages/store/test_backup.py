@@ -17,7 +17,7 @@ from onetape.store.backup import make_backup, restore
 from onetape.store.database import Store, open_store
 from onetape.store.leases import acquire_lease
 from onetape.store.migrations import NEWEST_VERSION
-from store_strike import KEPT, kill_everywhere
+from store_kills import KEPT, kill_everywhere
 
 WRITERS = 8
 #: Writes without a pause, and names each row that was acknowledged.

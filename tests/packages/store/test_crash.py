@@ -18,7 +18,7 @@ from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.ledger import read_fills
 from onetape.store.reading import read_closed_between
-from store_strike import ACCOUNT, BATCH, KilledCopy, kill_everywhere
+from store_kills import ACCOUNT, BATCH, KilledCopy, kill_everywhere
 
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
 #: Stores the newest state of a forming candle, prints it, and waits to be killed.

@@ -17,7 +17,7 @@ from onetape.store.ledger import insert_decision, read_fills
 from onetape.store.orders import store_order_change
 from onetape.store.sessions import start_session
 from order_changes import fill_of
-from store_strike import (
+from store_kills import (
     ACCOUNT,
     make_decision,
     make_order,

@@ -18,7 +18,7 @@ from onetape.execution.orders import fold
 from onetape.store.database import open_store
 from onetape.store.migrations import NEWEST_VERSION
 from store_crowd import run_crowd
-from store_strike import KilledCopy, kill_everywhere
+from store_kills import KilledCopy, kill_everywhere
 
 
 @pytest.fixture

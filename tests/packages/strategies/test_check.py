@@ -1,4 +1,4 @@
-"""The check catches strategies that cheat in the usual ways, and names what is wrong with each."""
+"""The check catches strategies that are biased in the usual ways, and names what is wrong with each."""
 
 import subprocess
 import sys
@@ -46,8 +46,8 @@ def above(price, line):
 
 
 @dataclass(frozen=True)
-class Cheat(Strategy):
-    name: ClassVar[str] = "cheat"
+class Biased(Strategy):
+    name: ClassVar[str] = "biased"
     higher_timeframes = {higher}
 
     @property
@@ -128,7 +128,7 @@ def write(tmp_path: Path) -> Write:
     def written(
         body: str, lookback: int = 20, higher: tuple[str, ...] = (), higher_lookback: int = 20
     ) -> Callable[[], Strategy]:
-        path = tmp_path / "cheat.py"
+        path = tmp_path / "biased.py"
         source = SOURCE.format(
             body=body, lookback=lookback, higher=higher, higher_lookback=higher_lookback
         )

@@ -19,7 +19,7 @@ from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.websocket import WebSocketManager
-from watched import run_bounded
+from bounded_run import run_bounded
 
 T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from gate import FaultProxy
+from fault_proxy import FaultProxy
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.market.clock import make_clock
@@ -13,7 +13,7 @@ from onetape.simulator.market.symbols import make_symbols
 from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, TickerUpdate
 from onetape.websocket.websocket import WebSocketManager
-from watched import run_bounded
+from bounded_run import run_bounded
 
 SYMBOLS = 60
 

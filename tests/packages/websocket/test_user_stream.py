@@ -26,7 +26,7 @@ from onetape.websocket.user_stream import (
     UserStreamLost,
     UserStreamOpened,
 )
-from watched import run_bounded
+from bounded_run import run_bounded
 
 SYMBOL = "BTC/USDT"
 KEY = Credentials("simulator", "simulator")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from desk import OFTEN
+from session_harness import OFTEN
 from onetape.cli.program import run_typer_app
 from onetape.store.database import open_store
 from programs import Program

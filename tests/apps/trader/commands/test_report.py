@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from desk import ACCOUNT, KEY, OFTEN, SteppedMarket, open_session, open_market
+from session_harness import ACCOUNT, KEY, OFTEN, SteppedMarket, open_session, open_market
 from onetape.cli.events import Event, handling_events
 from onetape.engine import AccountConfig, Trade
 from onetape.report import render_report

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backtest_fills import DIPS, EXITS, make_account
-from desk import KEY, open_session, open_market
+from session_harness import KEY, open_session, open_market
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, find_first_trade_hours, step_hours
 from onetape.store.account_reading import read_traded_series
@@ -16,7 +16,7 @@ from onetape.store.market_data import save_trading_rules
 from trader.settings import TraderSettings
 from trader.settings_reload import make_session_rules
 from trader.traded_report.account import compare_account
-from watched import run_bounded
+from bounded_run import run_bounded
 
 StrategyFile = Callable[..., str]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from live_kills import FIRST_POINTS, POINTS
-from live_strikes import strike, start_warm_process
+from live_kill_outcomes import strike, start_warm_process
 
 #: Each point is struck once, and those of the entry twice, in other scenes. `make live-crash-test`
 #: strikes each 200 times (benchmarks/live_kills.py).

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from backtest_fills import DIPS, SIZINGS, make_account, list_backtest_fills
-from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, find_first_trade_hours, step_hours
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.simulator.trading.fees import Fees
 from symbol_desk import Made, SymbolDesk
 from tick_walk import write_tick_walk
-from watched import run_bounded
+from bounded_run import run_bounded
 
 StrategyFile = Callable[..., str]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from desk import ACCOUNT, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import ACCOUNT, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from held_lock import hold_write_lock
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, MOVING
@@ -20,7 +20,7 @@ from onetape.store.leases import make_lease_name
 from trader import command_file as files
 from trader.command_file import get_command_file
 from trader.exit_journal import ExitJournal
-from watched import run_bounded
+from bounded_run import run_bounded
 
 StrategyFile = Callable[..., str]
 

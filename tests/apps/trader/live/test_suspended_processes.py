@@ -11,7 +11,7 @@ import pytest
 
 from live_desk import BALANCE, START_MS, LiveDesk, open_live_desk
 from live_kills import SUSPENSIONS
-from live_strikes import KillParameters, WarmProcess, start_warm_process
+from live_kill_outcomes import KillParameters, WarmProcess, start_warm_process
 from onetape.core.errors import SafetyRefusal
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator

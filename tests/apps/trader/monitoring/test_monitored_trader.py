@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from desk import OFTEN
+from session_harness import OFTEN
 from programs import Program
 
 NOTIFIER = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + chr(10))"

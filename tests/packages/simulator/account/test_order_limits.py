@@ -11,7 +11,7 @@ import pytest
 
 from onetape.simulator.server import limits
 from onetape.simulator.server.exchange_info import RATE_LIMITS
-from wall import AdjustableSeconds
+from wall_clocks import AdjustableSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.

@@ -14,7 +14,7 @@ from onetape.simulator.server.exchange_info import RATE_LIMITS
 from onetape.simulator.server.limits import get_rates
 from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.server.weights import get_request_weight
-from wall import AdjustableSeconds
+from wall_clocks import AdjustableSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]

@@ -17,7 +17,7 @@ from onetape.core.clock import Clock
 from onetape.simulator.server import limits
 from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.server.weights import DIAL_WEIGHT, get_method_weight
-from wall import AdjustableSeconds
+from wall_clocks import AdjustableSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]

@@ -1,7 +1,7 @@
-"""Strategies that cheat, or seem to, as text, and the fault that a check must report of each.
+"""Biased strategies, and some that seem biased, as text, and the fault that a check must report of each.
 
 They are plain enough to be read as a user would have written them. Each buys and sells often by an
-honest rule, so that the cheat hides among many sound signals.
+unbiased rule, so that the biased signals are hidden among many sound ones.
 """
 
 from typing import Final
@@ -21,8 +21,8 @@ CALLS = []
 
 
 @dataclass(frozen=True)
-class Cheat(Strategy):
-    name: ClassVar[str] = "cheat"
+class Biased(Strategy):
+    name: ClassVar[str] = "biased"
     lookback: ClassVar[int] = 40
     memory: ClassVar[dict] = {}
 
@@ -35,7 +35,7 @@ class Cheat(Strategy):
 _RARE: Final = "rare = candles.timestamp // 3_600 % 701 == 17"
 
 #: Body of each strategy, and the kind of fault that a check must name, by effect.
-LOOK_AHEAD_STRATEGIES: Final[dict[str, tuple[str, str]]] = {
+BIASED_STRATEGIES: Final[dict[str, tuple[str, str]]] = {
     "look-ahead at rare signals": (
         f"{_RARE}\n        ahead = np.append(close[1:], close[-1:])\n        "
         "signal[rare] = np.sign(ahead - close)[rare]",
@@ -96,6 +96,6 @@ CLEAN_STRATEGIES: Final[dict[str, str]] = {
 }
 
 
-def make_cheat_source(body: str) -> str:
+def make_strategy_source(body: str) -> str:
     """Return the file of a strategy with this body."""
     return f"{_HEAD}        {body}\n        return Signals(signal, {{}})\n"

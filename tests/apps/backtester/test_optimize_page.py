@@ -12,7 +12,7 @@ import pytest
 
 from browser import BrowserTab
 from onetape.backtest.metric_definitions import LABELS
-from terminal import run_in_terminal
+from terminal_output import run_in_terminal
 
 Run = Callable[..., Any]
 GRID = ("--strategy", "sma_cross", "--param", "fast=5:15:5", "--param", "slow=10,30")

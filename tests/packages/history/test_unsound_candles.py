@@ -21,7 +21,7 @@ from onetape.store.candles import find_series_gaps
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import read_gaps
 from onetape.store.reading import read_closed_between
-from wall import QuickWall
+from wall_clocks import QuickWall
 
 T = TypeVar("T")
 Work = Callable[[RestExchange], Coroutine[Any, Any, T]]

@@ -14,7 +14,7 @@ from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
 from onetape.store.market_data import save_trading_rules
-from own_strategies import LARGER
+from strategy_sources import LARGER
 
 Run = Callable[..., Any]
 START, DAY = 1_704_067_200, 86_400

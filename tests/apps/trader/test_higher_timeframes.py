@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from desk import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.strategies import align_higher_candles, evaluate_strategy

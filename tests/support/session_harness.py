@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import structs
 
-from gate import FaultProxy
+from fault_proxy import FaultProxy
 from onetape.cli.common_settings import StrategySettings
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, SeriesKey

@@ -17,15 +17,15 @@ from onetape.store.database import open_store
 Run = Callable[..., Any]
 SIMULATED = ("--exchange", "simulator")
 GRID = ("--param", "period=3,9")
-CHEAT = """
+BIASED = """
 from dataclasses import dataclass
 from typing import ClassVar
 import numpy as np
 from onetape.strategies import Signals, Strategy, parameter
 
 @dataclass(frozen=True)
-class Cheat(Strategy):
-    name: ClassVar[str] = "cheat"
+class Biased(Strategy):
+    name: ClassVar[str] = "biased"
     lookback = 2
     period: int = parameter(5, ge=1, le=50)
 
@@ -54,15 +54,15 @@ BAR = """
 
 
 @pytest.fixture
-def cheat(database: Path) -> str:
+def biased(database: Path) -> str:
     """Return a strategy that uses the next close."""
     del database
-    Path("cheat.py").write_text(CHEAT)
-    return "cheat.py"
+    Path("biased.py").write_text(BIASED)
+    return "biased.py"
 
 
-def test_the_terminal_warns_right_under_the_head_line(backtester: Run, cheat: str) -> None:
-    ended = backtester(*SIMULATED, "--no-report", "-s", cheat)
+def test_the_terminal_warns_right_under_the_head_line(backtester: Run, biased: str) -> None:
+    ended = backtester(*SIMULATED, "--no-report", "-s", biased)
     assert ended.code == 0
     assert ended.out.splitlines()[1] == f"! {WARNING} (below: bias check)"
     assert any(
@@ -72,16 +72,16 @@ def test_the_terminal_warns_right_under_the_head_line(backtester: Run, cheat: st
     assert shown[1] == f"! {WARNING} (below: bias check)"
 
 
-def test_list_marks_the_run_that_looks_ahead_at_any_width(save_run: Run, cheat: str) -> None:
-    runs = [load_run(save_run("-s", cheat)), load_run(save_run())]
+def test_list_marks_the_run_that_looks_ahead_at_any_width(save_run: Run, biased: str) -> None:
+    runs = [load_run(save_run("-s", biased)), load_run(save_run())]
     wide, narrow = format_run_list(runs).splitlines(), format_run_list(runs, width=80).splitlines()
     assert [line.endswith("! look-ahead") for line in wide] == [False, True, False]
     assert [line.startswith("! look-ahead") for line in narrow] == [i == 3 for i in range(6)]
     assert max(map(len, narrow)) <= 80
 
 
-def test_compare_marks_the_run_that_looks_ahead(save_run: Run, backtester: Run, cheat: str) -> None:
-    ids = [load_run(save_run(*flags)).id for flags in (("-s", cheat), ())]
+def test_compare_marks_the_run_that_looks_ahead(save_run: Run, backtester: Run, biased: str) -> None:
+    ids = [load_run(save_run(*flags)).id for flags in (("-s", biased), ())]
     assert backtester("compare", *ids).out.splitlines()[1].split() == ["check", "!", "look-ahead"]
 
 
@@ -96,20 +96,20 @@ def test_clean_and_unchecked_runs_have_no_warning(
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_report_has_a_readable_red_bar_under_its_headline(
-    backtester: Run, cheat: str, open_page: Callable[..., BrowserTab], *, dark: bool
+    backtester: Run, biased: str, open_page: Callable[..., BrowserTab], *, dark: bool
 ) -> None:
-    backtester(*SIMULATED, "--no-save", "--report", "report.html", "-s", cheat)
+    backtester(*SIMULATED, "--no-save", "--report", "report.html", "-s", biased)
     page = open_page(Path("report.html").resolve(), 390)
     page.dark(on=dark)
     bar = page.run(BAR)
     assert bar["text"].startswith("Look-ahead: do not trust this result. Check: ")
-    assert "; why: uv run backtester check --exchange simulator --strategy cheat.py" in bar["text"]
+    assert "; why: uv run backtester check --exchange simulator --strategy biased.py" in bar["text"]
     assert (bar["after"], bar["red"], bar["seen"]) == ("H1", True, True)
     assert bar["contrast"] > 4.5
 
 
 def test_the_report_of_several_symbols_warns_if_one_of_them_looks_ahead(
-    backtester: Run, cheat: str, database: Path, open_page: Callable[..., BrowserTab]
+    backtester: Run, biased: str, database: Path, open_page: Callable[..., BrowserTab]
 ) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
@@ -118,7 +118,7 @@ def test_the_report_of_several_symbols_warns_if_one_of_them_looks_ahead(
             "open, high, low, close, volume, closed, source FROM ohlcv_data"
         )
     both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", "--no-save", "--report", "report.html")
-    backtester(*SIMULATED, *both, "-s", cheat)
+    backtester(*SIMULATED, *both, "-s", biased)
     bar = open_page(Path("report.html").resolve()).run(BAR)
     assert "Check: BTC/USDT: " in bar["text"]
     assert "ETH/USDT: " in bar["text"]
@@ -141,17 +141,17 @@ def test_the_report_of_a_clean_run_has_no_bar(backtester: Run, database: Path) -
 
 
 def test_an_optimization_whose_best_result_looks_ahead_warns_and_asks_to_fix_it_before_a_run(
-    backtester: Run, cheat: str
+    backtester: Run, biased: str
 ) -> None:
-    lines = backtester("optimize", *SIMULATED, "-s", cheat, *GRID).out.splitlines()
+    lines = backtester("optimize", *SIMULATED, "-s", biased, *GRID).out.splitlines()
     assert lines[1] == f"! {WARNING} (below: bias check)"
     assert lines[-1].startswith("when it is fixed, run it: uv run backtester ")
 
 
 def test_the_page_of_an_optimization_whose_best_result_looks_ahead_has_the_red_bar(
-    optimize: Run, cheat: str, open_page: Callable[..., BrowserTab]
+    optimize: Run, biased: str, open_page: Callable[..., BrowserTab]
 ) -> None:
-    page = open_page(Path(optimize("-s", cheat, *GRID)["page"]).resolve())
+    page = open_page(Path(optimize("-s", biased, *GRID)["page"]).resolve())
     bar = page.run(BAR)
     assert bar["text"].startswith("Look-ahead: do not trust this result. Check of the best: ")
     assert (bar["after"], bar["red"]) == ("H1", True)

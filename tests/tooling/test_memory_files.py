@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import quick_files
+import memory_files
 from bytecode import LARGEST, compile_installed
-from quick_files import VARIABLE, keep_files_in_memory
+from memory_files import VARIABLE, keep_files_in_memory
 
 
 @pytest.fixture(autouse=True)

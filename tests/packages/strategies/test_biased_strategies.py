@@ -1,4 +1,4 @@
-"""The full check and the check of a plain backtest name each way to cheat by the same word."""
+"""The full check and the check of a plain backtest name each bias by the same word."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cheats import LOOK_AHEAD_STRATEGIES, FAILING, CLEAN_STRATEGIES, make_cheat_source
+from biased_strategies import BIASED_STRATEGIES, FAILING, CLEAN_STRATEGIES, make_strategy_source
 from onetape.core.candles import Candles
 from onetape.strategies import Strategy, evaluate_strategy, load_strategy
 from onetape.strategies.check_data import CheckData
@@ -33,8 +33,8 @@ def write(tmp_path: Path) -> Callable[[str], Make]:
     """Return a function that writes a strategy of this body, and returns what makes it."""
 
     def written(body: str) -> Make:
-        path = tmp_path / "cheat.py"
-        path.write_text(make_cheat_source(body), encoding="utf-8")
+        path = tmp_path / "biased.py"
+        path.write_text(make_strategy_source(body), encoding="utf-8")
         return lambda: load_strategy(str(path))
 
     return written
@@ -54,21 +54,21 @@ def get_worst_kind(result: CheckResult) -> str | None:
     return None if result.worst is None else result.worst.kind
 
 
-@pytest.mark.parametrize("how", LOOK_AHEAD_STRATEGIES)
-def test_the_full_check_names_the_fault_of_a_cheating_strategy(write: Callable[[str], Make], how: str):
-    body, expected = LOOK_AHEAD_STRATEGIES[how]
+@pytest.mark.parametrize("how", BIASED_STRATEGIES)
+def test_the_full_check_names_the_fault_of_a_biased_strategy(write: Callable[[str], Make], how: str):
+    body, expected = BIASED_STRATEGIES[how]
     assert get_worst_kind(run_full_check(write(body), SHORT)) == expected
 
 
-@pytest.mark.parametrize("how", LOOK_AHEAD_STRATEGIES)
-def test_a_backtest_of_a_short_range_names_the_fault_of_a_cheating_strategy(write: Callable[[str], Make], how: str):
-    body, expected = LOOK_AHEAD_STRATEGIES[how]
+@pytest.mark.parametrize("how", BIASED_STRATEGIES)
+def test_a_backtest_of_a_short_range_names_the_fault_of_a_biased_strategy(write: Callable[[str], Make], how: str):
+    body, expected = BIASED_STRATEGIES[how]
     assert get_worst_kind(run_sampled_check(write(body), SHORT)) == expected
 
 
-@pytest.mark.parametrize("how", LOOK_AHEAD_STRATEGIES)
-def test_a_backtest_of_a_long_range_names_the_fault_of_a_cheating_strategy(write: Callable[[str], Make], how: str):
-    body, expected = LOOK_AHEAD_STRATEGIES[how]
+@pytest.mark.parametrize("how", BIASED_STRATEGIES)
+def test_a_backtest_of_a_long_range_names_the_fault_of_a_biased_strategy(write: Callable[[str], Make], how: str):
+    body, expected = BIASED_STRATEGIES[how]
     result = run_sampled_check(write(body), LONG)
     assert get_worst_kind(result) == expected
     assert f"({expected})" in format_quick_check(result, "X")
@@ -78,7 +78,7 @@ def test_a_backtest_of_a_long_range_names_the_fault_of_a_cheating_strategy(write
 def test_a_strategy_that_reads_the_clock_is_found_in_any_second(
     write: Callable[[str], Make], monkeypatch: pytest.MonkeyPatch, seconds_later: int
 ):
-    make = write(LOOK_AHEAD_STRATEGIES["the second"][0])
+    make = write(BIASED_STRATEGIES["the second"][0])
     monkeypatch.setattr(time, "time", lambda: 1_001.0)
     data, whole = CheckData(LONG), evaluate_strategy(make(), LONG).signal
     monkeypatch.setattr(time, "time", lambda: 1_001.0 + seconds_later)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from side_by_side import LONGEST_FIRST, count_processes
+from run_distribution import LONGEST_FIRST, count_processes
 
 
 def test_the_files_that_begin_first_exist(repository: Path):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import hostile_strategies as hostile
-from desk import make_evaluator
+from session_harness import make_evaluator
 from hostile_strategies import read_noted_processes, write_hostile
 from onetape.core.candles import Candles
 from onetape.strategies import evaluate_strategy, load_strategy
