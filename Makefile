@@ -113,7 +113,7 @@ exit-crash-test: ## Kill a trader 20 times before and after each commit of an or
 
 .PHONY: responses
 responses: ## Read 100,000 fuzzed responses to orders, cancels and look-ups
-	ONETAPE_FUZZED_ANSWERS=100000 uv run pytest -q tests/packages/exchange/test_fuzzed_responses.py
+	ONETAPE_FUZZED_RESPONSES=100000 uv run pytest -q tests/packages/exchange/test_fuzzed_responses.py
 
 .PHONY: clients
 clients: ## Trade on the simulator with other clients, binance-connector included (needs a package index)

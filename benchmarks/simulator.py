@@ -52,7 +52,7 @@ class Client:
         head, _, body = bytes(received).partition(b"\r\n\r\n")
         length = re.search(rb"Content-Length: (\d+)", head)
         if not head.startswith(b"HTTP/1.1 200") or length is None:
-            raise SystemExit(f"{path} was answered with {head[:200]!r}")
+            raise SystemExit(f"{path} got the response {head[:200]!r}")
         parts, missing = [body], int(length[1]) - len(body)
         while missing > 0:
             parts.append(self._read())

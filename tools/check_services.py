@@ -249,7 +249,7 @@ def check_answers(service: Service, environments: Path, folder: Path) -> None:
         process.kill()
     if process.returncode:
         raise SystemExit(f"{service.name}: exit code {process.returncode} on SIGTERM")
-    print(f"{service.name}: answered, and exit code 0 on SIGTERM")
+    print(f"{service.name}: responded, and exit code 0 on SIGTERM")
 
 
 def watch(

@@ -179,7 +179,7 @@ def test_the_run_after_a_killed_one_resumes_and_ends_in_the_same_table(
     minutes = SeriesKey("simulator", "BTC/USDT", "1m")
     arguments = ("--timeframe", "1m", "--days", "20")
     with embedded_simulator(clock=make_clock(start_ms=NOW_MS, stepped=True)) as simulator:
-        # A request is never answered: on a busy machine too, the run has not ended.
+        # A request never gets a response: on a busy machine too, the run has not ended.
         number = simulator.faults.add(kind="timeout", path="/api/v3/klines", nth=9)
         address = ("--exchange", "simulator", "--simulator-url", simulator.url)
         process = start_backfiller(*address, *arguments, folder=folder)

@@ -91,12 +91,12 @@ def test_futures_and_mark_prices_are_recognised_by_their_content(
 def test_a_saved_response_about_a_contract_is_refused(
     backfiller: Run, folder: Path, fields: dict[str, object]
 ) -> None:
-    (folder / "answer.json").write_text(json.dumps({"retCode": 0, **fields}))
+    (folder / "response.json").write_text(json.dumps({"retCode": 0, **fields}))
     flags = ("--exchange", "bybit", "--symbol", "BTC/USDT", "--timeframe", "1h", "--db", DB)
-    ended = backfiller("import", "answer.json", *flags)
+    ended = backfiller("import", "response.json", *flags)
     assert (ended.code, "about a contract" in ended.err) == (4, True)
     assert not (folder / DB).exists()
-    assert backfiller("import", "answer.json", *flags, "--spot").code == 0
+    assert backfiller("import", "response.json", *flags, "--spot").code == 0
 
 
 @pytest.mark.parametrize(

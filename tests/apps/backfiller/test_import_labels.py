@@ -136,7 +136,7 @@ def test_the_column_of_open_times_is_used_where_another_has_close_times(
 
 def test_the_market_named_in_a_saved_response_is_compared(backfiller: Run, folder: Path) -> None:
     rows = [[row.timestamp * 1_000, *row[1:]] for row in ROWS]
-    answer = {"result": {"symbol": "ETHUSDT", "category": "spot", "list": rows}}
-    (folder / "mine.json").write_text(json.dumps(answer))
+    response = {"result": {"symbol": "ETHUSDT", "category": "spot", "list": rows}}
+    (folder / "mine.json").write_text(json.dumps(response))
     ended = backfiller("import", "mine.json", *FLAGS)
     assert (ended.code, "its field 'symbol' is ETHUSDT" in ended.err) == (0, True)

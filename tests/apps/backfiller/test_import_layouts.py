@@ -147,9 +147,9 @@ DOCUMENTS: dict[str, Any] = {
     "index": {
         str(row[0] * 1_000): dict(zip(list(COLUMNS)[1:], row[1:], strict=True)) for row in ROWS
     },
-    "OKX's answer": {"code": "0", "msg": "", "data": [list(row) for row in ROWS]},
-    "Bybit's answer": {"retCode": 0, "result": {"list": [[*row, 99.5] for row in ROWS]}},
-    "Kraken's answer": {
+    "OKX's response": {"code": "0", "msg": "", "data": [list(row) for row in ROWS]},
+    "Bybit's response": {"retCode": 0, "result": {"list": [[*row, 99.5] for row in ROWS]}},
+    "Kraken's response": {
         "error": [],
         "result": {"XXBTZUSD": [[*row, 3] for row in ROWS], "last": 1},
     },

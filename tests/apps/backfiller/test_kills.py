@@ -203,7 +203,7 @@ def test_killed_runs_end_in_the_same_table_as_an_uninterrupted_run_rows_16_and_1
 def killed_database(kill_setup: KillSetup) -> Path:
     """Return a database whose run was killed while it extended backwards."""
     database = kill_setup.begin("killed.db")
-    # The fifth request is never answered: on a busy machine too, the run has not ended.
+    # The fifth request never gets a response: on a busy machine too, the run has not ended.
     number = kill_setup.simulator.faults.add(kind="timeout", path="/api/v3/klines", nth=5)
     wanted = kill_setup.requests() + 5
     process = kill_setup.start(database)

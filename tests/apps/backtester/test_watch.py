@@ -197,7 +197,7 @@ def test_a_page_that_closes_its_connection_is_not_logged(capfd: pytest.CaptureFi
             client.sendall(b"GET / HTTP")
             # To close it is a reset then, which a reader meets for certain.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Connections are taken in turn: the first is in its thread when the next is answered.
+        # Connections are taken in turn: the first is in its thread when the next gets its response.
         connection = HTTPConnection(*place)
         connection.request("GET", "/state")
         assert connection.getresponse().status == 200

@@ -196,11 +196,11 @@ def test_a_time_far_from_the_last_one_is_accepted_only_when_it_comes_twice(run: 
         async with open_exchange_with_clock() as opened:
             exchange = opened.exchange
             await exchange.compare_clocks()
-            honest: Any = exchange._client.fetch_time  # pyright: ignore[reportPrivateUsage]
+            original: Any = exchange._client.fetch_time  # pyright: ignore[reportPrivateUsage]
             wrong = [3_600_000]
 
             async def once_wrong() -> int:
-                return await honest() + (wrong.pop() if wrong else 0)
+                return await original() + (wrong.pop() if wrong else 0)
 
             exchange._client.fetch_time = once_wrong  # pyright: ignore[reportPrivateUsage]
             before = exchange.now_ms()
@@ -388,17 +388,17 @@ def test_a_time_that_is_wrong_twice_does_not_end_a_trader(run: Run, db: Path) ->
         async with run_trader(settings) as (opened, trading):
             await wait_for_decisions(db, trading, 2)
             client: Any = opened.exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
-            honest, answers = client.fetch_time, [0]
+            original, calls = client.fetch_time, [0]
 
             async def wrong() -> int:
-                answers[0] += 1
-                return await honest() - 7_200_000
+                calls[0] += 1
+                return await original() - 7_200_000
 
             client.fetch_time = wrong
             # Each attempt to go on after it compares the clocks.
             opened.simulator.faults.add(kind="ws_close", count=2)
-            await wait_until(lambda: answers[0] > 6, trading)
-            client.fetch_time = honest
+            await wait_until(lambda: calls[0] > 6, trading)
+            client.fetch_time = original
             await wait_for_decisions(db, trading, count_decisions(db) + 2)
 
     run(scene())

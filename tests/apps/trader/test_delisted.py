@@ -234,9 +234,9 @@ def test_a_start_on_paper_leaves_a_delisted_position_out_and_the_others_go_on(
             program.until(f"{SYMBOL} is left out, with its open position or order: ")
             program.until("", inside=": HOLD")
             flags = ("--exchange", "simulator", "--forget", "1")
-            with Program("trader", "reconcile", *flags, folder=tmp_path) as answer:
-                assert answer.ends() == 0
-            assert "taken out of the ledger at 80 USDT each" in answer.lines[0]
+            with Program("trader", "reconcile", *flags, folder=tmp_path) as command:
+                assert command.ends() == 0
+            assert "taken out of the ledger at 80 USDT each" in command.lines[0]
             program.send(signal.SIGTERM)
             assert program.ends() == 0
         # It holds nothing there any more: the settings have to leave the symbol out.

@@ -159,20 +159,20 @@ def test_row_103_a_start_that_waits_prints_a_failure_once_and_again_after_an_hou
     )
     held = frozenset({SYMBOL})
     plan = StartPlan(settings, tuple(parse_traded_symbols(settings)), open_on_paper=held)
-    first, second = ExchangeUnreachable("no answer"), ExchangeRefused("answered 403")
+    first, second = ExchangeUnreachable("no response"), ExchangeRefused("status 403")
 
     async def wait() -> None:
         waiting = WaitingStart(db, plan)
         for error in (first, first, second, first):
             waiting.report(error)
-        assert lines() == ["degraded: no answer"], "errors that take turns are no news each time"
+        assert lines() == ["degraded: no response"], "errors that take turns are no news each time"
         monkeypatch.setattr("trader.waiting_start.PRINT_SECONDS", 0.0)
         for error in (second, second, first):
             waiting.report(error)
-        assert lines() == ["still degraded after 0 s: answered 403"]
+        assert lines() == ["still degraded after 0 s: status 403"]
         monkeypatch.setattr("trader.waiting_start.REMIND_SECONDS", 0.0)
         waiting.report(first)
-        assert lines() == ["still degraded after 0 s: no answer"]
+        assert lines() == ["still degraded after 0 s: no response"]
         await waiting.close()
 
     def lines() -> list[str]:
@@ -218,7 +218,7 @@ def test_row_103_a_start_that_waits_takes_commands(
         give("pause", "anna")
         waiting = WaitingStart(db, plan)
         try:
-            waiting.report(ExchangeUnreachable("no answer"))
+            waiting.report(ExchangeUnreachable("no response"))
             assert "paused by anna since " in await printed_by_next_renewal()
             give("halt", "bert")
             assert "halted by bert since " in await printed_by_next_renewal()

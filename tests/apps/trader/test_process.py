@@ -72,8 +72,8 @@ class Sample(IStrategy):
 def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{url}{path}", data, {"X-Onetape-Control": "1"})  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=180) as answer:  # noqa: S310 - loopback
-        return json.load(answer)
+    with urllib.request.urlopen(request, timeout=180) as response:  # noqa: S310 - loopback
+        return json.load(response)
 
 
 def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -246,8 +246,8 @@ def serve_with_hanging_path(behind: str, path: str) -> Generator[tuple[str, thre
                 requested.set()
                 stop.wait(180)
                 return
-            with urllib.request.urlopen(f"{behind}{self.path}", timeout=180) as answer:  # noqa: S310
-                body = answer.read()
+            with urllib.request.urlopen(f"{behind}{self.path}", timeout=180) as response:  # noqa: S310
+                body = response.read()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -74,7 +74,7 @@ def test_a_lasting_refusal_changes_the_state_once_and_is_retried_ever_more_rarel
     assert capsys.readouterr().out.count("candles: stream") == 1
 
 
-# A read that is not answered is repeated four times by itself.
+# A read without a response is repeated four times by itself.
 @pytest.mark.parametrize(("fault", "enough"), [("status", 2), ("down", 12)])
 def test_rest_is_still_retried_often_long_after_its_first_failure_while_the_stream_works(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, fault: str, enough: int

@@ -1,4 +1,4 @@
-"""Backtests of DataFrames in Python: what is traded of several, and what bad input is answered."""
+"""Backtests of DataFrames in Python: what is traded of several, and how bad input is refused."""
 
 from pathlib import Path
 from typing import Any

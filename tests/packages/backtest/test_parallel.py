@@ -1,4 +1,4 @@
-"""Jobs shared among processes: each is answered once, whatever becomes of the processes."""
+"""Jobs shared among processes: each has one result, whatever becomes of the processes."""
 
 import os
 import signal
@@ -19,9 +19,9 @@ def get_process_by_job(jobs: int, processes: int, work: Callable[[int], object])
         work(job)
         return str(os.getpid()).encode()
 
-    answers = [*map_unordered(report_process, range(jobs), processes)]
-    assert sorted(job for job, _ in answers) == list(range(jobs))
-    return {job: int(answer or 0) for job, answer in answers}
+    results = [*map_unordered(report_process, range(jobs), processes)]
+    assert sorted(job for job, _ in results) == list(range(jobs))
+    return {job: int(result or 0) for job, result in results}
 
 
 @pytest.mark.parametrize(("jobs", "processes"), [(0, 2), (1, 4), (3, 2), (23, 3), (200, 2)])
@@ -31,8 +31,8 @@ def test_each_job_has_one_result(jobs: int, processes: int) -> None:
 
 
 def test_a_large_result_arrives_complete() -> None:
-    answers = dict(map_unordered(lambda job: b"%d" % job * 300_000, range(4), 2))
-    assert answers == {job: b"%d" % job * 300_000 for job in range(4)}
+    results = dict(map_unordered(lambda job: b"%d" % job * 300_000, range(4), 2))
+    assert results == {job: b"%d" % job * 300_000 for job in range(4)}
 
 
 @pytest.mark.parametrize("processes", [1, 3])

@@ -1,4 +1,4 @@
-"""Settings: which place wins, and what each mistake is answered with."""
+"""Settings: which source takes precedence, and the error of each mistake."""
 
 import stat
 import time
@@ -116,7 +116,7 @@ def test_a_table_given_as_one_text_replaces_the_table_of_a_lower_source(file: Pa
 
 
 @pytest.mark.parametrize(
-    ("text", "answer"),
+    ("text", "error_text"),
     [
         ("soon", "expected KEY=VALUE,KEY=VALUE, each key once, found 'soon'"),
         ("0=0.1,0=0.2", "expected KEY=VALUE,KEY=VALUE, each key once, found '0=0.1,0=0.2'"),
@@ -125,10 +125,10 @@ def test_a_table_given_as_one_text_replaces_the_table_of_a_lower_source(file: Pa
         ("later=0.1", "expected int, found 'later=0.1'"),
     ],
 )
-def test_a_text_that_is_not_a_table_is_refused_with_the_expected_form(text: str, answer: str) -> None:
+def test_a_text_that_is_not_a_table_is_refused_with_the_expected_form(text: str, error_text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(None, {}, {"APP__EXITS__TARGET_TABLE": text})
-    assert str(caught.value) == f"APP__EXITS__TARGET_TABLE: exits.target_table: {answer}"
+    assert str(caught.value) == f"APP__EXITS__TARGET_TABLE: exits.target_table: {error_text}"
 
 
 def test_an_invalid_table_in_a_flag_names_the_flag(file: Path) -> None:
@@ -163,7 +163,7 @@ def test_variables_of_other_programs_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "answer"),
+    ("text", "error_text"),
     [
         (
             "exchange: binance\nsymbl: [A/B]\n",
@@ -216,8 +216,8 @@ def test_variables_of_other_programs_are_left_alone() -> None:
         ("? [a, b]\n: c\n", "app.yaml:1: a key must be one word, such as `symbol:`"),
     ],
 )
-def test_an_invalid_setting_is_reported_with_its_line(file: Path, text: str, answer: str) -> None:
-    assert get_load_error(file, text) == answer
+def test_an_invalid_setting_is_reported_with_its_line(file: Path, text: str, error_text: str) -> None:
+    assert get_load_error(file, text) == error_text
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_binary_file_is_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "answer"),
+    ("environment", "error_text"),
     [
         ({"APP__ACCOUNT__CASH": "x"}, "APP__ACCOUNT__CASH: account.cash: expected a number"),
         ({"APP__EXCHANG": "x"}, "APP__EXCHANG: unknown key 'exchang'; did you mean 'exchange'"),
@@ -250,9 +250,9 @@ def test_a_binary_file_is_refused(file: Path) -> None:
     ],
 )
 def test_an_invalid_value_in_the_environment_names_the_variable(
-    environment: dict[str, str], answer: str
+    environment: dict[str, str], error_text: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="^" + answer):
+    with pytest.raises(ConfigurationError, match="^" + error_text):
         load(None, {}, environment)
 
 
@@ -344,12 +344,12 @@ def test_an_invalid_entry_of_a_flag_is_named_by_flag_and_entry() -> None:
 )
 def test_any_text_is_either_valid_settings_or_a_one_line_error(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8", errors="replace")
-    answer = ""
+    error_text = ""
     try:
         load(file)
     except ConfigurationError as error:
-        answer = str(error)
-    assert not answer or answer.startswith(f"{file}:")
+        error_text = str(error)
+    assert not error_text or error_text.startswith(f"{file}:")
 
 
 def test_the_users_settings_file_takes_precedence_over_the_projects(

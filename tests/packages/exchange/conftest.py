@@ -46,7 +46,7 @@ Script = Callable[[Query], ScriptedResponse]
 
 
 class ScriptedServer(ThreadingHTTPServer):
-    """Answers klines by a script; its clock stands still and its markets are the simulator's."""
+    """Returns klines by a script; its clock stands still and its markets are the simulator's."""
 
     daemon_threads = True
 
@@ -81,15 +81,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         query = dict(parse_qsl(parts.query))
         server.requested.append(query)
-        answer = server.script(query)
-        self._send(answer, answer.payload())
+        response = server.script(query)
+        self._send(response, response.payload())
 
-    def _send(self, answer: ScriptedResponse, payload: bytes) -> None:
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(payload) * (2 if answer.cut else 1)))
+    def _send(self, response: ScriptedResponse, payload: bytes) -> None:
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(payload) * (2 if response.cut else 1)))
         self.send_header("Connection", "close")
-        for name, value in answer.headers.items():
+        for name, value in response.headers.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(payload)
@@ -107,8 +107,8 @@ def simulator_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _exchange_info(simulator_url: str) -> bytes:
-    with urllib.request.urlopen(f"{simulator_url}/api/v3/exchangeInfo") as answer:  # noqa: S310
-        return answer.read()
+    with urllib.request.urlopen(f"{simulator_url}/api/v3/exchangeInfo") as response:  # noqa: S310
+        return response.read()
 
 
 @pytest.fixture(scope="session")

@@ -59,14 +59,14 @@ class RecordingClient:
 
 
 def run_with_client(
-    run: Run, url: str, work: Callable[[RecordingClient], Any], *, answered: bool = True, **settings: Any
+    run: Run, url: str, work: Callable[[RecordingClient], Any], *, has_response: bool = True, **settings: Any
 ) -> Any:
     """Do something with a client that has had a response before, unless set otherwise."""
 
     async def done() -> Any:
         bench = RecordingClient(url, **settings)
         async with bench.exchange:
-            if answered:
+            if has_response:
                 await bench.exchange.fetch_market("BTC/USDT")
             return await work(bench)
 
@@ -143,7 +143,7 @@ def test_row_1_a_refused_port_is_reported_at_once_at_first_and_waited_for_later(
             await bench.hours()
         return first, bench.wall.now - began
 
-    at_first, later = run_with_client(run, simulator.url, refused, answered=False)
+    at_first, later = run_with_client(run, simulator.url, refused, has_response=False)
     assert 1 < at_first <= 4
     assert 500 < later <= 600
 
@@ -459,7 +459,7 @@ def test_row_12_markets_that_came_as_an_error_page_or_empty_are_requested_again(
     async def work(bench: RecordingClient) -> str:
         return (await bench.exchange.fetch_market("BTC/USDT")).symbol
 
-    assert run_with_client(run, simulator.url, work, answered=False) == "BTC/USDT"
+    assert run_with_client(run, simulator.url, work, has_response=False) == "BTC/USDT"
 
 
 def test_the_default_wall_clock_is_the_computers() -> None:

@@ -1,6 +1,6 @@
-"""Answers that no exchange sends: nothing raises, and an order that exists is never refused.
+"""Responses that no exchange sends: nothing raises, and an order that exists is never refused.
 
-The short form; ONETAPE_FUZZED_ANSWERS=100000 (`make responses`) is the long one.
+The short form; ONETAPE_FUZZED_RESPONSES=100000 (`make responses`) is the long one.
 """
 
 import copy
@@ -41,7 +41,7 @@ from onetape.exchange.trading_records import (
 )
 from order_server import NOW_MS, ServerResponse, OrderServer, make_market, open_private_client
 
-COUNT = int(os.environ.get("ONETAPE_FUZZED_ANSWERS", "1500"))
+COUNT = int(os.environ.get("ONETAPE_FUZZED_RESPONSES", "1500"))
 BATCH = 2_000
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"
 STATUSES = (
@@ -167,13 +167,13 @@ async def read_fuzzed_outcomes(exchange: str, seed: int, count: int) -> OutcomeC
     """Read fuzzed responses; every one is about an order that the exchange has."""
     chosen = random.Random(seed)  # noqa: S311 - a test
     numbers = dict.fromkeys(OutcomeCounts._fields, 0)
-    answer = ServerResponse(b"")
+    response = ServerResponse(b"")
     async with (
-        OrderServer(lambda _, __: answer) as server,
+        OrderServer(lambda _, __: response) as server,
         open_private_client(exchange, server.url) as tap,
     ):
         for number in range(count):
-            answer = make_fuzzed_response(chosen, exchange)
+            response = make_fuzzed_response(chosen, exchange)
             kind, call = call_of(chosen, exchange)
             result = await tap.perform(call)
             if kind == "send":
@@ -182,7 +182,7 @@ async def read_fuzzed_outcomes(exchange: str, seed: int, count: int) -> OutcomeC
                 outcome = read_cancel(exchange, result, ORDER)
             else:
                 outcome = read_look_up(exchange, [call], [result], ORDER)
-            place = f"{exchange} {number} of seed {seed}: {kind}, {answer}"
+            place = f"{exchange} {number} of seed {seed}: {kind}, {response}"
             assert not isinstance(outcome, Refused | Absent), place
             if isinstance(outcome, Accepted):
                 assert outcome.exchange_order_id, place
@@ -224,16 +224,16 @@ def test_a_damaged_refusal_is_read_as_a_refusal_or_unknown(
     async def work() -> set[type]:
         chosen = random.Random(random_seed)  # noqa: S311 - a test
         found: set[type] = set()
-        answer = ServerResponse(b"")
+        response = ServerResponse(b"")
         async with (
-            OrderServer(lambda _, __: answer) as server,
+            OrderServer(lambda _, __: response) as server,
             open_private_client(exchange, server.url) as tap,
         ):
             for _ in range(60):
                 document = copy.deepcopy(REFUSALS[exchange])
                 if chosen.random() < 0.5:
                     mutate(chosen, document)
-                answer = ServerResponse(json.dumps(document).encode(), chosen.choice((200, 400, 500)))
+                response = ServerResponse(json.dumps(document).encode(), chosen.choice((200, 400, 500)))
                 terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
                 result = await tap.perform(
                     make_market_order_call(get_dialect(exchange), terms, NOW_MS)
@@ -252,12 +252,12 @@ def test_row_57_the_trading_client_never_takes_an_order_that_exists_for_refused(
 ) -> None:
     async def work(seed: int, count: int) -> None:
         chosen = random.Random(seed)  # noqa: S311 - a test
-        answer, sent = ServerResponse(b""), 0
+        response, sent = ServerResponse(b""), 0
 
         def script(method: str, _: str) -> ServerResponse:
             nonlocal sent
             sent += method in ("POST", "DELETE")
-            return answer
+            return response
 
         order = OrderRequest(ORDER, "BTC/USDT", "sell", Decimal("0.0123"), NOW_MS)
         async with (
@@ -268,9 +268,9 @@ def test_row_57_the_trading_client_never_takes_an_order_that_exists_for_refused(
         ):
             client._client.set_markets([make_market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
             for number in range(count):
-                answer, sent = make_fuzzed_response(chosen, "binance"), 0
+                response, sent = make_fuzzed_response(chosen, "binance"), 0
                 ask = chosen.choice((client.submit, client.cancel, client.look_up))
-                place = f"{number} of seed {seed}: {ask.__name__}, {answer}"
+                place = f"{number} of seed {seed}: {ask.__name__}, {response}"
                 try:
                     if ask == client.submit:
                         await client.submit(order)

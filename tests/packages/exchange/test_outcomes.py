@@ -1,4 +1,4 @@
-"""Answers to orders, cancels and look-ups are read as accepted, refused, absent or unknown."""
+"""Responses to orders, cancels and look-ups are read as accepted, refused, absent or unknown."""
 
 import asyncio
 import json
@@ -55,18 +55,18 @@ def encode_body(document: object) -> bytes:
     return (document if isinstance(document, str) else json.dumps(document)).encode()
 
 
-async def send_order(answer: ServerResponse, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
+async def send_order(response: ServerResponse, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
     """Return the outcome of an order to which the exchange responds so."""
     async with (
-        OrderServer(lambda _, __: answer) as server,
+        OrderServer(lambda _, __: response) as server,
         open_private_client(exchange, server.url) as tap,
     ):
         call = make_market_order_call(get_dialect(exchange), terms, NOW_MS)
         return read_send(exchange, await tap.perform(call), ORDER)
 
 
-async def look_up_order(*answers: ServerResponse, exchange: str = "binance") -> Any:
-    left = list(answers)
+async def look_up_order(*responses: ServerResponse, exchange: str = "binance") -> Any:
+    left = list(responses)
     async with (
         OrderServer(lambda _, __: left.pop(0)) as server,
         open_private_client(exchange, server.url) as tap,
@@ -194,9 +194,9 @@ def test_a_cancel_without_a_connection_is_unknown_because_aiohttp_repeats_reques
     assert isinstance(run(work()), Unknown)
 
 
-async def cancel_order(answer: ServerResponse, exchange: str = "binance") -> Any:
+async def cancel_order(response: ServerResponse, exchange: str = "binance") -> Any:
     async with (
-        OrderServer(lambda _, __: answer) as server,
+        OrderServer(lambda _, __: response) as server,
         open_private_client(exchange, server.url) as tap,
     ):
         call = make_cancel_order_call(
@@ -226,7 +226,7 @@ def test_only_an_explicit_response_of_the_exchange_means_absence(run: Run) -> No
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         ServerResponse(b"<html>"),
         ServerResponse(b"{}"),
@@ -239,8 +239,8 @@ def test_only_an_explicit_response_of_the_exchange_means_absence(run: Run) -> No
         ServerResponse(encode_body({**FILLED, "clientOrderId": OTHER})),
     ],
 )
-def test_row_59_a_look_up_without_a_response_is_never_read_as_not_found(run: Run, answer: ServerResponse) -> None:
-    assert isinstance(run(look_up_order(answer)), Unknown)
+def test_row_59_a_look_up_without_a_response_is_never_read_as_not_found(run: Run, response: ServerResponse) -> None:
+    assert isinstance(run(look_up_order(response)), Unknown)
 
 
 #: Empty lists as the exchanges send them, and responses from which CCXT reads an empty list, too.
@@ -281,15 +281,15 @@ def test_an_order_is_absent_if_every_list_is_complete_and_lacks_it(
     assert outcome.exchange_order_id == "O-1"
     for junk in (b"<html>", b"{}", b"null", b"[]", b'{"result": {}, "error": []}'):
         for place in range(len(empty)):
-            answers = [*empty[:place], ServerResponse(junk), *empty[place + 1 :]]
-            assert isinstance(run(look_up_order(*answers, exchange=exchange)), Unknown)
+            responses = [*empty[:place], ServerResponse(junk), *empty[place + 1 :]]
+            assert isinstance(run(look_up_order(*responses, exchange=exchange)), Unknown)
 
 
 def test_an_order_that_ccxt_leaves_out_of_its_list_is_not_absent(run: Run) -> None:
     other_market = {**KRAKENS, "descr": {"pair": "NEWNAME", "type": "buy"}}
-    answer = ServerResponse(encode_body({"error": [], "result": {"open": {"O-1": other_market}}}))
+    response = ServerResponse(encode_body({"error": [], "result": {"open": {"O-1": other_market}}}))
     closed = ServerResponse(encode_body(EMPTY["kraken"][1]))
-    assert run(look_up_order(answer, closed, exchange="kraken")) == Unknown("CCXT left the order out")
+    assert run(look_up_order(response, closed, exchange="kraken")) == Unknown("CCXT left the order out")
 
 
 def test_a_list_with_further_pages_is_not_complete(run: Run) -> None:

@@ -55,9 +55,9 @@ def test_row_61_trades_of_several_pages_are_complete_and_unique() -> None:
 def test_an_acknowledgement_without_status_and_fills_is_an_open_order_to_look_up() -> None:
     async def work() -> None:
         document = {"symbol": "BTCUSDT", "orderId": 28, "clientOrderId": ORDER}
-        answer = ServerResponse(json.dumps(document).encode())
+        response = ServerResponse(json.dumps(document).encode())
         async with (
-            OrderServer(lambda _, __: answer) as server,
+            OrderServer(lambda _, __: response) as server,
             PrivateClient(
                 Endpoint("simulator", server.url), Credentials("k", "s"), now_ms=lambda: NOW_MS
             ) as client,

@@ -30,7 +30,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"
 KEY, SECRET = "CanaryKey0123456789", "CanarySecret0123456789"
 PASSWORD = "CanaryPassword0123456789"  # noqa: S105 - a canary
-ANSWERS = {
+RESPONSES = {
     "filled": ServerResponse(
         b'{"orderId": 1, "symbol": "BTCUSDT", "clientOrderId": "%s"}' % ORDER.encode()
     ),
@@ -64,7 +64,7 @@ def written() -> Iterator[io.StringIO]:
             logger.setLevel(level)
 
 
-async def send_verbosely(exchange: str, answer: ServerResponse, written: io.StringIO) -> set[str]:
+async def send_verbosely(exchange: str, response: ServerResponse, written: io.StringIO) -> set[str]:
     """Send, cancel and look up with a client in verbose mode; return the signatures that it sent.
 
     All that its user could print is added to what was written.
@@ -75,7 +75,7 @@ async def send_verbosely(exchange: str, answer: ServerResponse, written: io.Stri
         target, _, body = request.partition(" ")
         pairs = dict(parse_qsl(urlsplit(target).query) + parse_qsl(body))
         signatures.update(pairs.get("signature", "").split())
-        return answer
+        return response
 
     async with (
         OrderServer(script) as server,
@@ -107,11 +107,11 @@ async def send_verbosely(exchange: str, answer: ServerResponse, written: io.Stri
     return signatures
 
 
-@pytest.mark.parametrize("name", list(ANSWERS))
+@pytest.mark.parametrize("name", list(RESPONSES))
 def test_row_76_no_byte_of_a_secret_or_signature_is_written(
     run: Run, written: io.StringIO, name: str
 ) -> None:
-    signatures = run(send_verbosely("binance", ANSWERS[name], written))
+    signatures = run(send_verbosely("binance", RESPONSES[name], written))
     text = written.getvalue()
     assert text
     assert signatures
@@ -122,14 +122,14 @@ def test_row_76_no_byte_of_a_secret_or_signature_is_written(
 @pytest.mark.parametrize("name", ["refused", "page", "cut"])
 def test_row_76_no_byte_of_a_password_is_written(run: Run, written: io.StringIO, name: str) -> None:
     """OKX gives a password together with a key, and both go out in headers."""
-    run(send_verbosely("okx", ANSWERS[name], written))
+    run(send_verbosely("okx", RESPONSES[name], written))
     text = written.getvalue()
     assert text
     for secret in (KEY, SECRET, PASSWORD):
         assert secret not in text
 
 
-@pytest.mark.parametrize("name", list(ANSWERS))
+@pytest.mark.parametrize("name", list(RESPONSES))
 def test_row_76_the_trading_client_writes_and_raises_no_secret(
     run: Run, written: io.StringIO, name: str
 ) -> None:
@@ -137,7 +137,7 @@ def test_row_76_the_trading_client_writes_and_raises_no_secret(
 
     def script(_: str, request: str) -> ServerResponse:
         sent.append(request)
-        return ANSWERS[name]
+        return RESPONSES[name]
 
     async def work() -> None:
         async with (

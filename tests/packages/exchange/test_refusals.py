@@ -39,13 +39,13 @@ COINBASE_404 = {
 
 @dataclass
 class RefusingServer:
-    """Answers every question with one HTTP error."""
+    """Responds to every request with one HTTP error."""
 
     status: int
     body: Any
     requested: list[str] = field(default_factory=list[str])
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def response(self, request: web.Request) -> web.Response:
         self.requested.append(request.path)
         if isinstance(self.body, str):
             return web.Response(text=self.body, status=self.status, content_type="text/html")
@@ -55,7 +55,7 @@ class RefusingServer:
 @asynccontextmanager
 async def open_client(exchange: str, server: RefusingServer) -> AsyncGenerator[RestExchange]:
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.answer)
+    app.router.add_route("*", "/{path:.*}", server.response)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -70,11 +70,11 @@ def may_pass(reply: dict[str, Any]) -> bool:
 
 def set_response(server: Any, **fields: Any) -> None:
     """Make the server give one response, always."""
-    answer = replace(server.script({}), **fields)
+    response = replace(server.script({}), **fields)
 
     def always(query: dict[str, str]) -> Any:
         del query
-        return answer
+        return response
 
     server.script = always
 

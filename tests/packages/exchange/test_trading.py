@@ -172,7 +172,7 @@ def test_a_request_that_arrives_after_its_deadline_is_refused(
     assert request.client_order_id not in list_taken_orders(simulator)
 
 
-#: Answers that leave open whether the order exists, and whether it does.
+#: Responses that leave open whether the order exists, and whether it does.
 DOUBTFUL = {
     "no response": (Fault("timeout", when="after", seconds=60, method="POST"), True),
     "no response, not applied": (Fault("timeout", when="before", seconds=60, method="POST"), False),
@@ -190,9 +190,9 @@ DOUBTFUL = {
 }
 
 
-@pytest.mark.parametrize("answer", DOUBTFUL)
-def test_row_57_an_order_with_an_unclear_response_is_unknown_and_sent_once(answer: str) -> None:
-    fault, is_applied = DOUBTFUL[answer]
+@pytest.mark.parametrize("response", DOUBTFUL)
+def test_row_57_an_order_with_an_unclear_response_is_unknown_and_sent_once(response: str) -> None:
+    fault, is_applied = DOUBTFUL[response]
     with run_simulator(fault) as simulator:
         request = make_order()
 

@@ -36,9 +36,9 @@ class WindowedServer:
     most: int = 300
     requested: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     rows: Callable[[int, int], list[list[str]]] | None = None
-    """Answers in its place, from the bounds of the window in seconds."""
+    """Returns candles from the bounds of the window in seconds."""
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def response(self, request: web.Request) -> web.Response:
         query = dict(request.query)
         self.requested.append(query)
         length = DAY if query["bar"].startswith("1D") else MINUTE
@@ -59,7 +59,7 @@ def make_row(opened: int) -> list[str]:
 @asynccontextmanager
 async def serve_okx(server: WindowedServer) -> AsyncGenerator[RestExchange]:
     app = web.Application()
-    app.router.add_get("/{path:.*}", server.answer)
+    app.router.add_get("/{path:.*}", server.response)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -44,7 +44,7 @@ class ChosenCandlesServer(ThreadingHTTPServer):
         self.requests = 0
         self.requested: list[int] = []
         """Requested times, epoch seconds."""
-        self.answer: Callable[[list[int], int, int], list[int]] = _select_from
+        self.response: Callable[[list[int], int, int], list[int]] = _select_from
         """Returns the opens of a response, given all opens, the requested time and the limit."""
 
     @property
@@ -68,12 +68,12 @@ class ChosenCandlesServer(ThreadingHTTPServer):
     def klines(self, since: int, limit: int) -> list[list[Any]]:
         self.requests += 1
         self.requested.append(since)
-        opens = self.answer(sorted(self.prices), since, limit)
+        opens = self.response(sorted(self.prices), since, limit)
         return [[opened * 1_000, *[str(self.prices[opened])] * 4, "1"] for opened in opens]
 
 
 def _select_from(opens: list[int], since: int, limit: int) -> list[int]:
-    """Answer as Binance does: the first candles at or after a time."""
+    """Respond as Binance does: the first candles at or after a time."""
     first = bisect_left(opens, since)
     return opens[first : first + limit]
 
@@ -101,9 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
 def _listening() -> Iterator[ChosenCandlesServer]:
     with (
         embedded_simulator(clock=make_clock(start_ms=NOW_MS, stepped=True)) as simulator,
-        urllib.request.urlopen(f"{simulator.url}/api/v3/exchangeInfo") as answer,  # noqa: S310
+        urllib.request.urlopen(f"{simulator.url}/api/v3/exchangeInfo") as response,  # noqa: S310
     ):
-        server = ChosenCandlesServer(answer.read())
+        server = ChosenCandlesServer(response.read())
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server

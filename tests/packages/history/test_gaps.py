@@ -193,15 +193,15 @@ def return_after_gap(opens: list[int], since: int, limit: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "answer", [return_nothing, return_newest, return_newest_two, return_after_gap],
+    "response", [return_nothing, return_newest, return_newest_two, return_after_gap],
     ids=lambda one: one.__name__,
 )  # fmt: skip
 def test_wrong_responses_prove_no_gap_where_the_exchange_has_candles(
-    ask: Ask, store: Store, exchange: Any, answer: Any
+    ask: Ask, store: Store, exchange: Any, response: Any
 ) -> None:
     exchange.has(*range(41))
     put(store, *range(30, 41), *range(11))
-    exchange.answer = answer
+    exchange.response = response
     for _ in range(3):
         fetch_and_ask(ask, store, exchange, ago(40))
         exchange.later(60 / 3 - 1)
@@ -222,12 +222,12 @@ def return_oldest(opens: list[int], since: int, limit: int) -> list[int]:
     return opens[:5]
 
 
-@pytest.mark.parametrize("answer", [return_requested_row, return_oldest])
+@pytest.mark.parametrize("response", [return_requested_row, return_oldest])
 def test_pages_that_never_advance_are_an_error(
-    ask: Ask, store: Store, exchange: Any, answer: Any
+    ask: Ask, store: Store, exchange: Any, response: Any
 ) -> None:
     exchange.has(*range(41))
-    exchange.answer = answer
+    exchange.response = response
     with pytest.raises(ExchangeUnreachable, match="3 pages in a row with no 1h candle of BTC/USDT"):
         fetch_and_ask(ask, store, exchange, ago(40))
     assert exchange.requests <= 5
@@ -244,12 +244,12 @@ def test_one_empty_response_in_the_middle_loses_no_candle(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(2_000))
-    normal = exchange.answer
+    normal = exchange.response
 
     def once_empty(opens: list[int], since: int, limit: int) -> list[int]:
         return [] if exchange.requests == 2 else normal(opens, since, limit)
 
-    exchange.answer = once_empty
+    exchange.response = once_empty
     fetch_and_ask(ask, store, exchange, ago(1_999))
     assert find_series_gaps(store, KEY, ago(1_999), FORMING) == []
 
@@ -264,7 +264,7 @@ def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
     exchange.has(*range(31))
     honest: list[tuple[int, set[int]]] = []
 
-    def answer(opens: list[int], since: int, limit: int) -> list[int]:
+    def response(opens: list[int], since: int, limit: int) -> list[int]:
         rows = [opened for opened in opens if opened >= since][:limit]
         rows = [opened for opened in rows if random.random() < random.choice((0.2, 0.8, 1.0))]
         kind = random.randrange(5)
@@ -272,7 +272,7 @@ def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
         honest.append((exchange.now_ms, set(rows)))
         return rows
 
-    exchange.answer = answer
+    exchange.response = response
     folder = tmp_path_factory.mktemp("random")
     with open_store(folder / "simulator.db", create=True) as store:
         put(store, *range(20, 31), *range(11))
@@ -323,7 +323,7 @@ def test_a_wrong_response_undoes_no_proof(ask: Ask, store: Store, exchange: Any)
     for _ in range(2):
         fetch_and_ask(ask, store, exchange, ago(7))
         exchange.later(5)
-    exchange.answer = return_nothing
+    exchange.response = return_nothing
 
     async def again(client: RestExchange) -> None:
         await confirm_gaps(client, store, KEY, start=ago(7), end=FORMING, requested_before_ms=2**62)

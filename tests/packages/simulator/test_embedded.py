@@ -21,7 +21,7 @@ MARCH_MS = 1_709_251_200_000
 
 
 @contextmanager
-def listen_as(answer: bytes | None) -> Generator[str]:
+def listen_as(response: bytes | None) -> Generator[str]:
     """Listen on a port as something that is not a simulator; None accepts and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -32,8 +32,8 @@ def listen_as(answer: bytes | None) -> Generator[str]:
                 return
             with connection:
                 connection.recv(10_000)
-                if answer is not None:
-                    connection.sendall(answer)
+                if response is not None:
+                    connection.sendall(response)
                 else:
                     connection.recv(1)
 
@@ -44,8 +44,8 @@ def listen_as(answer: bytes | None) -> Generator[str]:
 
 
 def fetch_market_ms(url: str) -> int:
-    with urllib.request.urlopen(f"{url}/simulator/clock", timeout=60) as answer:  # noqa: S310 - loopback
-        return json.loads(answer.read())["market_ms"]
+    with urllib.request.urlopen(f"{url}/simulator/clock", timeout=60) as response:  # noqa: S310 - loopback
+        return json.loads(response.read())["market_ms"]
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_an_address_that_was_given_is_not_replaced_by_another_market(free_url: s
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
@@ -132,10 +132,10 @@ def test_an_address_that_was_given_is_not_replaced_by_another_market(free_url: s
     ],
 )
 def test_another_program_on_the_port_is_reported_as_such(
-    answer: bytes | None, monkeypatch: pytest.MonkeyPatch
+    response: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "PROBE_SECONDS", 0.3)
-    with listen_as(answer) as url, pytest.raises(ConfigurationError, match="is not a simulator"):
+    with listen_as(response) as url, pytest.raises(ConfigurationError, match="is not a simulator"):
         is_running(url)
 
 

@@ -22,8 +22,8 @@ COMMAND = [sys.executable, "-m", "onetape.simulator.main"]
 
 
 def get(url: str, path: str) -> Any:
-    with urllib.request.urlopen(f"{url}{path}", timeout=180) as answer:  # noqa: S310 - loopback
-        return json.loads(answer.read())
+    with urllib.request.urlopen(f"{url}{path}", timeout=180) as response:  # noqa: S310 - loopback
+        return json.loads(response.read())
 
 
 def read_url(process: subprocess.Popen[str]) -> str:
@@ -51,8 +51,8 @@ def test_the_simulator_prints_its_address_and_stops_cleanly(number: signal.Signa
         assert line.startswith("simulator: invented market, seed 5, at http://127.0.0.1:")
         assert "market time 2024-03-01 00:00 UTC, 60 times as fast" in line
         url = line.split(" at ")[1].split(";")[0]
-        with urllib.request.urlopen(f"{url}/api/v3/ping", timeout=180) as answer:  # noqa: S310 - loopback
-            assert answer.read() == b"{}"
+        with urllib.request.urlopen(f"{url}/api/v3/ping", timeout=180) as response:  # noqa: S310 - loopback
+            assert response.read() == b"{}"
         process.send_signal(number)
         out, err = process.communicate(timeout=180)
     assert (process.returncode, out, err) == (0, "", "")
@@ -80,8 +80,8 @@ def test_recordings_are_played_and_missing_ones_reported(tmp_path: Path) -> None
         line = process.stdout.readline()
         assert line.startswith("simulator play: 1 reply, 0 messages, at http://127.0.0.1:")
         url = line.split(" at ")[1].split(". ")[0]
-        with urllib.request.urlopen(f"{url}/x", timeout=180) as answer:  # noqa: S310 - loopback
-            assert answer.read() == b'{"a":1}'
+        with urllib.request.urlopen(f"{url}/x", timeout=180) as response:  # noqa: S310 - loopback
+            assert response.read() == b'{"a":1}'
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{url}/y", timeout=180)  # noqa: S310 - loopback
         process.terminate()
@@ -157,8 +157,8 @@ def test_recorded_candles_are_replayed_from_a_time_inside_the_file(tmp_path: Pat
         assert "market time 2024-03-01 04:00 UTC" in line
         url = line.split(" at ")[1].split(";")[0]
         path = f"{url}/api/v3/klines?symbol=BTCUSDT&interval=1h&endTime=1709265599999"
-        with urllib.request.urlopen(path, timeout=180) as answer:  # noqa: S310 - loopback
-            candles = json.loads(answer.read())
+        with urllib.request.urlopen(path, timeout=180) as response:  # noqa: S310 - loopback
+            candles = json.loads(response.read())
         process.terminate()
         process.communicate(timeout=180)
     assert [row[2] for row in candles] == [f"{101 + row}.00000000" for row in range(4)]
@@ -182,8 +182,8 @@ def test_the_balance_option_sets_the_account_and_the_ledger_shows_it() -> None:
             b'{"symbol": "BTC/USDT", "quantity": "0.2"}',
             {"X-Onetape-Control": "1"},
         )
-        with urllib.request.urlopen(order, timeout=180) as answer:  # noqa: S310 - loopback
-            assert answer.status == 200
+        with urllib.request.urlopen(order, timeout=180) as response:  # noqa: S310 - loopback
+            assert response.status == 200
         day = ("--symbol", "BTC/USDT", "--from", "2024-02-28", "--to", "2024-02-29")
         reported = run_program("ledger", "--url", url, "--json", *day)
         seen = run_program("ledger", "--url", url)

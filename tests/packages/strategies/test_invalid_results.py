@@ -33,7 +33,7 @@ class Junk(Strategy):
         print("printed")
         return Signals({signal}, {extras})
 """
-ANSWERS = {
+RESULTS = {
     "ragged signals": ("[[1], [1, 2]]", "{}", "signals that are not a column"),
     "indicators of a list": ("np.zeros(n)", "[1, 2]", "indicators of type list"),
     "an indicator without a name": ("np.zeros(n)", "{7: np.zeros(n)}", "named an indicator '7'"),
@@ -80,11 +80,11 @@ def candles() -> Candles:
     return Candles.from_columns(np.arange(5) * 3_600, prices, prices, prices, prices, prices)
 
 
-@pytest.mark.parametrize("what", ANSWERS)
+@pytest.mark.parametrize("what", RESULTS)
 def test_an_invalid_result_of_a_strategy_is_reported_with_its_fault(
     write: Callable[..., str], candles: Candles, what: str
 ) -> None:
-    signal, extras, words = ANSWERS[what]
+    signal, extras, words = RESULTS[what]
     strategy = load_strategy(write(signal=signal, extras=extras))
     with pytest.raises(ConfigurationError) as caught:
         evaluate_strategy(strategy, candles)

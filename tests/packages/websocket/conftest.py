@@ -67,19 +67,19 @@ class EventReader:
 
 
 class FaultyServer:
-    """Answers REST as the simulator does, and WebSockets only as a test sets it."""
+    """Responds to REST as the simulator does, and WebSockets only as a test sets it."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
         self.sockets: list[web.WebSocketResponse] = []
         self.dials = 0
         self.dial_status: int | None = None
-        """Answer handshakes with this HTTP status."""
+        """Respond to handshakes with this HTTP status."""
         self.dial_headers: dict[str, str] = {}
         self.rest_status: int | None = None
-        """Answer REST requests with this HTTP status."""
+        """Respond to REST requests with this HTTP status."""
         self.mute = False
-        """Read nothing from a socket, so that not even a ping is answered."""
+        """Read nothing from a socket, so that not even a ping gets a response."""
         self._opened = asyncio.Event()
         self._dialled = asyncio.Event()
         self.url = ""
@@ -113,9 +113,9 @@ class FaultyServer:
         if self.rest_status is not None:
             return web.Response(status=self.rest_status)
         url = f"{self.simulator.url}{request.path_qs}"
-        async with ClientSession() as session, session.get(url) as answer:
+        async with ClientSession() as session, session.get(url) as response:
             return web.Response(
-                body=await answer.read(), status=answer.status, content_type="application/json"
+                body=await response.read(), status=response.status, content_type="application/json"
             )
 
     async def stream(self, request: web.Request) -> web.StreamResponse:

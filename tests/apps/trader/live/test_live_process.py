@@ -79,8 +79,8 @@ def send_manual_action(url: str, verb: str, document: object, *, method: str = "
         {"Content-Type": "application/json", "X-Onetape-Control": "1"},
         method=method,
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-        assert answer.status == 200
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        assert response.status == 200
 
 
 def read_all_output(folder: Path, *programs: Program) -> bytes:

@@ -258,7 +258,7 @@ def test_row_138_own_orders_without_a_response_are_not_taken_for_those_of_a_copy
             assert not is_seen(desk)
             assert Decimal(0) < desk.coins
             desk.lease.release()
-            # Another process takes the file over while the stop has no answer.
+            # Another process takes the file over while the stop has no response.
             async with open_live_desk(tmp_path / "x.db", simulator=desk.simulator, number=2) as other:
                 await other.until(lambda: other.executor.balance_is_known)
                 await other.drive(0.3)

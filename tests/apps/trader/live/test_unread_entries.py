@@ -22,7 +22,7 @@ from onetape.store.live_accounts import (
 )
 
 Run = Callable[..., None]
-#: The answer to an order is lost; the exchange has taken the order.
+#: The response to an order is lost; the exchange has taken the order.
 LOST = Fault("reset", method="POST", path="/api/v3/order", count=1, when="after")
 UNREAD = Fault("status", status=500, path="/api/v3/myTrades")
 #: What no fee is larger than is left out of the stop, in whole steps.
@@ -98,7 +98,7 @@ def test_the_stop_of_an_entry_without_known_executions_sells_once(run: Run) -> N
     run(scenario, baseline=BALANCE, stop_loss=0.005)
 
 
-@pytest.mark.parametrize("is_stored", [True, False], ids=["status stored", "no answer stored"])
+@pytest.mark.parametrize("is_stored", [True, False], ids=["status stored", "no response stored"])
 def test_an_entry_without_known_executions_gets_its_stop_after_a_restart(
     tmp_path: Path, is_stored: bool
 ) -> None:

@@ -33,9 +33,9 @@ async def request_raw(at: Any, method: str, path: str, **params: str) -> Any:
         aiohttp.ClientSession() as session,
         session.request(
             method, signed["url"], data=signed["body"], headers=signed["headers"]
-        ) as answer,
+        ) as response,
     ):
-        return await answer.json()
+        return await response.json()
 
 
 async def collect_replies(at: Any) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def test_a_request_without_time_or_signature_is_refused(
             del query[missing]
             url = f"{at.simulator.url}/api/v3/account"
             headers = {"X-MBX-APIKEY": "simulator"}
-            async with session.get(url, params=query, headers=headers) as answer:
-                return answer.status, await answer.json()
+            async with session.get(url, params=query, headers=headers) as response:
+                return response.status, await response.json()
 
     status, body = run(play())
     assert (status, body["code"]) == (400, -1102)
@@ -88,9 +88,9 @@ async def send_cancel(at: Any, query: str, body: str | bytes = "", signature: st
     headers = {"X-MBX-APIKEY": "simulator", "Content-Type": "application/x-www-form-urlencoded"}
     async with (
         aiohttp.ClientSession() as session,
-        session.delete(URL(url, encoded=True), data=body, headers=headers) as answer,
+        session.delete(URL(url, encoded=True), data=body, headers=headers) as response,
     ):
-        return answer.status, (await answer.json())["code"]
+        return response.status, (await response.json())["code"]
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_a_request_without_a_key_is_refused(run: Run, scene: Opened) -> None:
         async with (
             scene() as at,
             aiohttp.ClientSession() as session,
-            session.get(f"{at.simulator.url}/api/v3/account") as answer,
+            session.get(f"{at.simulator.url}/api/v3/account") as response,
         ):
-            return answer.status, (await answer.json())["code"]
+            return response.status, (await response.json())["code"]
 
     assert run(play()) == (401, -2014)
 

@@ -25,9 +25,9 @@ async def post_action(at: Any, action: str, body: object) -> tuple[int, Any]:
     url = f"{at.simulator.url}/simulator/account/{action}"
     async with (
         aiohttp.ClientSession() as session,
-        session.post(url, data=json.dumps(body), headers={"X-Onetape-Control": "1"}) as answer,
+        session.post(url, data=json.dumps(body), headers={"X-Onetape-Control": "1"}) as response,
     ):
-        return answer.status, await answer.json()
+        return response.status, await response.json()
 
 
 def test_a_manual_deposit_and_withdrawal_change_the_balance(run: Run, scene: Opened) -> None:
@@ -108,9 +108,9 @@ def test_an_invalid_manual_action_changes_nothing(
     async def play() -> None:
         async with scene() as at:
             rows = len(at.ledger.balances)
-            status, answer = await post_action(at, action, body)
+            status, response = await post_action(at, action, body)
             assert status == 400
-            assert answer.get("error") or answer.get("msg")
+            assert response.get("error") or response.get("msg")
             assert len(at.ledger.balances) == rows
 
     run(play())

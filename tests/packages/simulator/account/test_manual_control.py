@@ -25,9 +25,9 @@ async def post(at: Any, path: str, body: object) -> tuple[int, Any]:
             f"{at.simulator.url}/simulator/{path}",
             data=json.dumps(body),
             headers={"X-Onetape-Control": "1"},
-        ) as answer,
+        ) as response,
     ):
-        return answer.status, await answer.json()
+        return response.status, await response.json()
 
 
 def scale_to_cents(price: Decimal, factor: str) -> str:

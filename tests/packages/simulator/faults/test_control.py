@@ -23,9 +23,9 @@ MARCH_MS = 1_709_251_200_000
 async def ask(simulator: Simulator, method: str, path: str, body: str | None = None) -> Any:
     async with (
         aiohttp.ClientSession() as session,
-        session.request(method, simulator.url + path, data=body, headers=CONTROL) as answer,
+        session.request(method, simulator.url + path, data=body, headers=CONTROL) as response,
     ):
-        return answer.status, await answer.json(content_type=None)
+        return response.status, await response.json(content_type=None)
 
 
 def test_a_fault_is_added_listed_fired_logged_and_removed(run: Run, stepped: Stepped) -> None:
@@ -70,9 +70,9 @@ def test_an_invalid_fault_is_refused_and_none_is_added(
 ) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(0)) as simulator:
-            status, answer = await ask(simulator, "POST", "/simulator/faults", body)
+            status, response = await ask(simulator, "POST", "/simulator/faults", body)
             assert status == 400
-            assert answer["error"].startswith(problem)
+            assert response["error"].startswith(problem)
             assert simulator.faults.list_faults() == []
 
     run(scene())

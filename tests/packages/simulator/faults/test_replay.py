@@ -44,10 +44,10 @@ async def play_fixed_requests(clock: Clock, faults: Faults) -> tuple[list[str], 
                 received.append(frame)
             since = f"startTime={MARCH_MS - 20 * MINUTE_MS}&limit=30"
             for path in (f"klines?symbol=BTCUSDT&interval=1m&{since}", "time", "exchangeInfo"):
-                async with session.get(f"{simulator.url}/api/v3/{path}") as answer:
-                    received.append(f"{answer.status} {await answer.text()}")
-        async with session.get(f"{simulator.url}/simulator/faults") as answer:
-            listed = await answer.json()
+                async with session.get(f"{simulator.url}/api/v3/{path}") as response:
+                    received.append(f"{response.status} {await response.text()}")
+        async with session.get(f"{simulator.url}/simulator/faults") as response:
+            listed = await response.json()
     return received, [json.dumps(fired.make_document()) for fired in simulator.faults.log], listed
 
 

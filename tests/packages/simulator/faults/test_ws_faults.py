@@ -19,7 +19,7 @@ Opened = Callable[..., AbstractAsyncContextManager[tuple[Simulator, Any]]]
 MARCH_MS = 1_709_251_200_000
 #: CCXT gives a socket up after three of these without a response, milliseconds.
 KEEP_ALIVE_MS = 200
-#: So many may miss where each must be answered: a machine that stands still is no dead socket.
+#: So many may miss where each must get a response: a machine that stands still is no dead socket.
 MISSES = 10
 
 #: What ends a socket between two calls raises nothing (failure mode 29), so it comes until a call

@@ -26,8 +26,8 @@ def write_recordings(tmp_path: Path, *items: dict[str, Any]) -> Recordings:
 
 
 async def get(player: Player, path: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(player.url + path) as answer:
-        return answer.status, await answer.text()
+    async with aiohttp.ClientSession() as session, session.get(player.url + path) as response:
+        return response.status, await response.text()
 
 
 @asynccontextmanager
@@ -50,10 +50,10 @@ def test_a_recorded_reply_has_its_status_headers_and_body(run: Run, tmp_path: Pa
 
     async def scene() -> Any:
         async with Player(reel) as player, aiohttp.ClientSession() as session:
-            async with session.get(f"{player.url}/x") as answer:
-                first = answer.status, answer.headers["Retry-After"], await answer.json()
-            async with session.get(f"{player.url}/page") as answer:
-                return first, answer.content_type, await answer.text()
+            async with session.get(f"{player.url}/x") as response:
+                first = response.status, response.headers["Retry-After"], await response.json()
+            async with session.get(f"{player.url}/page") as response:
+                return first, response.content_type, await response.text()
 
     assert run(scene()) == ((429, "7", {"code": -1}), "text/html", "<html></html>")
 

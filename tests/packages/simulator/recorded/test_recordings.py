@@ -39,16 +39,16 @@ class SignedAccount:
         self.session = session
 
     async def public(self, path: str) -> Any:
-        async with self.session.get(self.simulator.url + path) as answer:
-            return json.loads(await answer.text())
+        async with self.session.get(self.simulator.url + path) as response:
+            return json.loads(await response.text())
 
     async def signed(self, method: str, path: str, **params: str) -> Any:
         query = urlencode({**params, "timestamp": str(self.simulator.clock.now_ms())})
         seal = hmac.new(b"simulator", query.encode(), hashlib.sha256).hexdigest()
         url = f"{self.simulator.url}{path}?{query}&signature={seal}"
         headers = {"X-MBX-APIKEY": "simulator"}
-        async with self.session.request(method, url, headers=headers) as answer:
-            return json.loads(await answer.text())
+        async with self.session.request(method, url, headers=headers) as response:
+            return json.loads(await response.text())
 
     async def requested(
         self,

@@ -22,9 +22,9 @@ async def call(clock: Clock, method: str, path: str, body: str | None = None) ->
     async with (
         Simulator(seed=3, clock=clock) as simulator,
         aiohttp.ClientSession() as session,
-        session.request(method, simulator.url + path, data=body, headers=CONTROL) as answer,
+        session.request(method, simulator.url + path, data=body, headers=CONTROL) as response,
     ):
-        return answer.status, await answer.json()
+        return response.status, await response.json()
 
 
 def test_the_clock_shows_its_kind_time_speed_and_seed(run: Run, stepped: Stepped) -> None:
@@ -90,14 +90,14 @@ def test_a_clock_that_runs_by_itself_is_not_stepped(run: Run) -> None:
 def test_an_invalid_body_is_refused_with_a_reason(
     run: Run, stepped: Stepped, path: str, body: str
 ) -> None:
-    status, answer = run(call(stepped(0), "POST", f"/simulator/{path}", body))
+    status, response = run(call(stepped(0), "POST", f"/simulator/{path}", body))
     assert status == 400
-    assert answer["error"]
+    assert response["error"]
 
 
 def test_disconnect_needs_no_body(run: Run, stepped: Stepped) -> None:
-    answer = run(call(stepped(0), "POST", "/simulator/disconnect"))
-    assert answer == (200, {"disconnected": 0})
+    response = run(call(stepped(0), "POST", "/simulator/disconnect"))
+    assert response == (200, {"disconnected": 0})
 
 
 @pytest.mark.parametrize(

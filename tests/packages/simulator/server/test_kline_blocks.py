@@ -17,8 +17,8 @@ def test_a_page_requested_before_its_end_is_complete_after_its_end() -> None:
 
         def opens() -> list[int]:
             query = f"symbol=BTCUSDT&interval=1h&limit=1000&startTime={START * 1_000}"
-            with urllib.request.urlopen(f"{simulator.url}/api/v3/klines?{query}") as answer:  # noqa: S310 - loopback
-                return [row[0] // 1_000 for row in json.load(answer)]
+            with urllib.request.urlopen(f"{simulator.url}/api/v3/klines?{query}") as response:  # noqa: S310 - loopback
+                return [row[0] // 1_000 for row in json.load(response)]
 
         seen: list[int] = []
         for days in (1, 9, 30):

@@ -27,8 +27,8 @@ HEAVY = "/api/v3/ticker/24hr"
 async def ask(
     session: aiohttp.ClientSession, simulator: Simulator, path: str, method: str = "GET"
 ) -> tuple[int, dict[str, str], Any]:
-    async with session.request(method, simulator.url + path) as answer:
-        return answer.status, dict(answer.headers), await answer.json(content_type=None)
+    async with session.request(method, simulator.url + path) as response:
+        return response.status, dict(response.headers), await response.json(content_type=None)
 
 
 @pytest.mark.parametrize(

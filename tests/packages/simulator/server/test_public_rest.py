@@ -30,8 +30,8 @@ async def request_bodies(simulator: Simulator, *paths: str) -> list[Any]:
     found: list[Any] = []
     async with aiohttp.ClientSession() as session:
         for path in paths:
-            async with session.get(f"{simulator.url}/api/v3/{path}") as answer:
-                found.append(json.loads(await answer.text()))
+            async with session.get(f"{simulator.url}/api/v3/{path}") as response:
+                found.append(json.loads(await response.text()))
     return found
 
 

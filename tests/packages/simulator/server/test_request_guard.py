@@ -43,9 +43,9 @@ async def send(
     data = None if body is None else json.dumps(body)
     async with (
         aiohttp.ClientSession() as session,
-        session.request(method, url + path, data=data, headers=dict(headers)) as answer,
+        session.request(method, url + path, data=data, headers=dict(headers)) as response,
     ):
-        return answer.status, await answer.text()
+        return response.status, await response.text()
 
 
 def make_stepped_simulator() -> Simulator:

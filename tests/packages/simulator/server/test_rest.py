@@ -22,9 +22,9 @@ MARCH_MS = 1_709_251_200_000
 
 
 async def get(simulator: Simulator, path: str) -> tuple[int, Any]:
-    async with aiohttp.ClientSession() as session, session.get(simulator.url + path) as answer:
-        text = await answer.text()
-        return answer.status, json.loads(text) if text[:1] in "[{" else text
+    async with aiohttp.ClientSession() as session, session.get(simulator.url + path) as response:
+        text = await response.text()
+        return response.status, json.loads(text) if text[:1] in "[{" else text
 
 
 def test_ccxt_loads_markets_with_steps_and_limits(

@@ -133,9 +133,9 @@ async def fetch_json(clock: Clock, path: str) -> Any:
     async with (
         Simulator(clock=clock) as simulator,
         aiohttp.ClientSession() as session,
-        session.get(simulator.url + path.replace("%5B", "[").replace("%5D", "]")) as answer,
+        session.get(simulator.url + path.replace("%5B", "[").replace("%5D", "]")) as response,
     ):
-        return await answer.json()
+        return await response.json()
 
 
 async def receive_event(clock: Clock, path: str) -> Any:

@@ -57,9 +57,9 @@ def test_the_closing_frame_equals_the_candle_of_rest(run: Run, stepped: Stepped)
             query = f"symbol=ETHUSDT&interval=1h&startTime={MARCH_MS}"
             async with (
                 aiohttp.ClientSession() as session,
-                session.get(f"{simulator.url}/api/v3/klines?{query}") as answer,
+                session.get(f"{simulator.url}/api/v3/klines?{query}") as response,
             ):
-                closed, forming = await answer.json()
+                closed, forming = await response.json()
         for event, row in ((closing, closed), (opening, forming)):
             keys = ("t", "o", "h", "l", "c", "v", "T", "q", "n", "V", "Q", "B")
             assert [event["k"][key] for key in keys] == row

@@ -118,8 +118,8 @@ def test_rest_and_the_websocket_api_count_together(
 
     async def scene() -> None:
         async with open_api_socket(stepped(0)) as at, aiohttp.ClientSession() as session:
-            async with session.get(f"{at.simulator.url}/api/v3/exchangeInfo") as answer:
-                assert answer.headers["X-MBX-USED-WEIGHT-1M"] == str(20 + DIAL_WEIGHT)
+            async with session.get(f"{at.simulator.url}/api/v3/exchangeInfo") as response:
+                assert response.headers["X-MBX-USED-WEIGHT-1M"] == str(20 + DIAL_WEIGHT)
             assert list_limit_counts(await at.ask("ping"))[0][2] == 20 + DIAL_WEIGHT + 1
 
     run(scene())
