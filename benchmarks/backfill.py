@@ -208,7 +208,7 @@ def main() -> None:
     flags = parser.parse_args()
     refuse_slow_imports()
     here = describe_machine()
-    taken: dict[str, list[dict[str, Any]]] = {"bare": [], "ours": [], "beside": []}
+    taken: dict[str, list[dict[str, Any]]] = {"bare": [], "ours": [], "next_to_traders": []}
     with run_simulator() as url:
         run_child("bare", url, str(flags.candles))  # so that every page has been invented
         for _ in range(flags.repeat):
@@ -229,7 +229,7 @@ def main() -> None:
         [
             measure(what, "ratio", share("ours"), goal=0.6, wanted="above", of=BARE, raw=raw),
             measure(
-                f"{what} next to {TRADERS} traders", "ratio", share("beside"), goal=0.6,
+                f"{what} next to {TRADERS} traders", "ratio", share("next_to_traders"), goal=0.6,
                 wanted="above", of=BARE,
             ),
             measure(
@@ -238,7 +238,7 @@ def main() -> None:
             ),
             measure(
                 f"p99 of a write of {TRADERS} traders meanwhile", "ms",
-                [one["p99_ms"] for one in taken["beside"]], goal=50, wanted="below",
+                [one["p99_ms"] for one in taken["next_to_traders"]], goal=50, wanted="below",
             ),
         ],
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def run_bounded(work: Coroutine[Any, Any, T], patience_seconds: float) -> T:
+def run_bounded(work: Coroutine[Any, Any, T], max_wait_seconds: float) -> T:
     """Run a coroutine for a bounded time; an exception that was not fetched fails the test."""
     complaints: list[str] = []
 
@@ -16,7 +16,7 @@ def run_bounded(work: Coroutine[Any, Any, T], patience_seconds: float) -> T:
             complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
 
         asyncio.get_running_loop().set_exception_handler(complain)
-        return await asyncio.wait_for(work, patience_seconds)
+        return await asyncio.wait_for(work, max_wait_seconds)
 
     result = asyncio.run(watched())
     assert complaints == [], complaints

@@ -11,7 +11,7 @@ from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.results import Evaluation, EvaluationFailure
 
 #: Time limit that only an evaluation that hangs exceeds, also on a busy machine.
-PATIENT_SECONDS = 120.0
+LONG_DEADLINE_SECONDS = 120.0
 
 SOURCE = """
 import ctypes, os, signal, subprocess, sys, threading, time
@@ -116,7 +116,7 @@ def let_others_be_slow(monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
     """
     evaluate = StrategyEvaluator.evaluate
 
-    async def patient(
+    async def evaluate_with_deadline(
         self: StrategyEvaluator,
         candles: Candles,
         higher: Mapping[str, Any],
@@ -125,10 +125,10 @@ def let_others_be_slow(monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
     ) -> Evaluation | EvaluationFailure:
         is_hanging = candles.timestamp[-1] == hanging
         return await evaluate(
-            self, candles, higher, rows, seconds if is_hanging else PATIENT_SECONDS
+            self, candles, higher, rows, seconds if is_hanging else LONG_DEADLINE_SECONDS
         )
 
-    monkeypatch.setattr(StrategyEvaluator, "evaluate", patient)
+    monkeypatch.setattr(StrategyEvaluator, "evaluate", evaluate_with_deadline)
 
 
 def read_noted_processes(folder: Path) -> list[int]:

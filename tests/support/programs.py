@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 #: Time limit that only a program that hangs exceeds, also on a busy machine.
-PATIENCE_SECONDS = 180.0
+MAX_WAIT_SECONDS = 180.0
 
 
 class Program:
@@ -60,7 +60,7 @@ class Program:
 
     def until(self, beginning: str, count: int = 1, *, inside: str = "") -> str:
         """Wait for the next line that begins so and has `inside`, the count-th; return it."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
         while True:
             try:
                 line = self._news.get(timeout=max(deadline - time.monotonic(), 0.01))
@@ -80,7 +80,7 @@ class Program:
 
     def until_error(self, beginning: str) -> None:
         """Wait until a line that begins so was printed on stderr."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
         while not any(line.startswith(beginning) for line in self.errors):
             if time.monotonic() > deadline:
                 raise AssertionError(f"no line {beginning!r} in time; stderr {self.errors}")
@@ -92,7 +92,7 @@ class Program:
 
     def ends(self) -> int:
         """Wait for the program's end and return its exit code."""
-        code = self._process.wait(PATIENCE_SECONDS)
+        code = self._process.wait(MAX_WAIT_SECONDS)
         for thread in self._threads:
             thread.join()
         return code

@@ -191,7 +191,7 @@ class Noisy(Strategy):
 
     @property
     def lookback(self):
-        print("asked")
+        print("lookback")
         return 1
 
     def evaluate(self, candles, higher):
@@ -209,7 +209,7 @@ def test_what_a_strategy_prints_goes_to_stderr_and_leaves_the_document_whole(
     assert json.loads(ended.out)["strategy"] == "noisy"
     # The look at some bars after it runs the strategy a hundred times more, in silence.
     printed = ended.err.split()
-    assert [*dict.fromkeys(printed)] == ["imported", "made", "asked", "evaluated"]
+    assert [*dict.fromkeys(printed)] == ["imported", "made", "lookback", "evaluated"]
     assert printed.count("evaluated") == 1
 
 

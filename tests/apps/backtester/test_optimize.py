@@ -139,11 +139,11 @@ def test_an_optimization_prints_the_check_of_its_best_combination(
     biased = optimize("-s", "larger.py", "--param", "period=3,9")
     assert "DIFFER" in biased["check"]["text"]
     assert "do not trust this result" in biased["check"]["text"]
-    honest = optimize(*GRID)
-    assert honest["check"]["text"] == "passed, 2,880 bars"
+    clean = optimize(*GRID)
+    assert clean["check"]["text"] == "passed, 2,880 bars"
     unchecked = optimize(*GRID, "--no-check")["check"]
     assert unchecked["clean"] is None
-    assert f"--param fast={honest['results'][0]['parameters']['fast']}" in unchecked["text"]
+    assert f"--param fast={clean['results'][0]['parameters']['fast']}" in unchecked["text"]
     assert unchecked["text"].startswith("not run; run: uv run backtester check")
 
 

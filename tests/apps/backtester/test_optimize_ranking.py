@@ -52,20 +52,20 @@ def test_the_rank_correlation_leaves_out_combinations_with_few_trades_in_either_
     assert least == LeastTrades(20, 9)
     enough = [make_traded_combination(float(number), 20 + number, 9 + number) for number in range(4)]
     wild = [make_traded_combination(99.0, 40, 8), make_traded_combination(-99.0, 19, 40)]
-    luck = compute_rank_stability(rank_results([*enough, *wild], "sharpe", least), "sharpe", least)
-    assert (luck.ranked, luck.compared, luck.rank_correlation) == (5, 4, pytest.approx(1.0))
+    stability = compute_rank_stability(rank_results([*enough, *wild], "sharpe", least), "sharpe", least)
+    assert (stability.ranked, stability.compared, stability.rank_correlation) == (5, 4, pytest.approx(1.0))
 
 
 def test_two_combinations_with_enough_trades_have_no_rank_correlation() -> None:
     least = LeastTrades(20, 9)
     results = [make_traded_combination(3.0, 20), make_traded_combination(2.0, 20), *(make_traded_combination(float(one), 7) for one in range(30))]
-    luck = compute_rank_stability(rank_results(results, "sharpe", least), "sharpe", least)
-    assert (luck.compared, luck.rank_correlation) == (2, None)
+    stability = compute_rank_stability(rank_results(results, "sharpe", least), "sharpe", least)
+    assert (stability.compared, stability.rank_correlation) == (2, None)
 
 
 def test_a_combination_with_few_trades_is_never_the_best() -> None:
-    luck = compute_rank_stability([make_traded_combination(9.0, 7)], "sharpe", LeastTrades(20, 9))
-    assert (luck.ranked, luck.best_in_sample, luck.median_out_of_sample) == (0, None, None)
+    stability = compute_rank_stability([make_traded_combination(9.0, 7)], "sharpe", LeastTrades(20, 9))
+    assert (stability.ranked, stability.best_in_sample, stability.median_out_of_sample) == (0, None, None)
 
 
 def test_lower_fees_rank_better() -> None:
@@ -75,14 +75,14 @@ def test_lower_fees_rank_better() -> None:
 
 def test_rank_stability_has_the_out_of_sample_rank_of_the_best() -> None:
     order = rank_results([make_combination(3.0, 1.0), make_combination(2.0, 4.0), make_combination(1.0, 2.0)], "sharpe")
-    luck = compute_rank_stability(order, "sharpe")
-    assert (luck.best_in_sample, luck.best_out_of_sample) == (3.0, 1.0)
-    assert (luck.best_out_of_sample_rank, luck.median_out_of_sample) == (3, 2.0)
+    stability = compute_rank_stability(order, "sharpe")
+    assert (stability.best_in_sample, stability.best_out_of_sample) == (3.0, 1.0)
+    assert (stability.best_out_of_sample_rank, stability.median_out_of_sample) == (3, 2.0)
 
 
 def test_the_best_combination_may_have_no_out_of_sample_metric() -> None:
-    luck = compute_rank_stability([make_combination(3.0, None)], "sharpe")
-    assert (luck.best_out_of_sample, luck.best_out_of_sample_rank, luck.rank_correlation) == (
+    stability = compute_rank_stability([make_combination(3.0, None)], "sharpe")
+    assert (stability.best_out_of_sample, stability.best_out_of_sample_rank, stability.rank_correlation) == (
         None,
         None,
         None,

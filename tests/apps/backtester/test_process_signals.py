@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from programs import PATIENCE_SECONDS, Program
+from programs import MAX_WAIT_SECONDS, Program
 
 STRATEGY = """
 import os
@@ -57,7 +57,7 @@ def start(database: Path, tmp_path: Path) -> Start:
 
 def wait_for(what: Callable[[], Found]) -> Found:
     """Wait until something is there."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while not (found := what()):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -12,7 +12,7 @@ from bounded_run import run_bounded
 
 T = TypeVar("T")
 #: Only a test that hangs takes so long, also on a busy machine.
-PATIENCE_SECONDS = 180.0
+MAX_WAIT_SECONDS = 180.0
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     Whatever asyncio would only log (an exception that was not fetched) fails the test.
     """
 
-    return lambda work: run_bounded(work, PATIENCE_SECONDS)
+    return lambda work: run_bounded(work, MAX_WAIT_SECONDS)
 
 
 @pytest.fixture

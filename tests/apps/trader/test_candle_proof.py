@@ -39,8 +39,8 @@ def quick_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
     # A busy machine brings marks late; the long form runs alone.
-    patience = 0.3 if CANDLES >= 400 else 2.0
-    monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", patience)
+    timeout_seconds = 0.3 if CANDLES >= 400 else 2.0
+    monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", timeout_seconds)
 
 
 def find_wrong_rows(opened: SteppedMarket, trading: SessionHarness, until_hour: int) -> dict[int, Candle]:

@@ -21,7 +21,7 @@ from programs import Program
 STRIKES = int(os.environ.get("ONETAPE_POINT_STRIKES", "0"))
 SPEED = "120"
 #: An exit that was decided is filled so soon after the opening lines of the restart; processor
-#: seconds of a loop beside it.
+#: seconds of a loop busy_loop it.
 EXIT_SECONDS = 10.0
 MINUTE = 60
 #: BUY in every sixth minute; SELL three candles later, where it sells by itself at all.
@@ -141,14 +141,14 @@ def test_a_kill_at_a_commit_loses_no_exit_and_repeats_no_fill_row_82(
     (held,) = query(folder, "SELECT count(*) % 2 FROM trades")[0]
     (pending,) = query(folder, "SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL")[0]
     assert pending == ((point, moment) in PENDING)
-    with start_trader(folder, simulator, point) as program, BusyLoop() as beside:
+    with start_trader(folder, simulator, point) as program, BusyLoop() as busy_loop:
         # A busy machine may take long to load the program.
         program.until("account ")
-        beside.begin()
+        busy_loop.begin()
         if held:
             program.until("", inside="sold ")
             if pending:
-                assert beside.seconds < EXIT_SECONDS
+                assert busy_loop.seconds < EXIT_SECONDS
         program.until("bought ")
         program.until("", inside="sold ")
         program.send(signal.SIGTERM)

@@ -28,7 +28,7 @@ from trader.evaluator.results import Evaluation, EvaluationFailure
 Run = Callable[[Any], Any]
 CANDLES = random_candles(120, seed=1)
 QUICK_SECONDS = 0.3
-PATIENT_SECONDS = 60.0
+LONG_DEADLINE_SECONDS = 60.0
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -45,7 +45,7 @@ async def load_evaluator(name: str) -> AsyncGenerator[StrategyEvaluator]:
 
 
 async def evaluate(
-    evaluator: StrategyEvaluator, seconds: float = PATIENT_SECONDS, rows: int = 1
+    evaluator: StrategyEvaluator, seconds: float = LONG_DEADLINE_SECONDS, rows: int = 1
 ) -> Evaluation | EvaluationFailure:
     return await evaluator.evaluate(CANDLES, {}, rows, seconds)
 
@@ -57,7 +57,7 @@ async def evaluate_signal(evaluator: StrategyEvaluator) -> int:
 
 
 async def evaluate_failure(
-    evaluator: StrategyEvaluator, seconds: float = PATIENT_SECONDS
+    evaluator: StrategyEvaluator, seconds: float = LONG_DEADLINE_SECONDS
 ) -> EvaluationFailure:
     found = await evaluate(evaluator, seconds)
     assert isinstance(found, EvaluationFailure)
@@ -123,7 +123,7 @@ def test_after_a_failure_of_a_strategy_the_event_loop_goes_on_and_evaluates_the_
 
     async def scene() -> None:
         async with load_evaluator(name) as evaluator:
-            seconds = QUICK_SECONDS if kind == "late" else PATIENT_SECONDS
+            seconds = QUICK_SECONDS if kind == "late" else LONG_DEADLINE_SECONDS
             async with LoopStalls() as stalls:
                 found = await evaluate(evaluator, seconds)
             assert stalls.longest_seconds < 0.25

@@ -619,10 +619,10 @@ def test_a_stop_is_filled_by_the_stream_while_rest_does_not_respond_row_30(
             await opened.go_to(1.3)
             requested = len(opened.gate.kline_requests)
             await trading.until(lambda: len(opened.gate.kline_requests) > requested)
-            with BusyLoop() as beside:
+            with BusyLoop() as busy_loop:
                 async with send_low_prices(opened, stop) as price:
                     await wait_for_stop_at(trading, price)
-                assert beside.seconds < 10
+                assert busy_loop.seconds < 10
             opened.gate.rest_delay_seconds = 0.0
 
     run(scene())

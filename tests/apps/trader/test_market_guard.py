@@ -111,11 +111,11 @@ def test_a_frozen_simulator_does_not_delay_the_end_of_the_trader(
         program.until("", inside=", next ")
         market.send(signal.SIGSTOP)
         time.sleep(2)
-        with BusyLoop() as beside:
+        with BusyLoop() as busy_loop:
             program.send(signal.SIGTERM)
             assert program.ends() == 0
             # A request that waits for its response takes ten seconds.
-            assert beside.seconds < 8
+            assert busy_loop.seconds < 8
 
 
 def test_a_simulator_that_starts_again_with_another_seed_ends_the_trader(

@@ -35,7 +35,7 @@ from trader.traded_symbols import parse_traded_symbols
 from trader.waiting_start import WaitingStart
 
 NAME, SYMBOL = "own", "BTC/USDT"
-#: From SIGTERM to the end of a start that waits, processor seconds of a loop beside it.
+#: From SIGTERM to the end of a start that waits, processor seconds of a loop busy_loop it.
 STOP_SECONDS = 8
 WAITS = "; a position or order is open: no entries and no exits until "
 
@@ -91,10 +91,10 @@ def read_heartbeat(db: Path) -> dict[str, str]:
 
 def stop(program: Program) -> None:
     """End a start that waits."""
-    with BusyLoop() as beside:
+    with BusyLoop() as busy_loop:
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-        assert beside.seconds < STOP_SECONDS
+        assert busy_loop.seconds < STOP_SECONDS
     assert program.lines[-1] == "SIGTERM: stopped before trading began"
     assert program.errors == []
 

@@ -25,7 +25,7 @@ from trader.evaluator.processes import WorkerConnection
 from trader.evaluator.results import Evaluation, EvaluationFailure
 
 Run = Callable[[Any], Any]
-PATIENT_SECONDS = 60.0
+LONG_DEADLINE_SECONDS = 60.0
 #: Series of different markets. One is longer than what a socket takes at once.
 SERIES = [random_candles(count, seed=count) for count in (120, 121, 20_000, 122, 123, 124)]
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 async def evaluate(
-    evaluator: StrategyEvaluator, candles: Candles, seconds: float = PATIENT_SECONDS
+    evaluator: StrategyEvaluator, candles: Candles, seconds: float = LONG_DEADLINE_SECONDS
 ) -> Evaluation | EvaluationFailure:
     return await evaluator.evaluate(candles, {}, 1, seconds)
 
@@ -145,7 +145,7 @@ def test_a_complete_reply_is_returned_without_a_wait() -> None:
         theirs.sendall(HEADER.pack(5) + b"first" + HEADER.pack(6) + b"second")
         for reply in (b"first", b"second"):
             with pytest.raises(StopIteration) as returned:
-                worker.call(b"", PATIENT_SECONDS).send(None)
+                worker.call(b"", LONG_DEADLINE_SECONDS).send(None)
             assert returned.value.value == reply
         worker.close()
 
@@ -159,7 +159,7 @@ def test_a_reply_that_arrives_in_parts_is_returned_complete(run: Run) -> None:
             message = HEADER.pack(5) + b"reply"
             for cut in range(len(message)):
                 theirs.sendall(message[:cut])
-                waiting = asyncio.create_task(worker.call(b"", PATIENT_SECONDS))
+                waiting = asyncio.create_task(worker.call(b"", LONG_DEADLINE_SECONDS))
                 await asyncio.sleep(0)
                 theirs.sendall(message[cut:])
                 assert await waiting == b"reply"

@@ -27,7 +27,7 @@ from trader.main import app
 #: One minute of market takes a quarter of a second.
 SPEED = "240"
 #: A stop takes a second; a request that waits for its response would take ten. Processor seconds
-#: of a loop beside it.
+#: of a loop busy_loop it.
 STOP_SECONDS = 8
 DECISION = re.compile(
     r"\d\d:\d\d close [\d,]+\.\d\d change -?[\d.,]+: "
@@ -118,10 +118,10 @@ def test_a_run_prints_what_it_does_line_by_line_and_stops_cleanly(
         program.until("stream lost:")
         program.until("stream is back,")
         program.until("", 3, inside=", next ")
-        with BusyLoop() as beside:
+        with BusyLoop() as busy_loop:
             program.send(signal.SIGTERM)
             assert program.ends() == 0
-            assert beside.seconds < STOP_SECONDS
+            assert busy_loop.seconds < STOP_SECONDS
     assert program.lines[-1].startswith("SIGTERM: stopped with ")
     assert program.errors == []
     decisions = [line for line in program.lines if ", next " in line]
@@ -193,10 +193,10 @@ def test_ctrl_c_stops_while_the_stream_is_down(folder: Path, simulator: str) -> 
         ask(simulator, "/simulator/disconnect", {"refuse_seconds": 30})
         program.until("stream lost:")
         time.sleep(0.5)
-        with BusyLoop() as beside:
+        with BusyLoop() as busy_loop:
             program.send(signal.SIGINT)
             assert program.ends() == 0
-            assert beside.seconds < STOP_SECONDS
+            assert busy_loop.seconds < STOP_SECONDS
     # Else the traders of the next tests would find no stream.
     ask(simulator, "/simulator/disconnect", {"refuse_seconds": 0})
     assert program.lines[-1].startswith("Ctrl-C: stopped with ")
@@ -278,10 +278,10 @@ def test_a_stop_before_the_first_decision_is_clean(
 ) -> None:
     with serve_with_hanging_path(simulator, path) as (url, requested), start_trader(folder, url) as program:
         assert requested.wait(180)
-        with BusyLoop() as beside:
+        with BusyLoop() as busy_loop:
             program.send(number)
             assert program.ends() == 0
-            assert beside.seconds < STOP_SECONDS
+            assert busy_loop.seconds < STOP_SECONDS
     assert program.lines[-1].startswith(f"{name}: stopped")
     assert program.errors == []
 
@@ -367,10 +367,10 @@ def test_sigterm_ends_a_trader_within_two_seconds_while_its_strategy_loops_for_e
         while not read_noted_processes(folder):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        with BusyLoop() as beside:
+        with BusyLoop() as busy_loop:
             program.send(signal.SIGTERM)
             assert program.ends() == 0
-            assert beside.seconds < 2
+            assert busy_loop.seconds < 2
     assert program.lines[-1].startswith("SIGTERM: stopped with ")
     assert not any(map(is_running, read_noted_processes(folder)))
 

@@ -39,10 +39,10 @@ def test_a_ban_while_the_database_is_locked_applies_at_once_and_is_stored_later(
     db = tmp_path / "x.db"
     with open_store(db, create=True) as store:
         bans = SharedRateLimitBans(db, "binance")
-        with hold_write_lock(db), BusyLoop() as beside:
+        with hold_write_lock(db), BusyLoop() as busy_loop:
             bans.extend(RateLimitBan(5_000, "HTTP 418"))
             assert bans.find_latest() == BAN
-            assert beside.seconds < 0.5
+            assert busy_loop.seconds < 0.5
         assert read_latest_rate_limit_ban(store, "binance") is None
         assert bans.find_latest() == BAN
         assert read_latest_rate_limit_ban(store, "binance") == BAN

@@ -19,7 +19,7 @@ from programs import Program
 
 #: One minute of market takes a quarter of a second.
 SPEED = "240"
-#: It takes 0.4 to 1.5 s; processor seconds of a loop beside it, of which a busy machine has less.
+#: It takes 0.4 to 1.5 s; processor seconds of a loop busy_loop it, of which a busy machine has less.
 STOP_SECONDS = 3.0
 
 
@@ -78,10 +78,10 @@ def test_sigterm_ends_a_trader_within_two_seconds(
             server.send(signal.SIGSTOP)
             stack.callback(server.send, signal.SIGCONT)
             time.sleep(1)
-        with BusyLoop() as beside:
+        with BusyLoop() as busy_loop:
             program.send(signal.SIGTERM)
             assert program.ends() == 0
-            took = beside.seconds
+            took = busy_loop.seconds
     assert program.lines[-1].startswith("SIGTERM: stopped with ")
     assert program.errors == []
     assert took < STOP_SECONDS

@@ -285,10 +285,10 @@ def test_a_stop_while_the_file_is_locked_is_quick_and_prints_what_is_not_stored(
             await trading.until_decided(-1)
             with hold_write_lock(db):
                 await wait_for_line(capsys, "degraded: ")
-                with BusyLoop() as beside:
+                with BusyLoop() as busy_loop:
                     trading.stop.request("SIGTERM")
                     await asyncio.wait({trading.task})
-                    return beside.seconds
+                    return busy_loop.seconds
 
     assert run(scene()) < 2
     assert "the end of the session is not stored; the next one stores it:" in (

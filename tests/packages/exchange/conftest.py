@@ -23,7 +23,7 @@ T = TypeVar("T")
 #: 2024-03-01 00:20 UTC: twenty minutes into an hour.
 NOW_MS = 1_709_252_400_000
 #: No test waits longer for anything.
-PATIENCE_SECONDS = 180.0
+MAX_WAIT_SECONDS = 180.0
 Query = dict[str, str]
 
 
@@ -143,7 +143,7 @@ def run() -> Generator[Callable[[Coroutine[Any, Any, T]], T]]:
     with asyncio.Runner() as runner:
 
         def bounded(work: Coroutine[Any, Any, T]) -> T:
-            return runner.run(asyncio.wait_for(work, PATIENCE_SECONDS))
+            return runner.run(asyncio.wait_for(work, MAX_WAIT_SECONDS))
 
         yield bounded
 

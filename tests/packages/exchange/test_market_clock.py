@@ -42,10 +42,10 @@ def test_a_frozen_simulator_delays_its_readers_only_once(
     clock = SimulatorClock(url)
     before = clock.now_ms()
     program.send(signal.SIGSTOP)
-    with BusyLoop() as beside:
+    with BusyLoop() as busy_loop:
         times = [clock.now_ms() for _ in range(50)]
         # If each read waited by itself, fifty would take 20 s.
-        assert beside.seconds < 5
+        assert busy_loop.seconds < 5
     assert {*times} == {before}
     program.send(signal.SIGCONT)
     deadline = time.monotonic() + 60

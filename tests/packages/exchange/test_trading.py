@@ -198,12 +198,12 @@ def test_row_57_an_order_with_an_unclear_response_is_unknown_and_sent_once(respo
 
         async def work(client: PrivateClient) -> object:
             tap: Any = client._client  # pyright: ignore[reportPrivateUsage] - the order's timeout alone
-            patience_ms = tap.timeout
+            original_timeout_ms = tap.timeout
             if fault.kind == "timeout":
                 tap.timeout = 3_000
             with pytest.raises(OrderUnknown):
                 await client.submit(request)
-            tap.timeout = patience_ms
+            tap.timeout = original_timeout_ms
             return await client.look_up(SYMBOL, request.client_order_id, since_ms=0)
 
         found = run(simulator, work)

@@ -262,14 +262,14 @@ def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
     random = Random(seed)  # noqa: S311 - a seeded test
     exchange.clear()
     exchange.has(*range(31))
-    honest: list[tuple[int, set[int]]] = []
+    correct: list[tuple[int, set[int]]] = []
 
     def response(opens: list[int], since: int, limit: int) -> list[int]:
         rows = [opened for opened in opens if opened >= since][:limit]
         rows = [opened for opened in rows if random.random() < random.choice((0.2, 0.8, 1.0))]
         kind = random.randrange(5)
         rows = [rows, [], rows[:1], rows[-2:], opens[-6:]][kind]
-        honest.append((exchange.now_ms, set(rows)))
+        correct.append((exchange.now_ms, set(rows)))
         return rows
 
     exchange.response = response
@@ -283,7 +283,7 @@ def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
         for start, end in read_confirmed_gaps(store, KEY):
             times = [
                 now_ms
-                for now_ms, rows in honest
+                for now_ms, rows in correct
                 if not any(start <= opened < end for opened in rows) and rows & {start - HOUR, end}
             ]
             assert max(times) - min(times) >= PROOF_INTERVAL_MS

@@ -1,4 +1,4 @@
-"""CSCV, SPA, random timing and bootstraps distinguish skill from luck in simulated returns."""
+"""CSCV, SPA, random timing and bootstraps distinguish skill from chance in simulated returns."""
 
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
 MARCH_MS = 1_709_251_200_000
 #: No test waits longer for anything.
-PATIENCE_SECONDS = 180.0
+MAX_WAIT_SECONDS = 180.0
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     """Return a function that runs a coroutine in a loop of its own, for a bounded time."""
 
     def runner(work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run(asyncio.wait_for(work, PATIENCE_SECONDS))
+        return asyncio.run(asyncio.wait_for(work, MAX_WAIT_SECONDS))
 
     return runner
 

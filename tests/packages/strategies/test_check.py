@@ -175,8 +175,8 @@ def test_a_strategy_that_does_not_repeat_its_signals_is_reported_by_the_cause(wr
 
 def test_a_strategy_that_stores_its_signals_hides_no_look_ahead(write: Write):
     body = (
-        "said = np.sign(close - close.mean()).astype(int); "
-        "[STATE.setdefault(t, s) for t, s in zip(candles.timestamp.tolist(), said.tolist())]; "
+        "signal = np.sign(close - close.mean()).astype(int); "
+        "[STATE.setdefault(t, s) for t, s in zip(candles.timestamp.tolist(), signal.tolist())]; "
         "return Signals([STATE[t] for t in candles.timestamp.tolist()], {})"
     )
     _, result = run_full_check(write(body), random_candles(300, seed=2))

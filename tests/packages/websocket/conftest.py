@@ -25,7 +25,7 @@ T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
 MARCH_MS = 1_709_251_200_000
 #: Only a test that hangs takes so long, also on a busy machine.
-PATIENCE_SECONDS = 180.0
+MAX_WAIT_SECONDS = 180.0
 
 
 class EventReader:
@@ -135,7 +135,7 @@ class FaultyServer:
         self.sockets.append(socket)
         self._opened.set()
         if self.mute:
-            await asyncio.sleep(PATIENCE_SECONDS)
+            await asyncio.sleep(MAX_WAIT_SECONDS)
         async for _ in socket:
             pass
         return socket
@@ -228,7 +228,7 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
     Whatever asyncio would only log (an exception that was not fetched) fails the test.
     """
 
-    return lambda work: run_bounded(work, PATIENCE_SECONDS)
+    return lambda work: run_bounded(work, MAX_WAIT_SECONDS)
 
 
 @pytest.fixture

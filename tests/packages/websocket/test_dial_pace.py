@@ -126,7 +126,7 @@ def test_a_long_refusal_of_dials_alone_ends_with_the_first_accepted_one_row_35(
 ) -> None:
     monkeypatch.setattr("onetape.websocket.client.LONGEST_PAUSE_SECONDS", 0.05)
 
-    async def scene(beside: BusyLoop) -> None:
+    async def scene(busy_loop: BusyLoop) -> None:
         async with run_faulty_server() as server:
             server.dial_status = status
             async with watching(server.url) as stream:
@@ -134,12 +134,12 @@ def test_a_long_refusal_of_dials_alone_ends_with_the_first_accepted_one_row_35(
                 # CCXT pauses for 30 s by then.
                 await server.wait_for_dials(FIRST_DIALS + 4)
                 server.dial_status = None
-                beside.begin()
+                busy_loop.begin()
                 await server.wait_for_socket()
-                assert beside.seconds < BACK_SECONDS
+                assert busy_loop.seconds < BACK_SECONDS
 
-    with BusyLoop() as beside:
-        run(scene(beside))
+    with BusyLoop() as busy_loop:
+        run(scene(busy_loop))
 
 
 def compute_long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:

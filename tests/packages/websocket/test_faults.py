@@ -72,23 +72,23 @@ def has_lost_times(count: int) -> Callable[[list[StreamEvent]], bool]:
 def test_a_malformed_frame_loses_the_stream_and_it_recovers(
     run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline, what: str
 ) -> None:
-    async def scene(beside: BusyLoop) -> None:
+    async def scene(busy_loop: BusyLoop) -> None:
         async with run_faulty_server() as server, watching(server.url) as stream:
             await server.wait_for_socket()
             await server.send(kline(0, 101))
             await stream.until(close_of(MARCH, 101))
-            beside.begin()
+            busy_loop.begin()
             await server.send(MALFORMED[what])
             await stream.until(list_lost)
             await server.wait_for_socket(2)
             await server.send(kline(0, 102))
             await stream.until(close_of(MARCH, 102))
-            assert beside.seconds < 10
+            assert busy_loop.seconds < 10
             assert stream.candle_updates[-1].connection == 2
             assert "bad frame" in list_lost(stream.events)[0].reason
 
-    with BusyLoop() as beside:
-        run(scene(beside))
+    with BusyLoop() as busy_loop:
+        run(scene(busy_loop))
 
 
 @pytest.mark.parametrize("what", IGNORED)
@@ -177,7 +177,7 @@ def test_a_socket_with_pongs_and_no_data_is_disconnected_by_the_idle_timer(
 def test_a_half_open_socket_is_disconnected_by_the_idle_timer_without_waiting_for_its_close(
     run: Run, run_faulty_server: MisbehavingServer, watching: Watching
 ) -> None:
-    async def scene(beside: BusyLoop) -> None:
+    async def scene(busy_loop: BusyLoop) -> None:
         async with run_faulty_server() as server:
             server.mute = True
             clock = server.simulator.clock
@@ -187,13 +187,13 @@ def test_a_half_open_socket_is_disconnected_by_the_idle_timer_without_waiting_fo
                     await server.simulator.advance_to_ms(clock.now_ms() + 60_000)
                     await asyncio.sleep(0.05)
                 assert list_lost(stream.events)
-                beside.begin()
+                busy_loop.begin()
             # A close that waits for the other side takes ten seconds.
-            assert beside.seconds < 5
+            assert busy_loop.seconds < 5
             assert [task for task in asyncio.all_tasks() if "/ccxt/" in repr(task)] == []
 
-    with BusyLoop() as beside:
-        run(scene(beside))
+    with BusyLoop() as busy_loop:
+        run(scene(busy_loop))
 
 
 def test_closing_that_is_cancelled_again_and_again_leaves_nothing_open(
@@ -344,21 +344,21 @@ async def next_dial_waits(stream: Any) -> None:
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("asked_to_wait", [False, True], ids=["refused", "with a Retry-After"])
+@pytest.mark.parametrize("has_retry_after", [False, True], ids=["refused", "with a Retry-After"])
 def test_a_pause_before_a_dial_ends_at_once_but_not_one_of_a_retry_after(
     run: Run,
     run_faulty_server: MisbehavingServer,
     watching: Watching,
     monkeypatch: pytest.MonkeyPatch,
     *,
-    asked_to_wait: bool,
+    has_retry_after: bool,
 ) -> None:
     monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", compute_long_pause)
 
     async def scene() -> None:
         async with run_faulty_server() as server:
             server.dial_status = 403
-            server.dial_headers = {"Retry-After": "3600"} if asked_to_wait else {}
+            server.dial_headers = {"Retry-After": "3600"} if has_retry_after else {}
             async with watching(server.url) as stream:
                 await stream.until(list_lost)
                 server.dial_status = None
@@ -366,7 +366,7 @@ def test_a_pause_before_a_dial_ends_at_once_but_not_one_of_a_retry_after(
                 await asyncio.sleep(0.5)
                 assert server.dials == 1
                 stream.manager.dial_now()
-                if asked_to_wait:
+                if has_retry_after:
                     await asyncio.sleep(0.5)
                     assert server.dials == 1
                     return

@@ -60,9 +60,9 @@ def test_row_23_candles_out_of_order_are_all_reported_by_timestamp(
                     await stream.until(has_updates(place))
             return {row.timestamp: row for each in stream.candle_updates for row in each.rows}
 
-    told_last = run(scene())
+    last_rows = run(scene())
     sent_last = {MARCH + hour * HOUR: close for hour, close in iterate_frames()}
-    is_true = {time: row.close for time, row in told_last.items()} == sent_last
+    is_true = {time: row.close for time, row in last_rows.items()} == sent_last
     assert is_true is guarded
 
 

@@ -165,21 +165,21 @@ def test_tickers_carry_bid_ask_and_last(run: Run, stepped: Stepped, watching: Wa
 def test_a_disconnect_is_reported_and_the_next_rows_have_a_new_connection(
     run: Run, stepped: Stepped, watching: Watching
 ) -> None:
-    async def scene(beside: BusyLoop) -> None:
+    async def scene(busy_loop: BusyLoop) -> None:
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
             await stream.until(has(MARCH))
             before = stream.candle_updates[-1].connection
-            beside.begin()
+            busy_loop.begin()
             await simulator.disconnect()
             await stream.until(list_lost)
             await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
             await stream.until(has(MARCH + 3_600))
             assert stream.candle_updates[-1].connection > before
             # Far from the half minute after which a silent socket is given up.
-            assert beside.seconds < 5
+            assert busy_loop.seconds < 5
 
-    with BusyLoop() as beside:
-        run(scene(beside))
+    with BusyLoop() as busy_loop:
+        run(scene(busy_loop))
 
 
 def test_a_server_that_refuses_for_a_while_is_dialled_rarely_and_reconnected(
@@ -256,20 +256,20 @@ def test_closing_leaves_no_task_socket_or_warning(
 def test_closing_while_the_server_refuses_ends_the_dial_too(
     run: Run, stepped: Stepped, watching: Watching
 ) -> None:
-    async def scene(beside: BusyLoop) -> None:
+    async def scene(busy_loop: BusyLoop) -> None:
         async with stepped(600_000) as simulator:
             before = asyncio.all_tasks()
             async with watching(simulator.url) as stream:
                 await stream.until(has(MARCH))
                 await simulator.disconnect(refuse_seconds=60)
                 await stream.until(has_lost_six_times)
-                beside.begin()
-            assert beside.seconds < 5
+                busy_loop.begin()
+            assert busy_loop.seconds < 5
             left = asyncio.all_tasks() - before
             assert [task for task in left if "/ccxt/" in repr(task)] == []
 
-    with BusyLoop() as beside:
-        run(scene(beside))
+    with BusyLoop() as busy_loop:
+        run(scene(busy_loop))
 
 
 def test_a_reader_cancelled_while_it_waits_leaves_the_manager_usable(

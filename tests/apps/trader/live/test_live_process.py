@@ -113,12 +113,12 @@ def read_status(folder: Path) -> str:
 
 def stop_after_entry(program: Program) -> None:
     """Send SIGTERM once a position was bought, and wait for a clean end within 8 s."""
-    with BusyLoop() as beside:
+    with BusyLoop() as busy_loop:
         program.until("entry: bought ")
-        beside.begin()
+        busy_loop.begin()
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-        assert beside.seconds < 8
+        assert busy_loop.seconds < 8
 
 
 def test_the_program_trades_through_a_kill_and_ends_with_its_stop_in_place(
@@ -302,14 +302,14 @@ def test_row_68_sigterm_leaves_a_stop_for_the_part_that_an_entry_has_filled(
         {"kind": "events", "stream": "user", "shape": "lost"},
     )
     send_manual_action(simulator, "faults", faults)
-    with start_trader(folder, simulator) as program, BusyLoop() as beside:
+    with start_trader(folder, simulator) as program, BusyLoop() as busy_loop:
         program.until("entry: no clear response")
         assert [fill["side"] for fill in read_ledger(simulator, "fills")] == ["BUY", "BUY"]
-        beside.begin()
+        busy_loop.begin()
         program.send(signal.SIGTERM)
         send_manual_action(simulator, "faults", {}, method="DELETE")
         assert program.ends() == 0
-        assert beside.seconds < 8
+        assert busy_loop.seconds < 8
     assert sum(line.startswith("entry: bought ") for line in program.lines) == 2
     last = {one["order_id"]: one for one in read_ledger(simulator, "orders")}
     entry, stop = last.values()

@@ -21,7 +21,7 @@ SLOW = Fault("latency", seconds=1.0, method="GET", path="/api/v3/order")
 CASH = {"USDT": Decimal(500_000)}
 #: The history is not read: the first page of executions is of the reading.
 LATE = Fault("latency", seconds=600.0, path="/api/v3/myTrades", nth=2)
-PATIENT = 300_000
+LONG_TIMEOUT_MS = 300_000
 
 
 def trade_by_hand(desk: LiveDesk, count: int) -> None:
@@ -187,7 +187,7 @@ def test_an_exit_waits_for_a_long_history_and_no_stop_sells_baseline_coins(
                 simulator=simulator,
                 number=2,
                 baseline=BALANCE,
-                timeout_ms=PATIENT,
+                timeout_ms=LONG_TIMEOUT_MS,
             ) as desk:
                 await desk.pass_time(3_600)
                 sold = desk.sold
@@ -214,7 +214,7 @@ def test_an_exit_does_not_wait_for_the_history_if_all_coins_are_there(tmp_path: 
                 simulator=simulator,
                 number=2,
                 baseline=BALANCE,
-                timeout_ms=PATIENT,
+                timeout_ms=LONG_TIMEOUT_MS,
             ) as desk:
                 await desk.pass_time(3_600)
                 simulator.faults.add(LATE)

@@ -136,9 +136,9 @@ def test_the_end_of_the_program_places_the_stop_again_and_failed_readings_wait(
         await desk.until(lambda: not desk.resting)
         desk.simulator.faults.add(NO_FILLS)
         began = time.monotonic()
-        with BusyLoop() as beside:
+        with BusyLoop() as busy_loop:
             assert await settle_orders(desk.executor, desk.exchange, desk.lease)
-            assert beside.seconds < SETTLE_SECONDS
+            assert busy_loop.seconds < SETTLE_SECONDS
         seconds = time.monotonic() - began
         assert seconds > executors.LEAVE_SECONDS
         # Readings at once, then after 0.1, 0.3, 0.7 and 1.5 s; a look-up may read fills too.

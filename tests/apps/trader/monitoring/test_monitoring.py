@@ -23,7 +23,7 @@ from trader.monitoring.heartbeat import note_heartbeat
 from trader.monitoring.monitored_run import monitored
 from trader.monitoring.settings import MonitoringSettings
 
-PATIENCE_SECONDS = 180.0
+MAX_WAIT_SECONDS = 180.0
 #: Appends stdin and a variable of the environment to a file.
 NOTIFIER = """
 import os, sys
@@ -33,7 +33,7 @@ with open(sys.argv[1], "a") as file:
 
 
 def wait_until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while not holds():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.005)
@@ -154,7 +154,7 @@ open({str(done)!r}, "w").close()
         log_degraded("second")
         wait_until(done.exists)
         os.kill(int(read_lines(started)[0]), signal.SIGKILL)
-    assert time.monotonic() - began < PATIENCE_SECONDS
+    assert time.monotonic() - began < MAX_WAIT_SECONDS
 
 
 def test_the_last_alert_is_sent_although_earlier_notifiers_hang(

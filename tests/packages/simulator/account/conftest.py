@@ -20,7 +20,7 @@ from onetape.simulator.trading.replies import USER_ID
 
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
 MARCH_MS = 1_709_251_200_000
-PATIENCE_SECONDS = 180.0
+MAX_WAIT_SECONDS = 180.0
 
 
 @dataclass
@@ -58,7 +58,7 @@ def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
     """Return a function that runs a coroutine in a loop of its own, for a bounded time."""
 
     def runner(work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run(asyncio.wait_for(work, PATIENCE_SECONDS))
+        return asyncio.run(asyncio.wait_for(work, MAX_WAIT_SECONDS))
 
     return runner
 

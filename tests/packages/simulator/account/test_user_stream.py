@@ -222,9 +222,9 @@ def test_the_accounts_socket_gets_a_notice_of_its_end_and_ends_after_a_day(
     async def play() -> None:
         async with scene(limits=True) as at, open_raw_stream(at) as socket:
             await at.step(LIFE_SECONDS - 600)
-            told_ms = MARCH_MS + (LIFE_SECONDS - 600) * 1_000
+            notice_ms = MARCH_MS + (LIFE_SECONDS - 600) * 1_000
             reported = await socket.receive_json(timeout=60)
-            assert reported == {"event": {"e": "serverShutdown", "E": told_ms}}
+            assert reported == {"event": {"e": "serverShutdown", "E": notice_ms}}
             step = asyncio.ensure_future(at.step(600))
             end = await socket.receive(timeout=60)
             await step

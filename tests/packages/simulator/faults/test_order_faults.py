@@ -78,16 +78,16 @@ def test_an_order_whose_response_is_lost_may_or_may_not_be_at_the_exchange(
     async def scene() -> None:
         async with open_trading_client(faulty, fault) as (simulator, client):
             params = {"newClientOrderId": "mine-1"}
-            patience_ms, error = client.timeout, None
+            original_timeout_ms, error = client.timeout, None
             # The longer ones are for a machine that stands still before the order arrives.
-            for timeout_ms in (300, 3_000, 30_000) if fault.kind == "timeout" else (patience_ms,):
+            for timeout_ms in (300, 3_000, 30_000) if fault.kind == "timeout" else (original_timeout_ms,):
                 client.timeout = timeout_ms
                 error = await get_result_or_error(
                     client.create_order("BTC/USDT", "market", "buy", 0.01, None, params)
                 )
                 if simulator.faults.log:
                     break
-            client.timeout = patience_ms
+            client.timeout = original_timeout_ms
             assert type(error) is expected
             assert len(simulator.faults.log) == 1, "an order is sent once, whatever comes back"
             simulator.faults.clear()

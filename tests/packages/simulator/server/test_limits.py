@@ -197,11 +197,11 @@ def test_a_socket_gets_a_notice_of_its_end_and_ends_after_a_day_of_market_time(
             session.ws_connect(f"{simulator.url}/ws/btcusdt@kline_1d") as socket,
         ):
             await socket.receive(timeout=60)
-            told_ms = MARCH_MS + 24 * HOUR_MS - 600_000
-            steps = asyncio.ensure_future(simulator.advance_to_ms(told_ms))
+            notice_ms = MARCH_MS + 24 * HOUR_MS - 600_000
+            steps = asyncio.ensure_future(simulator.advance_to_ms(notice_ms))
             reported = json.loads((await socket.receive(timeout=60)).data)
             await steps
-            assert reported == {"e": "serverShutdown", "E": told_ms}
+            assert reported == {"e": "serverShutdown", "E": notice_ms}
             await socket.receive(timeout=60)
             steps = asyncio.ensure_future(simulator.advance_to_ms(MARCH_MS + 24 * HOUR_MS))
             end = await socket.receive(timeout=60)
