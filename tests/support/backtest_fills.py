@@ -115,14 +115,14 @@ def make_account(
 
 
 def list_backtest_fills(
-    opened: SteppedMarket, desks: Mapping[str, SessionHarness], places: int, last_hour: int
+    opened: SteppedMarket, desks: Mapping[str, SessionHarness], slots: int, last_hour: int
 ) -> dict[str, list[Made]]:
     """Return the engine's own fills by symbol.
 
     Args:
         opened: Market in which was traded.
         desks: The sessions by symbol, in the order of entries.
-        places: Positions at a time.
+        slots: Positions at a time.
         last_hour: Hours after March 2024 of the last candle, which may have only begun.
     """
     any_desk = next(iter(desks.values()))
@@ -143,7 +143,7 @@ def list_backtest_fills(
                 levels=signals.level_columns,
             )
         )
-    found = simulate_portfolio(series, any_desk.context.rules, max_open_trades=places)
+    found = simulate_portfolio(series, any_desk.context.rules, max_open_trades=slots)
     made: dict[str, list[Made]] = {}
     for one, part in zip(series, found.parts, strict=True):
         kinds = iter(part.exit_kinds)

@@ -146,10 +146,10 @@ def _compute_price_unit(trading_rules: TradingRules) -> Decimal:
     """Return the unit of which the price steps of all months are multiples; 0: no step."""
     if not trading_rules.price_step:
         return Decimal(0)
-    finer = [month.price_step for month in trading_rules.months or () if month.price_step]
-    if not finer:
+    month_steps = [month.price_step for month in trading_rules.months or () if month.price_step]
+    if not month_steps:
         return trading_rules.price_step
-    digits = [step.normalize().as_tuple().exponent for step in (trading_rules.price_step, *finer)]
+    digits = [step.normalize().as_tuple().exponent for step in (trading_rules.price_step, *month_steps)]
     return Decimal(1).scaleb(min(int(each) for each in digits))
 
 
@@ -163,7 +163,7 @@ class PlainAccount:
     """
 
     def __init__(
-        self, symbols: list[SymbolState], rules: list[AccountConfig], places: int, seconds: int
+        self, symbols: list[SymbolState], rules: list[AccountConfig], slots: int, seconds: int
     ) -> None:
         self._symbols = symbols
         self._rules = rules[0]
@@ -171,7 +171,7 @@ class PlainAccount:
         self._closed: list[PlainTrade] = []
         self._paid = [0.0] * len(symbols)
         self._exact = [ExactChange.of(own) for own in rules]
-        self._places = places
+        self._slots = slots
         self._noise = [_ZERO if own.trading_rules.amount_step else _NOISE for own in rules]
         self._open: set[int] = set()
         self._cooldown = rules[0].cooldown_bars
@@ -257,7 +257,7 @@ class PlainAccount:
         if self._is_dropped(number, candidate):
             self._await_entry(number, symbol.plan.find_buy_after(candidate))
             return
-        if len(self._open) >= self._places:
+        if len(self._open) >= self._slots:
             self._blocked[number] = candidate
             self._count_skipped(number, symbol.plan.find_buy_run(candidate))
             return

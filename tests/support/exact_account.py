@@ -93,7 +93,7 @@ class ExactAccount:
 def run_exact(
     markets: Sequence[tuple[CentCandles, Sequence[int], TradingRules]],
     rules: AccountConfig,
-    places: int | None = None,
+    slots: int | None = None,
     levels: Sequence[LevelColumns] | None = None,
 ) -> ExactAccount:
     """Trade all markets on one account, each with its steps and its strategy's levels."""
@@ -125,7 +125,7 @@ def run_exact(
                 _leave_at_open(account, symbol, bar)
         for symbol, bar in traded:
             if symbol not in entered:
-                _enter(account, symbol, bar, places or len(symbols), moment)
+                _enter(account, symbol, bar, slots or len(symbols), moment)
         for symbol, _ in now:
             if symbol.buy_waits and is_paused(rules, account.closed, symbol.name, moment):
                 symbol.buy_waits = False
@@ -290,7 +290,7 @@ def _round_to_step(price: Decimal, symbol: _ExactSymbol, bar: int, rounding: str
 
 
 def _get_price_step(symbol: _ExactSymbol, bar: int) -> Decimal | None:
-    """Return the stated step, or the last digit of the month's prices where they are finer."""
+    """Return the stated step, or the last digit of the month's prices where it is smaller."""
     if symbol.trading_rules.price_step is None:
         return None
     if not symbol.price_steps:
@@ -338,14 +338,14 @@ def _compute_volume_fraction(amount: Decimal, volume: Decimal) -> Decimal:
     return min(ONE, EXACT.divide(amount, volume)) if volume else ONE
 
 
-def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, moment: int) -> None:
+def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, slots: int, moment: int) -> None:
     if not symbol.buy_waits:
         return
     symbol.buy_waits = False
     if is_paused(symbol.rules, account.closed, symbol.name, moment):
         return
     held = [one for one in account.symbols if one.entry is not None]
-    if len(held) >= places:
+    if len(held) >= slots:
         account.skipped += symbol.skipped_run != symbol.run
         symbol.skipped_run = symbol.run
         return

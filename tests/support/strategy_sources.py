@@ -1,7 +1,7 @@
 """Strategies of a user, as text."""
 
 #: Uses a higher timeframe, and never trades.
-LARGER = """
+HIGHER_TIMEFRAME_STRATEGY = """
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from onetape.strategies import Signals, Strategy
 
 @dataclass(frozen=True)
 class Larger(Strategy):
-    name: ClassVar[str] = "larger"
+    name: ClassVar[str] = "higher"
     higher_timeframes: ClassVar[tuple[str, ...]] = ("1d",)
 
     @property

@@ -1,4 +1,4 @@
-"""`backtester check`, its line in every backtest, and larger candles, as a user meets them."""
+"""`backtester check`, its line in every backtest, and higher timeframes, in the terminal."""
 
 import json
 from collections.abc import Callable

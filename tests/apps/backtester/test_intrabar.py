@@ -25,7 +25,7 @@ DAY, DAYS, START = 86_400, 20, 1_704_067_200
 SIM = ("--exchange", "simulator")
 RSI = ("--param", "buy=40", "--param", "sell=60")
 TIGHT = ("--stop-loss", "0.002", "--take-profit", "0.002")
-FINER = ("--timeframe-detail", "1m")
+INTRABAR = ("--timeframe-detail", "1m")
 #: A run with ambiguous bars.
 MANY = (*SIM, *RSI, *TIGHT, "--no-report", "--no-save", "--json")
 MINUTES = SeriesKey("simulator", "BTC/USDT", "1m")
@@ -127,7 +127,7 @@ def test_a_range_without_intrabar_candles_is_refused_with_the_command_that_fetch
 def test_each_symbol_of_an_account_needs_intrabar_candles(database: Path, backtester: Run) -> None:
     del database
     both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
-    ended = backtester(*SIM, *both, *TIGHT, *FINER)
+    ended = backtester(*SIM, *both, *TIGHT, *INTRABAR)
     assert ended.code == 4
     assert "no closed candle of simulator ETH/USDT 1m" in ended.err
 
@@ -137,7 +137,7 @@ def test_stored_minutes_decide_whether_stop_or_target_came_first(
 ) -> None:
     del database
     without = backtester(*MANY).document
-    with_minutes = backtester(*MANY, *FINER).document
+    with_minutes = backtester(*MANY, *INTRABAR).document
     ambiguous, decided = get_ambiguous_bars(with_minutes)
     assert decided > 5
     assert (ambiguous + decided, 0) == get_ambiguous_bars(without)
@@ -153,9 +153,9 @@ def test_stored_minutes_decide_whether_stop_or_target_came_first(
 def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
     database: Path, backtester: Run
 ) -> None:
-    whole = get_ambiguous_bars(backtester(*MANY, *FINER).document)
+    whole = get_ambiguous_bars(backtester(*MANY, *INTRABAR).document)
     forget(database, MINUTES, START + 8 * DAY, START + DAYS * DAY)
-    half = backtester(*MANY, *FINER).document
+    half = backtester(*MANY, *INTRABAR).document
     ambiguous, decided = get_ambiguous_bars(half)
     assert 0 < decided < whole[1]
     wanting = f"{ambiguous} ambiguous bars: stop and target inside one candle, taken as stopped "
@@ -168,7 +168,7 @@ def test_no_bar_is_reported_as_ambiguous_if_intrabar_candles_decided_all(
     gap_database: Path, backtester: Run
 ) -> None:
     del gap_database
-    notes = backtester(*HOLD, *BOTH, *FINER, "--json").document["notes"]
+    notes = backtester(*HOLD, *BOTH, *INTRABAR, "--json").document["notes"]
     assert "0 ambiguous bars: 1m candles decided all that had stop and target inside (1)" in notes
 
 
@@ -179,13 +179,13 @@ def test_a_minute_that_the_exchange_does_not_have_is_not_required(database: Path
         end = START + DAYS * DAY
         put(store, MINUTES, MARKET.get_candles("BTC/USDT", "1m", end - 60, end))
         set_gap(store, MINUTES, START + 8 * DAY, end - 60, state="none at exchange", requested_ms=0)
-    notes = " ".join(backtester(*MANY, *FINER).document["notes"])
+    notes = " ".join(backtester(*MANY, *INTRABAR).document["notes"])
     assert "are missing" not in notes
 
 
 def test_without_stop_and_target_nothing_about_intrabar_candles_is_printed(database: Path, backtester: Run) -> None:
     del database
-    document = backtester(*SIM, *RSI, *FINER, "--no-report", "--json").document
+    document = backtester(*SIM, *RSI, *INTRABAR, "--no-report", "--json").document
     assert document["assumptions"]["intrabar"] == (
         "1m candles are not used: there is no stop and no target"
     )
@@ -218,10 +218,10 @@ HOLD = (*SIM, "-s", "buy_and_hold", "--slippage", "0", "--trading-rules", "none"
     ("flags", "price"),
     [
         (("--stop-loss", "0.1"), 90.0),
-        (("--stop-loss", "0.1", *FINER), 85.0),
-        (("--trailing-stop", "0.1", *FINER), 85.0),
+        (("--stop-loss", "0.1", *INTRABAR), 85.0),
+        (("--trailing-stop", "0.1", *INTRABAR), 85.0),
         (("--stop-loss", "0.1", "--take-profit", "0.1"), 90.0),
-        (("--stop-loss", "0.1", "--take-profit", "0.1", *FINER), 85.0),
+        (("--stop-loss", "0.1", "--take-profit", "0.1", *INTRABAR), 85.0),
     ],
 )
 def test_a_stop_that_prices_gap_over_inside_a_candle_fills_at_the_first_price_beyond(
@@ -246,33 +246,33 @@ INSIDE = "stop and target both lie inside this candle"
             "(--timeframe-detail)",
         ),
         (
-            (*BOTH, *FINER),
+            (*BOTH, *INTRABAR),
             (0, 0),
             f"{INSIDE}: the 1m candle of 2024-01-03 00:17 UTC decided, it opened beyond the stop "
             "first",
         ),
         (
-            (*BOTH, *FINER),
+            (*BOTH, *INTRABAR),
             (GAP - 60, GAP),
             f"{INSIDE}: taken as stopped, the worse, because a 1m candle is missing",
         ),
         (
-            (*BOTH, *FINER),
+            (*BOTH, *INTRABAR),
             (GAP_HOUR, GAP + 60),
             f"{INSIDE}: taken as stopped, the worse, because a 1m candle is missing",
         ),
         (
-            ("--stop-loss", "0.12", *FINER),
+            ("--stop-loss", "0.12", *INTRABAR),
             (0, 0),
             "the 1m candle of 2024-01-03 00:17 UTC opened beyond the stop",
         ),
         (
-            ("--take-profit", "0.1", *FINER),
+            ("--take-profit", "0.1", *INTRABAR),
             (0, 0),
             "the 1m candle of 2024-01-03 00:18 UTC reached the target",
         ),
         (
-            ("--stop-loss", "0.1", *FINER),
+            ("--stop-loss", "0.1", *INTRABAR),
             (GAP - 60, GAP),
             "filled at its level, because a 1m candle is missing",
         ),
@@ -303,7 +303,7 @@ def test_explain_has_no_intrabar_line_if_the_candles_own_prices_decide(
 def test_a_saved_run_states_that_its_intrabar_candles_have_changed(
     gap_database: Path, backtester: Run
 ) -> None:
-    assert backtester(*HOLD, *BOTH, *FINER).code == 0
+    assert backtester(*HOLD, *BOTH, *INTRABAR).code == 0
     assert "intrabar" in load_run().manifest.digests
     at = ("explain", "--at", "2024-01-03", "--run", "last", "--json")
     assert backtester(*at).document["changed_since"] == []
@@ -318,7 +318,7 @@ def test_an_optimization_gives_the_metrics_of_backtests_with_the_same_intrabar_c
     database: Path, backtester: Run, lost: int
 ) -> None:
     forget(database, MINUTES, START + 6 * DAY, START + (6 + lost) * DAY)
-    flags = (*SIM, *TIGHT, *FINER)
+    flags = (*SIM, *TIGHT, *INTRABAR)
     ended = backtester(
         "optimize", *flags, "--param", "buy=35,40", "--param", "sell=60,65", "--json"
     )
@@ -346,9 +346,9 @@ def test_other_stored_intrabar_candles_start_another_optimization(
     def folder_of(*more: str) -> str:
         return json.loads(backtester(*flags, *more).out)["folder"]
 
-    folders = [folder_of(), folder_of(*FINER)]
+    folders = [folder_of(), folder_of(*INTRABAR)]
     forget(database, MINUTES, START + 6 * DAY, START + 7 * DAY)
-    assert len({*folders, folder_of(*FINER)}) == 3
+    assert len({*folders, folder_of(*INTRABAR)}) == 3
 
 
 def test_an_intrabar_row_that_breaks_a_rule_of_the_table_is_not_used(database: Path, backtester: Run) -> None:
@@ -357,7 +357,7 @@ def test_an_intrabar_row_that_breaks_a_rule_of_the_table_is_not_used(database: P
         connection.execute("PRAGMA ignore_check_constraints = 1")
         connection.execute("UPDATE ohlcv_data SET high = 9e999 WHERE timeframe = '1m'")
         connection.execute("PRAGMA ignore_check_constraints = 0")
-    ended = backtester(*MANY, *FINER)
+    ended = backtester(*MANY, *INTRABAR)
     assert (ended.code, ended.out) == (4, "")
     assert "of simulator BTC/USDT 1m: a value is not a finite number; delete that row" in ended.err
 

@@ -88,7 +88,7 @@ def test_the_metrics_of_each_part_equal_a_backtest_of_the_part_bit_for_bit(
         assert alone.document["metrics"] == result[part]
 
 
-LARGER = '''
+HIGHER_TIMEFRAME_STRATEGY = '''
 from dataclasses import dataclass
 from typing import ClassVar
 import numpy as np
@@ -98,7 +98,7 @@ from onetape.strategies import Signals, Strategy, indicators, parameter
 class Larger(Strategy):
     """Looks at days, and is biased: it uses the mean of all candles it is given."""
 
-    name: ClassVar[str] = "larger"
+    name: ClassVar[str] = "higher"
     higher_timeframes = ("1d",)
     period: int = parameter(5, ge=1, le=50)
 
@@ -121,12 +121,12 @@ class Larger(Strategy):
 def test_a_strategy_with_a_higher_timeframe_gets_the_candles_of_a_backtest_of_the_part(
     optimize: Run, backtest_json: Run, tmp_path: Path, part: str
 ) -> None:
-    (tmp_path / "larger.py").write_text(LARGER)
-    found = optimize("-s", "larger.py", "--param", "period=3,9", "--from", "2024-02-01")
+    (tmp_path / "higher.py").write_text(HIGHER_TIMEFRAME_STRATEGY)
+    found = optimize("-s", "higher.py", "--param", "period=3,9", "--from", "2024-02-01")
     ends = [format_utc(found[part][end]).replace(" ", "T") for end in ("from", "to")]
     for result in found["results"]:
         value = f"--param=period={result['parameters']['period']}"
-        alone = backtest_json("-s", "larger.py", value, "--from", ends[0], "--to", ends[1])
+        alone = backtest_json("-s", "higher.py", value, "--from", ends[0], "--to", ends[1])
         assert alone.document["metrics"] == result[part]
         assert result[part]["trades"] > 0
 
@@ -135,8 +135,8 @@ def test_a_strategy_with_a_higher_timeframe_gets_the_candles_of_a_backtest_of_th
 def test_an_optimization_prints_the_check_of_its_best_combination(
     optimize: Run, tmp_path: Path
 ) -> None:
-    (tmp_path / "larger.py").write_text(LARGER)
-    biased = optimize("-s", "larger.py", "--param", "period=3,9")
+    (tmp_path / "higher.py").write_text(HIGHER_TIMEFRAME_STRATEGY)
+    biased = optimize("-s", "higher.py", "--param", "period=3,9")
     assert "DIFFER" in biased["check"]["text"]
     assert "do not trust this result" in biased["check"]["text"]
     clean = optimize(*GRID)

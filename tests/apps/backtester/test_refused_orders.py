@@ -14,7 +14,7 @@ from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
 from onetape.store.market_data import save_trading_rules
-from strategy_sources import LARGER
+from strategy_sources import HIGHER_TIMEFRAME_STRATEGY
 
 Run = Callable[..., Any]
 START, DAY = 1_704_067_200, 86_400
@@ -92,8 +92,8 @@ def test_assumptions_that_differ_by_symbol_are_printed_for_each_symbol(backteste
     with open_store(database, create=False) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1d")
         insert_columns(store, key, days, source="rest", seen_ms=0)
-    Path("larger.py").write_text(LARGER, encoding="utf-8")
-    printed = backtester(*BOTH, "--strategy", "larger.py").document["assumptions"]
+    Path("higher.py").write_text(HIGHER_TIMEFRAME_STRATEGY, encoding="utf-8")
+    printed = backtester(*BOTH, "--strategy", "higher.py").document["assumptions"]
     assert printed["trading rules"] == (
         "ETH/USDT: no price or amount rounding: simulator's trading rules are not stored yet; any "
         "backfiller run stores them; BTC/USDT: simulator: price step any, amount step 0.00001, "

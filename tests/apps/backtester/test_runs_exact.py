@@ -19,7 +19,7 @@ from onetape.backtest.storage.runs import load_run
 from onetape.backtest.trade_records import TradeRows, describe_entry_reason, describe_exit_reason
 from onetape.core.candles import Candles
 from onetape.core.digest import compute_data_digest
-from strategy_sources import LARGER
+from strategy_sources import HIGHER_TIMEFRAME_STRATEGY
 
 Run = Callable[..., Any]
 
@@ -82,8 +82,8 @@ def test_many_trades_print_as_one_document(
 def test_candles_of_higher_timeframes_are_part_of_the_data_digest(
     save_run: Callable[..., Path], candles: Candles
 ) -> None:
-    Path("larger.py").write_text(LARGER)
-    run = load_run(save_run("--strategy", "larger.py"))
+    Path("higher.py").write_text(HIGHER_TIMEFRAME_STRATEGY)
+    run = load_run(save_run("--strategy", "higher.py"))
     assert run.manifest.digests["data"] != compute_data_digest(candles)
     backtest, changes = rerun(run)
     assert changes == []

@@ -74,7 +74,7 @@ class RulesHarness:
 
 def make_harness(
     symbols: str = "AB",
-    places: int = 1,
+    slots: int = 1,
     *,
     wait_seconds: float = 60.0,
     held: str = "",
@@ -82,7 +82,7 @@ def make_harness(
     note_late: Callable[[int, Mapping[str, str]], None] | None = None,
 ) -> RulesHarness:
     account = AccountConfig() if exits is None else AccountConfig(exits=exits)
-    rules = StepRules.of(account, tuple(symbols), places)
+    rules = StepRules.of(account, tuple(symbols), slots)
     hour = Timeframe.parse("1h")
     return RulesHarness(
         AccountRules(rules, hour, wait_seconds=wait_seconds, held=held, note_late=note_late)
@@ -169,7 +169,7 @@ def test_a_latecomer_is_stored_once_and_before_the_entries_that_go_on() -> None:
 
 
 def test_an_exit_waits_for_no_other_symbol() -> None:
-    account = make_harness(exits=ExitConfig(stop_loss=0.05), places=2)
+    account = make_harness(exits=ExitConfig(stop_loss=0.05), slots=2)
     account.close("A", 0, BUY)
     account.close("B", 0, HOLD)
     account.open("A", 1)

@@ -68,9 +68,9 @@ def test_every_decision_equals_that_of_a_backtest_over_the_exchanges_candles(
             await step_to(opened, trading, range(int(begins), last))
             start = MARCH - 200 * HOUR
             candles = get_simulator_candles(opened, "1h", start, MARCH + (last - 1) * HOUR)
-            larger = get_simulator_candles(opened, "4h", start - 200 * HOUR, MARCH + last * HOUR)
+            longer = get_simulator_candles(opened, "4h", start - 200 * HOUR, MARCH + last * HOUR)
             hour, four = Timeframe.parse("1h"), Timeframe.parse("4h")
-            higher = {"4h": align_higher_candles(candles, hour, larger, four)}
+            higher = {"4h": align_higher_candles(candles, hour, longer, four)}
             whole = evaluate_strategy(trading.strategy, candles, higher)
             rows = trading.query(
                 "SELECT timestamp, signal, indicators, gates FROM decisions ORDER BY timestamp"

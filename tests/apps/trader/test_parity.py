@@ -1,4 +1,4 @@
-"""One symbol, and five with two places, trade on paper as in the backtest, trade for trade."""
+"""One symbol, and five with two slots, trade on paper as in the backtest, trade for trade."""
 
 import os
 import zlib
@@ -34,16 +34,16 @@ LONGEST_DELAY_SECONDS = 0.02
 #: Symbols that share an account, how many of them may hold a position at a time, and cash for it.
 ACCOUNTS = {
     "one symbol": (SYMBOLS[:1], 1, "60000"),
-    "five symbols, two places": (SYMBOLS, 2, "10000"),
+    "five symbols, two slots": (SYMBOLS, 2, "10000"),
 }
 #: Each exit rule, and the sizings that depend on what other symbols hold.
 SOME = [
-    ("five symbols, two places", "all_in", "time stop"),
-    ("five symbols, two places", "equity_share", "stop and target"),
-    ("five symbols, two places", "risk_per_trade", "falling target"),
-    ("five symbols, two places", "volatility_target", "trailing stop"),
+    ("five symbols, two slots", "all_in", "time stop"),
+    ("five symbols, two slots", "equity_share", "stop and target"),
+    ("five symbols, two slots", "risk_per_trade", "falling target"),
+    ("five symbols, two slots", "volatility_target", "trailing stop"),
     ("one symbol", "all_in", "net of fees"),
-    ("five symbols, two places", "quote_amount", "levels of the strategy"),
+    ("five symbols, two slots", "quote_amount", "levels of the strategy"),
 ]
 #: BUYs that an entry guard has stopped.
 PAUSED = (
@@ -130,7 +130,7 @@ def test_entry_guards_of_several_symbols_pause_entries_as_in_the_backtest(
     account = make_account(
         "equity_share", EXITS["stop and target"], cooldown_bars=0, **{guard: counts}
     )
-    symbols, name = "five symbols, two places", strategy_file(DIPS, "dips")
+    symbols, name = "five symbols, two slots", strategy_file(DIPS, "dips")
     for key, value in {
         "symbols": symbols, "sizing": "equity_share", "hours": HOURS, "seed": 7,
         "exits": f"stop and target, {guard}{bound}",
@@ -157,7 +157,7 @@ def trade_as_in_backtest(
     """
     # What a session does is due to what happens; the looks in between take time on a busy computer.
     monkeypatch.setattr("trader.decision_loop.LOOP_SECONDS", 1.0)
-    traded, places, cash = ACCOUNTS[symbols]
+    traded, slots, cash = ACCOUNTS[symbols]
     counts: list[int] = []
 
     async def scene() -> None:
@@ -168,12 +168,12 @@ def trade_as_in_backtest(
                 db,
                 dict.fromkeys(traded, strategy),
                 account=account,
-                max_open_trades=places,
+                max_open_trades=slots,
                 cash=cash,
                 entry_wait_seconds=30.0,
             ) as trading:
                 await step_to(opened, trading, range(HOURS))
-                fills = list_backtest_fills(opened, trading.desks, places, HOURS - 1)
+                fills = list_backtest_fills(opened, trading.desks, slots, HOURS - 1)
                 on_paper = {symbol: trading.made(symbol) for symbol in traded}
                 counts.append(sum(map(len, on_paper.values())))
                 counts.append(len(trading.first.query(PAUSED)))

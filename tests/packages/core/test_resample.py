@@ -35,7 +35,7 @@ def list_rows(candles: Candles) -> list[Candle]:
 
 
 def resample_by_definition(rows: list[Candle], small: Timeframe, large: Timeframe) -> list[Candle]:
-    """Return the larger candles, one at a time, with Decimal sums."""
+    """Return the higher timeframe candles, one at a time, with Decimal sums."""
     built: list[Candle] = []
     reports = any(row.volume > 0 for row in rows)
     for window in sorted({large.floor(row.timestamp) for row in rows}):

@@ -20,12 +20,12 @@ COSTS: dict[str, Any] = {"fee_rate": 0.002, "slippage_bps": 5.0, "spread_bps": 3
 
 
 def run_with_and_without_costs(
-    seed: int, count: int, symbols: int, rules: AccountConfig, places: int | None = None
+    seed: int, count: int, symbols: int, rules: AccountConfig, slots: int | None = None
 ) -> tuple[PortfolioResult, PortfolioResult]:
     """Return a run, and one without costs."""
     series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
     first, second = (
-        simulate_portfolio(series, one, places) for one in (rules, remove_costs(rules))
+        simulate_portfolio(series, one, slots) for one in (rules, remove_costs(rules))
     )
     return first, second
 
@@ -47,7 +47,7 @@ def test_rules_without_costs_have_no_cost_left() -> None:
     st.sampled_from([None, 1]),
 )
 def test_the_return_without_costs_is_that_of_a_second_run_or_unknown(
-    seed: int, count: int, symbols: int, rules: AccountConfig, is_plain: bool, places: int | None
+    seed: int, count: int, symbols: int, rules: AccountConfig, is_plain: bool, slots: int | None
 ) -> None:
     if is_plain:
         rules = replace(
@@ -58,7 +58,7 @@ def test_the_return_without_costs_is_that_of_a_second_run_or_unknown(
             max_volume_share=None,
             trading_rules=NO_TRADING_RULES,
         )
-    run, free = run_with_and_without_costs(seed, count, symbols, rules, places)
+    run, free = run_with_and_without_costs(seed, count, symbols, rules, slots)
     found = compute_cost_free_equity(run)
     if found is not None:
         assert found == pytest.approx(free.final_equity, rel=1e-9)

@@ -72,13 +72,13 @@ def run(bars: str, text: str, rules: AccountConfig) -> SimulationResult:
 
 
 def run_several(
-    several: dict[str, tuple[str, str]], rules: AccountConfig, places: int | None = None
+    several: dict[str, tuple[str, str]], rules: AccountConfig, slots: int | None = None
 ) -> PortfolioResult:
     series = [
         SymbolSeries(name, make_candles(bars), parse_signals(text), 0, rules.trading_rules)
         for name, (bars, text) in several.items()
     ]
-    return simulate_portfolio(series, rules, places)
+    return simulate_portfolio(series, rules, slots)
 
 
 def list_trades(result: SimulationResult) -> list[tuple[int, int | None]]:
@@ -424,7 +424,7 @@ def test_with_guards_every_fill_equals_that_of_a_loop_over_the_bars(
     rules=draw_rules(),
     given_guards=draw_guards(),
     symbols=st.integers(1, 4),
-    places=st.sampled_from([None, 1, 2]),
+    slots=st.sampled_from([None, 1, 2]),
 )
 def test_with_guards_stepper_and_event_loop_make_the_fills_of_the_backtest(
     *,
@@ -433,11 +433,11 @@ def test_with_guards_stepper_and_event_loop_make_the_fills_of_the_backtest(
     rules: AccountConfig,
     given_guards: dict[str, Any],
     symbols: int,
-    places: int | None,
+    slots: int | None,
 ) -> None:
     rules = replace(rules, **given_guards)
     several = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1)
-    require_equal(several, rules, places)
+    require_equal(several, rules, slots)
 
 
 @settings(max_examples=count_examples(200))
@@ -446,7 +446,7 @@ def test_with_guards_stepper_and_event_loop_make_the_fills_of_the_backtest(
     rules=draw_busy_rules(),
     given_guards=draw_guards(),
     symbols=st.integers(1, 4),
-    places=st.sampled_from([None, 1, 2]),
+    slots=st.sampled_from([None, 1, 2]),
 )
 def test_with_guards_accounts_with_many_trades_make_the_fills_of_the_backtest(
     *,
@@ -454,10 +454,10 @@ def test_with_guards_accounts_with_many_trades_make_the_fills_of_the_backtest(
     rules: AccountConfig,
     given_guards: dict[str, Any],
     symbols: int,
-    places: int | None,
+    slots: int | None,
 ) -> None:
     rules = replace(rules, **given_guards)
-    require_equal(make_busy_series(seed, 80, rules, symbols), rules, places)
+    require_equal(make_busy_series(seed, 80, rules, symbols), rules, slots)
 
 
 @settings(max_examples=count_examples(60))
@@ -476,21 +476,21 @@ def test_with_guards_and_intrabar_candles_the_fills_equal_those_of_a_loop_over_e
     require_equal_by_events(series, rules, 2)
 
 
-def require_equal(series: list[SymbolSeries], rules: AccountConfig, places: int | None) -> None:
-    result = simulate_portfolio(series, rules, places)
-    stepped = StepBroker(series, rules, places).run()
+def require_equal(series: list[SymbolSeries], rules: AccountConfig, slots: int | None) -> None:
+    result = simulate_portfolio(series, rules, slots)
+    stepped = StepBroker(series, rules, slots).run()
     for part, market in zip(result.parts, stepped.markets.values(), strict=True):
         assert market.made == list_fills_by_side(part)
         assert market.refused == [bar for bar, _ in part.refused]
     assert stepped.cash == result.cash
-    require_equal_by_events(series, rules, places)
+    require_equal_by_events(series, rules, slots)
 
 
 def require_equal_by_events(
-    series: list[SymbolSeries], rules: AccountConfig, places: int | None
+    series: list[SymbolSeries], rules: AccountConfig, slots: int | None
 ) -> None:
-    result = simulate_portfolio(series, rules, places)
-    by_events = simulate_by_events(series, rules, places)
+    result = simulate_portfolio(series, rules, slots)
+    by_events = simulate_by_events(series, rules, slots)
     assert by_events.cash == result.cash
     assert by_events.skipped_entries == result.skipped_entries
     for one, part in zip(by_events.parts, result.parts, strict=True):
@@ -564,7 +564,7 @@ def test_with_guards_a_range_split_in_parts_gives_the_same_trades(
     exits=st.sampled_from(
         [ExitConfig(stop_loss=0.02, take_profit=0.03), ExitConfig(trailing_stop=0.02)]
     ),
-    places=st.sampled_from([None, 1, 2]),
+    slots=st.sampled_from([None, 1, 2]),
 )
 def test_with_guards_several_symbols_equal_the_decimal_recomputation(
     *,
@@ -572,7 +572,7 @@ def test_with_guards_several_symbols_equal_the_decimal_recomputation(
     symbols: int,
     given_guards: dict[str, Any],
     exits: ExitConfig,
-    places: int | None,
+    slots: int | None,
 ) -> None:
     rules = AccountConfig(
         cash=50_000.0,
@@ -593,11 +593,11 @@ def test_with_guards_several_symbols_equal_the_decimal_recomputation(
         SymbolSeries(str(number), prices.candles, np.array(own, np.int8), 0, rules.trading_rules)
         for number, (prices, own) in enumerate(zip(walks, signal, strict=True))
     ]
-    result = simulate_portfolio(series, rules, places)
+    result = simulate_portfolio(series, rules, slots)
     exact = run_exact(
         [(prices, own, rules.trading_rules) for prices, own in zip(walks, signal, strict=True)],
         rules,
-        places,
+        slots,
     )
     for part, symbol in zip(result.parts, exact.symbols, strict=True):
         assert [(side, bar) for side, bar, *_ in list_fills_by_side(part)] == [

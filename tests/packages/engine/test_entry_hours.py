@@ -304,7 +304,7 @@ def test_with_trading_hours_every_fill_equals_that_of_a_loop_over_the_bars(
     rules=draw_rules(),
     given_hours=draw_hours(),
     symbols=st.integers(1, 4),
-    places=st.sampled_from([None, 1, 2]),
+    slots=st.sampled_from([None, 1, 2]),
     start=starts,
     seconds=lengths,
 )
@@ -315,13 +315,13 @@ def test_with_trading_hours_stepper_and_event_loop_make_the_fills_of_the_backtes
     rules: AccountConfig,
     given_hours: dict[str, Any],
     symbols: int,
-    places: int | None,
+    slots: int | None,
     start: int,
     seconds: int,
 ) -> None:
     rules = replace(rules, **given_hours)
     several = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1)
-    require_equal(move_series(several, start, seconds), rules, places)
+    require_equal(move_series(several, start, seconds), rules, slots)
 
 
 @settings(max_examples=count_examples(150))
@@ -330,7 +330,7 @@ def test_with_trading_hours_stepper_and_event_loop_make_the_fills_of_the_backtes
     rules=draw_busy_rules(),
     given_hours=draw_hours(),
     symbols=st.integers(1, 4),
-    places=st.sampled_from([None, 1, 2]),
+    slots=st.sampled_from([None, 1, 2]),
     start=starts,
 )
 def test_with_trading_hours_accounts_with_many_trades_make_the_fills_of_the_backtest(
@@ -339,21 +339,21 @@ def test_with_trading_hours_accounts_with_many_trades_make_the_fills_of_the_back
     rules: AccountConfig,
     given_hours: dict[str, Any],
     symbols: int,
-    places: int | None,
+    slots: int | None,
     start: int,
 ) -> None:
     rules = replace(rules, **given_hours)
-    require_equal(move_series(make_busy_series(seed, 80, rules, symbols), start, HOUR), rules, places)
+    require_equal(move_series(make_busy_series(seed, 80, rules, symbols), start, HOUR), rules, slots)
 
 
-def require_equal(series: list[SymbolSeries], rules: AccountConfig, places: int | None) -> None:
-    result = simulate_portfolio(series, rules, places)
-    stepped = StepBroker(series, rules, places).run()
+def require_equal(series: list[SymbolSeries], rules: AccountConfig, slots: int | None) -> None:
+    result = simulate_portfolio(series, rules, slots)
+    stepped = StepBroker(series, rules, slots).run()
     for part, market in zip(result.parts, stepped.markets.values(), strict=True):
         assert market.made == list_fills_by_side(part)
         assert market.refused == [bar for bar, _ in part.refused]
     assert stepped.cash == result.cash
-    by_events = simulate_by_events(series, rules, places)
+    by_events = simulate_by_events(series, rules, slots)
     assert by_events.skipped_entries == result.skipped_entries
     assert [part.fill_log.waited for part in by_events.parts] == [
         part.fill_log.waited for part in result.parts

@@ -262,7 +262,7 @@ A_MILLIONTH_LEFT_BY_A_TARGET = AccountConfig(
 @example(148, 15, A_MILLIONTH_LEFT, None)
 @example(148, 15, A_MILLIONTH_LEFT_BY_A_TARGET, None)
 def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
-    seed: int, count: int, rules: AccountConfig, places: int | None
+    seed: int, count: int, rules: AccountConfig, slots: int | None
 ):
     markets = make_three_markets(seed, count)
     steps = [rules.trading_rules, NO_TRADING_RULES, STEPS]
@@ -270,11 +270,11 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
         SymbolSeries(f"{number}/Q", prices.candles, make_signal_array(signal), 0, own)
         for number, ((prices, signal), own) in enumerate(zip(markets, steps, strict=True))
     ]
-    result = simulate_portfolio(series, rules, places)
+    result = simulate_portfolio(series, rules, slots)
     exact = run_exact(
         [(prices, signal, own) for (prices, signal), own in zip(markets, steps, strict=True)],
         rules,
-        places,
+        slots,
     )
     for part, symbol in zip(result.parts, exact.symbols, strict=True):
         assert_equal_fills(part, symbol.fills)

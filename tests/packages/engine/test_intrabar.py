@@ -223,7 +223,7 @@ def compute_stop_above(levels: Levels, price: float) -> float:
 
 
 def find_exit_in_minute(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
-    """Return what ends a position in a finer candle, step by step along its prices."""
+    """Return what ends a position in an intrabar candle, step by step along its prices."""
     stop, kind, target, *_ = levels
     if open_ <= stop or open_ >= target:
         return BarExit(open_, kind if open_ <= stop else TARGET, is_ambiguous=False)
@@ -243,7 +243,7 @@ def find_exit_in_minute(open_: float, high: float, low: float, levels: Levels) -
 
 
 class IntrabarLoop(PlainLoop):
-    """The plain loop, which goes on candle by finer candle where a bar may end a position."""
+    """The plain loop, which reads intrabar candles of each bar that may end a position."""
 
     def __init__(
         self,

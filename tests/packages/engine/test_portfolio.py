@@ -1,4 +1,4 @@
-"""Several symbols on one account: one purse, places, and what happens at one moment."""
+"""Several symbols on one account: shared cash, slots, and what happens at one open."""
 
 from decimal import Decimal
 
@@ -64,7 +64,7 @@ def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: Ac
 @settings(max_examples=count_examples(100))
 @given(seeds, st.integers(30, 200), draw_rules(), st.integers(1, 3))
 def test_there_are_never_more_positions_than_slots_and_money_adds_up(
-    seed: int, count: int, rules: AccountConfig, places: int
+    seed: int, count: int, rules: AccountConfig, slots: int
 ):
     lengths = (count, count, max(2, count // 2))
     series = [
@@ -77,7 +77,7 @@ def test_there_are_never_more_positions_than_slots_and_money_adds_up(
         )
         for number, length in enumerate(lengths)
     ]
-    result = simulate_portfolio(series, rules, places)
+    result = simulate_portfolio(series, rules, slots)
     held = np.zeros(count, dtype=int)
     worth = np.zeros(count)
     cash = np.full(count, rules.cash)
@@ -89,7 +89,7 @@ def test_there_are_never_more_positions_than_slots_and_money_adds_up(
             held[bar:] += 1 if fill.side == "buy" else -1
         last = np.minimum(np.arange(count), len(part.candles) - 1)
         worth += coins * part.candles.close[last]
-    assert held.max(initial=0) <= places
+    assert held.max(initial=0) <= slots
     assert (cash >= -1e-9 * rules.cash).all()
     assert result.equity == pytest.approx(cash + worth, rel=1e-9, abs=1e-9)
 

@@ -56,9 +56,9 @@ def list_all_values(result: PortfolioResult) -> list[Any]:
     return found
 
 
-def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, places: int | None) -> None:
-    result = simulate_portfolio(series, rules, places)
-    plain = simulate_by_events(series, rules, places)
+def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, slots: int | None) -> None:
+    result = simulate_portfolio(series, rules, slots)
+    plain = simulate_by_events(series, rules, slots)
     assert list_all_values(result) == list_all_values(plain)
     assert compute_metrics(result) == compute_metrics(plain)
 
@@ -69,20 +69,20 @@ def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, places: 
     count=st.integers(9, 150),
     rules=draw_plain_rules(),
     symbols=st.integers(2, 5),
-    places=st.sampled_from([None, None, 1, 2, 3]),
+    slots=st.sampled_from([None, None, 1, 2, 3]),
 )
 @example(
     seed=3,
     count=120,
     rules=AccountConfig(sizing="quote_amount", quote_amount=90.0),
     symbols=5,
-    places=None,
+    slots=None,
 )
 def test_rules_of_the_vectorized_account_equal_the_plain_loop(
-    *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
+    *, seed: int, count: int, rules: AccountConfig, symbols: int, slots: int | None
 ):
     series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
-    require_equal(series, rules, places)
+    require_equal(series, rules, slots)
 
 
 @settings(max_examples=count_examples(250))
@@ -91,7 +91,7 @@ def test_rules_of_the_vectorized_account_equal_the_plain_loop(
     count=st.integers(9, 150),
     rules=draw_rules(),
     symbols=st.integers(2, 5),
-    places=st.sampled_from([None, None, 1, 2, 3]),
+    slots=st.sampled_from([None, None, 1, 2, 3]),
     has_detail=st.sampled_from([False, False, True]),
 )
 def test_any_rules_equal_the_plain_loop(
@@ -100,11 +100,11 @@ def test_any_rules_equal_the_plain_loop(
     count: int,
     rules: AccountConfig,
     symbols: int,
-    places: int | None,
+    slots: int | None,
     has_detail: bool,
 ):
     series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=has_detail, is_mixed=True)
-    require_equal(series, rules, places)
+    require_equal(series, rules, slots)
 
 
 def count_vectorized_fills(result: PortfolioResult) -> tuple[int, int]:
@@ -125,9 +125,9 @@ def test_symbols_that_never_affect_each_other_use_the_vectorized_account():
     assert in_columns == count > 100
 
 
-@pytest.mark.parametrize(("cash", "places"), [(200.0, None), (1e6, 2)])
+@pytest.mark.parametrize(("cash", "slots"), [(200.0, None), (1e6, 2)])
 def test_event_by_event_trading_begins_at_the_first_shared_limit(
-    cash: float, places: int | None
+    cash: float, slots: int | None
 ):
     rules = AccountConfig(cash=cash, sizing="quote_amount", quote_amount=90.0)
     early = np.zeros(400, dtype=np.int8)
@@ -139,11 +139,11 @@ def test_event_by_event_trading_begins_at_the_first_shared_limit(
         SymbolSeries(f"{number}/Q", walk(number, 400), signal, 0, NO_TRADING_RULES)
         for number, signal in enumerate(signals)
     ]
-    result = simulate_portfolio(series, rules, places)
+    result = simulate_portfolio(series, rules, slots)
     in_columns, count = count_vectorized_fills(result)
     assert 40 < in_columns < count
     assert result.skipped_entries or any(part.refused for part in result.parts)
-    require_equal(series, rules, places)
+    require_equal(series, rules, slots)
 
 
 @pytest.mark.parametrize("cash", [1e-295, 1e-9, 0.1, 1e15])

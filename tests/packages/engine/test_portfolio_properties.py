@@ -20,7 +20,7 @@ from plain_engine import double_money, draw_rules, make_signals, walk
 from repeatable import count_examples
 
 HOUR = 3_600
-seeds, counts, places = st.integers(0, 2**32 - 1), st.integers(30, 200), st.integers(1, 3)
+seeds, counts, slots = st.integers(0, 2**32 - 1), st.integers(30, 200), st.integers(1, 3)
 
 
 def make_three_symbols(seed: int, count: int, rules: AccountConfig) -> list[SymbolSeries]:
@@ -39,7 +39,7 @@ def make_three_symbols(seed: int, count: int, rules: AccountConfig) -> list[Symb
 
 
 @settings(max_examples=count_examples(100))
-@given(seeds, counts, draw_rules(), places)
+@given(seeds, counts, draw_rules(), slots)
 def test_before_slippage_no_fill_of_any_symbol_lies_outside_its_candle(
     seed: int, count: int, rules: AccountConfig, most: int
 ):
@@ -58,7 +58,7 @@ def double_prices(candles: Candles) -> Candles:
 
 
 @settings(max_examples=count_examples(100))
-@given(seeds, counts, draw_rules(), places)
+@given(seeds, counts, draw_rules(), slots)
 def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts(
     seed: int, count: int, rules: AccountConfig, most: int
 ):
@@ -109,7 +109,7 @@ def compute_expected_metrics(result: PortfolioResult, count: int) -> dict[str, f
 
 
 @settings(max_examples=count_examples(100))
-@given(seeds, counts, draw_rules(), places)
+@given(seeds, counts, draw_rules(), slots)
 def test_metrics_of_several_symbols_are_those_of_their_one_account(
     seed: int, count: int, rules: AccountConfig, most: int
 ):

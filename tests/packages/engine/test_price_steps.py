@@ -81,11 +81,11 @@ def test_buy_and_hold_pays_the_open_in_a_month_with_a_smaller_price_step():
     assert equity[-1] == pytest.approx(2_000.0, abs=0.01)
 
 
-def rescale_months(candles: Candles, places: list[int], start: int) -> Candles:
+def rescale_months(candles: Candles, decimals: list[int], start: int) -> Candles:
     """Return candles whose months are written with other numbers of digits, one after another."""
     times = start + np.arange(len(candles), dtype=np.int64) * 3_600
     months = times.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-    digits = np.array(places)[months % len(places)]
+    digits = np.array(decimals)[months % len(decimals)]
 
     def column(prices: FloatArray) -> FloatArray:
         written = [
@@ -108,12 +108,12 @@ def rescale_months(candles: Candles, places: list[int], start: int) -> Candles:
 def draw_markets(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     """Return candles over a change of month, signals, and rules with any stated step."""
     seed, count = draw(st.integers(0, 2**32 - 1)), draw(st.integers(2, 200))
-    places = draw(st.lists(st.integers(0, 9), min_size=1, max_size=3))
+    decimals = draw(st.lists(st.integers(0, 9), min_size=1, max_size=3))
     start = MAY_2020 - draw(st.integers(0, 200)) * 3_600
     step = draw(st.sampled_from(["1", "0.5", "0.25", "0.01", "0.0001", "0.00000001"]))
     rules = draw(draw_rules())
     steps = TradingRules(Decimal(step), draw(st.sampled_from([None, Decimal("0.001")])), *LEAST)
-    candles = rescale_months(walk(seed, count), places, start)
+    candles = rescale_months(walk(seed, count), decimals, start)
     return candles, make_signals(seed, count), replace(rules, trading_rules=steps)
 
 

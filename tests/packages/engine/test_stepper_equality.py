@@ -63,20 +63,20 @@ def test_one_symbol_is_traded_as_in_the_backtest(
     count=st.integers(9, 120),
     rules=draw_rules(),
     symbols=st.integers(2, 4),
-    places=st.sampled_from([None, 1, 2, 3]),
+    slots=st.sampled_from([None, 1, 2, 3]),
 )
 @example(
     seed=3,
     count=120,
     rules=AccountConfig(sizing="quote_amount", quote_amount=90.0, cash=150.0),
     symbols=4,
-    places=2,
+    slots=2,
 )
 def test_several_symbols_are_traded_as_in_the_backtest(
-    *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
+    *, seed: int, count: int, rules: AccountConfig, symbols: int, slots: int | None
 ) -> None:
     series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=True)
-    require_equal(series, rules, places)
+    require_equal(series, rules, slots)
 
 
 @settings(max_examples=count_examples(150))
@@ -84,12 +84,12 @@ def test_several_symbols_are_traded_as_in_the_backtest(
     seed=seeds,
     rules=draw_busy_rules(),
     symbols=st.integers(1, 4),
-    places=st.sampled_from([None, 1, 2]),
+    slots=st.sampled_from([None, 1, 2]),
 )
 def test_orders_that_are_often_refused_are_those_of_the_backtest(
-    *, seed: int, rules: AccountConfig, symbols: int, places: int | None
+    *, seed: int, rules: AccountConfig, symbols: int, slots: int | None
 ) -> None:
-    require_equal(make_busy_series(seed, 80, rules, symbols), rules, places)
+    require_equal(make_busy_series(seed, 80, rules, symbols), rules, slots)
 
 
 @settings(max_examples=count_examples(200))

@@ -240,17 +240,17 @@ def add_levels(series: list[SymbolSeries], seed: int) -> list[SymbolSeries]:
     count=st.integers(9, 150),
     rules=draw_rules(),
     symbols=st.integers(1, 4),
-    places=st.sampled_from([None, 1, 2]),
+    slots=st.sampled_from([None, 1, 2]),
 )
 def test_the_stepper_trades_the_levels_as_the_backtest_does(
-    *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
+    *, seed: int, count: int, rules: AccountConfig, symbols: int, slots: int | None
 ):
     series = add_levels(
         make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1),
         seed,
     )
-    result = simulate_portfolio(series, rules, places)
-    stepped = StepBroker(series, rules, places).run()
+    result = simulate_portfolio(series, rules, slots)
+    stepped = StepBroker(series, rules, slots).run()
     for part, market in zip(result.parts, stepped.markets.values(), strict=True):
         assert market.made == [
             (side, bar, price, amount, kind) for bar, side, price, amount, kind in list_fills(part)

@@ -75,7 +75,7 @@ FUTURE = {
     "gaps filled from behind": (
         "return above(close, candles.frame()['close'].rolling(9).mean().bfill().shift(-3).bfill())"
     ),
-    "an unfinished larger candle, resampled by itself": (
+    "a forming candle of a higher timeframe, resampled by itself": (
         "day = candles.frame()['close'].resample('1D').last().reindex(candles.frame().index, "
         "method='ffill'); return above(close, day.to_numpy())"
     ),

@@ -48,8 +48,8 @@ def test_a_class_of_the_file_with_the_name_of_the_base_class_is_not_the_base_cla
             "line 16: @informative of another pair",
         ),
         (
-            "from freqtrade.strategy import informative as larger",
-            '    @larger("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df',
+            "from freqtrade.strategy import informative as renamed",
+            '    @renamed("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df',
             "line 16: @informative of another pair",
         ),
         (
@@ -96,8 +96,8 @@ def test_a_function_of_the_file_is_read_too(tmp_path: Path):
 
 def test_another_pair_is_refused_even_if_the_text_does_not_show_it(tmp_path: Path):
     extra = (
-        '    larger = globals()["informative"]\n\n'
-        '    @larger("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df'
+        '    renamed = globals()["informative"]\n\n'
+        '    @renamed("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df'
     )
     with pytest.raises(ConfigurationError, match="only the traded pair has candles, found BTC"):
         load_strategy(write_cross(tmp_path, extra))

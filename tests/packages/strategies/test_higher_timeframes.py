@@ -33,12 +33,12 @@ def make_gappy_candles(seed: int, count: int) -> Candles:
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(1, 400),
-    larger=st.sampled_from(["4h", "1d", "1w", "1M"]),
+    longer=st.sampled_from(["4h", "1d", "1w", "1M"]),
 )
 def test_each_bar_has_the_last_closed_higher_timeframe_candle_and_no_later_one(
-    seed: int, count: int, larger: str
+    seed: int, count: int, longer: str
 ):
-    candles, timeframe = make_gappy_candles(seed, count), Timeframe.parse(larger)
+    candles, timeframe = make_gappy_candles(seed, count), Timeframe.parse(longer)
     bars = align_higher_candles(candles, HOUR, resample(candles, HOUR, timeframe), timeframe)
     seen = bars.as_of(bars.timestamp.astype(np.float64))
     for bar, opened in enumerate(candles.timestamp.tolist()):
