@@ -92,17 +92,17 @@ async def measure_symbols(parent: Path) -> list[dict[str, Any]]:
         with start_trader(folder, url, folder / "live.db", names) as program:
             live = wait_until_live(program, folder / "live.db", len(names))
             seconds = live - began
-        async with CountingProxy(url) as gate:
-            with start_trader(folder, gate.url, folder / "counted.db", names) as program:
-                while sum(len(one.get("params", ())) for one in gate.commands) < 2 * len(names):
+        async with CountingProxy(url) as proxy:
+            with start_trader(folder, proxy.url, folder / "counted.db", names) as program:
+                while sum(len(one.get("params", ())) for one in proxy.commands) < 2 * len(names):
                     if time.monotonic() - began > 400:
                         raise SystemExit(f"not all are subscribed: {program.lines[-5:]}")
                     await asyncio.sleep(0.5)
     name = "a trader of 200 symbols"
     return [
         measure(f"{name}: messages sent in a second, most", "1/s",
-                [count_most_within_a_second(gate.sent)], goal=5.1, wanted="below",
-                messages=len(gate.sent)),
+                [count_most_within_a_second(proxy.sent)], goal=5.1, wanted="below",
+                messages=len(proxy.sent)),
         measure(f"{name}: from its start until all are live", "s", [seconds], goal=60,
                 wanted="below"),
     ]  # fmt: skip

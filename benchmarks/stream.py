@@ -177,7 +177,7 @@ class Feed:
 
     def __init__(self, url: str) -> None:
         """Take the exchange's URL."""
-        self.gate = SimpleNamespace(url=url)
+        self.proxy = SimpleNamespace(url=url)
         clock = make_clock(start_ms=int((MARCH + HOURS * 3_600) * 1_000), stepped=True)
         self.simulator = SimpleNamespace(clock=clock)
 

@@ -29,8 +29,8 @@ async def serve() -> None:
     """Carry out commands until standard input ends."""
     async with open_market(HOURS) as opened:
         # The simulator's own candles would be merged with the frames that are measured.
-        opened.gate.lets_pass = lambda frame: frame.get("e") != "kline"
-        print_line(opened.gate.url)
+        opened.proxy.lets_pass = lambda frame: frame.get("e") != "kline"
+        print_line(opened.proxy.url)
         while line := await asyncio.to_thread(sys.stdin.readline):
             values = (float(value) for value in line.split()[1:])
             print_line(json.dumps(await send(opened, *values)))
@@ -51,7 +51,7 @@ async def send(
             await opened.simulator.advance_to_ms(opened.simulator.clock.now_ms() + 1_000)
         close = first + number / 100
         sent.append((close, time.monotonic()))
-        await opened.gate.inject(make_kline(MARCH * 1_000, close))
+        await opened.proxy.inject(make_kline(MARCH * 1_000, close))
         await asyncio.sleep(max(0.0, began + (number + 1) / per_second - time.monotonic()))
     return sent
 

@@ -261,7 +261,7 @@ class PlainAccount:
             self._blocked[number] = candidate
             self._count_skipped(number, symbol.plan.find_buy_run(candidate))
             return
-        bought = symbol.buy(candidate, self.cash, self._worth(moment) if self._open else None)
+        bought = symbol.buy(candidate, self.cash, self._compute_equity(moment) if self._open else None)
         if bought is None:
             self._await_entry(number, symbol.plan.find_buy_after(candidate))
             return
@@ -347,7 +347,7 @@ class PlainAccount:
             self._events, (int(symbol.candles.timestamp[bar]), kind, number, candidate, bar)
         )
 
-    def _worth(self, moment: int) -> float:
+    def _compute_equity(self, moment: int) -> float:
         """Return cash and open positions at the closes known at a moment."""
         value = self.cash
         for number in sorted(self._open):

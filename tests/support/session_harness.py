@@ -73,12 +73,12 @@ class Often(Strategy):
 
 
 class SteppedMarket:
-    """A stepped simulator and the gate before it."""
+    """A stepped simulator and the proxy before it."""
 
-    def __init__(self, simulator: Simulator, gate: FaultProxy) -> None:
+    def __init__(self, simulator: Simulator, proxy: FaultProxy) -> None:
         """Take both, running."""
         self.simulator = simulator
-        self.gate = gate
+        self.proxy = proxy
 
     async def go_to(self, hours: float) -> None:
         """Move the market to so many hours after March 2024."""
@@ -106,9 +106,9 @@ async def open_market(
     clock = make_clock(start_ms=int((MARCH + hours * HOUR) * 1_000), stepped=True)
     async with (
         Simulator(clock=clock, replay=replay, **options) as simulator,
-        FaultProxy(simulator.url) as gate,
+        FaultProxy(simulator.url) as proxy,
     ):
-        yield SteppedMarket(simulator, gate)
+        yield SteppedMarket(simulator, proxy)
 
 
 class SessionHarness:
@@ -262,7 +262,7 @@ async def open_session(
     With `live` orders go to the simulator's account, within these time limits. `wall` is the
     clock of the requests' pauses and bans, where it is not the computer's.
     """
-    endpoint = Endpoint("simulator", market.gate.url)
+    endpoint = Endpoint("simulator", market.proxy.url)
     # Requesting the time waits, and the simulator responds in this very loop: one clock for both.
     exchange = await asyncio.to_thread(
         RestExchange,

@@ -113,7 +113,7 @@ async def run_symbol_sessions(
     """
     exchange = await asyncio.to_thread(
         RestExchange,
-        Endpoint("simulator", market.gate.url),
+        Endpoint("simulator", market.proxy.url),
         first_pause_seconds=0.01,
         retry_seconds=0.08,
     )

@@ -1,4 +1,4 @@
-"""The order of combinations, and what it is worth."""
+"""The order of combinations, and how stable it is."""
 
 import numpy as np
 import pytest

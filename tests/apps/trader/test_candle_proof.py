@@ -154,12 +154,12 @@ def test_one_request_compares_many_candles(
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
-            requested = len(opened.gate.kline_requests)
+            requested = len(opened.proxy.kline_requests)
             await walk(opened, trading, range(1, 31))
             last = MARCH + 20 * HOUR
             await trading.until(lambda: not read_uncompared(trading.store, KEY, end=last))
             # Each six hours at most, and one of the start.
-            assert len(opened.gate.kline_requests) - requested <= 7
+            assert len(opened.proxy.kline_requests) - requested <= 7
 
     run(scene())
 
@@ -235,11 +235,11 @@ def test_a_sell_from_a_correction_exits_a_position_whose_buy_waited_for_a_trade(
             open_session(opened, db, strategy=strategy_file()) as trading,
         ):
             await trading.until_live(opened)
-            opened.gate.lets_pass = partial(is_other_candle, rise)
+            opened.proxy.lets_pass = partial(is_other_candle, rise)
             await opened.go_to(rise + 0.1)
             await trading.until_decided(fall)
             # A mark of a candle without a trade: the order to buy waits, and the signal is HOLD.
-            await opened.gate.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True, v="0"))
+            await opened.proxy.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True, v="0"))
             await opened.go_to(rise + 1 + 1 / 120)
             await trading.until_decided(rise)
             bought = "SELECT filled_timestamp FROM orders WHERE side = 'buy'"
@@ -284,9 +284,9 @@ def test_a_trailing_stop_ignores_a_high_that_was_corrected(run: Run, db: Path) -
             await trading.until(lambda: [each.side for each in trading.fills()] == ["buy"])
             # With the high of this mark the stop is so near that the next hour reaches it.
             high = round(close * (1 - share) / (1 - trailing), 2)
-            opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
+            opened.proxy.lets_pass = lambda frame: not frame.get("k", {}).get("x")
             wrong = make_kline((MARCH + hour * HOUR) * 1_000, close, x=True, h=str(high))
-            await opened.gate.inject(wrong)
+            await opened.proxy.inject(wrong)
             await opened.go_to(hour + 1 + 1 / 120)
             await trading.until_decided(hour)
             await opened.go_to(hour + 1.1)
@@ -326,8 +326,8 @@ def test_a_correction_that_turns_hold_into_sell_exits_the_position(
             await trading.until(lambda: [each.side for each in trading.fills()] == ["buy"])
             # The mark of the next candle comes with a wrong row, in which nothing moved.
             rise = fall + 1
-            opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
-            await opened.gate.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
+            opened.proxy.lets_pass = lambda frame: not frame.get("k", {}).get("x")
+            await opened.proxy.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
             await opened.go_to(rise + 1 + 1 / 120)
             await trading.until_decided(rise)
             assert trading.source(rise) == (1, "ws")
@@ -375,8 +375,8 @@ def test_a_correction_reaches_every_account_on_the_series(
             for trading in (first, other):
                 await trading.until(lambda trading=trading: len(trading.fills()) == 1)
             # The mark of the next candle comes with a wrong row, in which nothing moved.
-            opened.gate.lets_pass = lambda frame: not frame.get("k", {}).get("x")
-            await opened.gate.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
+            opened.proxy.lets_pass = lambda frame: not frame.get("k", {}).get("x")
+            await opened.proxy.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True))
             await opened.go_to(rise + 1 + 1 / 120)
             for trading in (first, other):
                 await trading.until_decided(rise)

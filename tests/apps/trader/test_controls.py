@@ -168,8 +168,8 @@ def test_a_command_while_a_buy_is_due_cancels_it_or_prints_that_it_is_sent(
         async with open_market(0.25) as opened, open_session(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
             # The order waits for the first trade of a candle that does not come.
-            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != next_ms
-            opened.gate.hidden_candles = {next_ms}
+            opened.proxy.lets_pass = lambda frame: frame.get("k", {}).get("t") != next_ms
+            opened.proxy.hidden_candles = {next_ms}
             await opened.go_to(1.1)
             await trading.until_decided(0)
             assert trading.query("SELECT side, status FROM orders") == [("buy", "open")]
@@ -180,8 +180,8 @@ def test_a_command_while_a_buy_is_due_cancels_it_or_prints_that_it_is_sent(
                 await trading.until(
                     lambda: trading.query("SELECT status FROM orders")[0][0] != "open"
                 )
-            opened.gate.lets_pass = lambda frame: True
-            opened.gate.hidden_candles = set()
+            opened.proxy.lets_pass = lambda frame: True
+            opened.proxy.hidden_candles = set()
             await opened.go_to(2.1)
             await trading.until_decided(1)
             await trading.until_no_open_order()

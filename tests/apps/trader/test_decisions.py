@@ -86,7 +86,7 @@ ACCOUNTS = {
     "slippage": AccountConfig(slippage_bps=7.5, fee_rate=0.00075),
     "a fixed amount": AccountConfig(sizing="quote_amount", quote_amount=137.0),
     "a number of coins": AccountConfig(sizing="base_amount", base_amount=0.0123, spread_bps=9),
-    "a share of the worth": AccountConfig(sizing="equity_share", equity_share=0.31),
+    "a share of the equity": AccountConfig(sizing="equity_share", equity_share=0.31),
     "a volatility": AccountConfig(sizing="volatility_target", volatility_target=0.1),
     "a volatility of more candles than the strategy's": AccountConfig(
         sizing="volatility_target", volatility_target=0.1, volatility_bars=150
@@ -252,7 +252,7 @@ def test_a_signal_while_the_stream_is_down_leads_to_no_order(
     async def scene() -> None:
         name = strategy_file(ALWAYS_BUY, "always")
         async with open_market(0.25) as opened:
-            opened.gate.refuses_sockets = True
+            opened.proxy.refuses_sockets = True
             async with open_session(opened, db, strategy=name) as trading:
                 assert await read_gates(trading, -1) == {"stream": "the stream is not up"}
                 await opened.go_to(1.1)
@@ -273,10 +273,10 @@ def test_of_candles_fetched_after_a_break_only_the_newest_leads_to_an_order(
                 await trading.until_decided(-1)
             async with open_session(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)
-                opened.gate.refuses_sockets = opened.gate.rest_is_down = True
-                opened.gate.cut()
+                opened.proxy.refuses_sockets = opened.proxy.rest_is_down = True
+                opened.proxy.cut()
                 await opened.go_to(3.5)
-                opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+                opened.proxy.refuses_sockets = opened.proxy.rest_is_down = False
                 assert "evaluated too late" in (await read_gates(trading, 0))["newest candle"]
                 assert "evaluated too late" in (await read_gates(trading, 1))["newest candle"]
 
@@ -297,13 +297,13 @@ def test_a_gap_in_the_window_prevents_orders_until_it_is_filled(
             await trading.until_live(opened)
             # The candle that was joined midway is REST's to close.
             await step_to(opened, trading, range(1, 2))
-            opened.gate.rest_is_down = True
+            opened.proxy.rest_is_down = True
             with trading.store.write() as connection:
                 gap = "DELETE FROM ohlcv_data WHERE timestamp = ?"
                 connection.execute(gap, (MARCH - 50 * HOUR,))
             await opened.go_to(2.1)
             assert await verdict(trading, 1) == "candles missing from 2024-02-27 22:00"
-            opened.gate.rest_is_down = False
+            opened.proxy.rest_is_down = False
             await trading.until(lambda: trading.source(-50) == (1, "rest"))
             await opened.go_to(3.1)
             assert await verdict(trading, 2) == "ok"
@@ -366,8 +366,8 @@ def test_position_and_cash_after_a_restart_are_the_sum_of_the_trades(
     base = sum((t.amount if t.side == "buy" else -t.amount for t in trades), Decimal(0))
     cash = Decimal(10_000)
     for trade in trades:
-        worth = trade.price * trade.amount
-        cash += (-worth if trade.side == "buy" else worth) - trade.fee
+        value = trade.price * trade.amount
+        cash += (-value if trade.side == "buy" else value) - trade.fee
     assert f"account {ACCOUNT}: {cash:,.2f} USDT, {base} BTC, {len(trades)} fills" in capsys_text()
     assert sum_position(trades, "BTC", "USDT").quote == cash - 10_000
 

@@ -98,15 +98,15 @@ def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_filled_after
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 3))
             assert list_fill_sides(trading) == ["buy"]
-            opened.gate.refuses_sockets = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = True
+            opened.proxy.cut()
             await trading.until(lambda: not trading.is_live)
             for hour in (3, 4):
                 await opened.go_to(hour + 0.1)
                 await trading.until_decided(hour - 1)
             # The close of a candle that REST has returned is no price of now.
             assert list_fill_sides(trading) == ["buy"]
-            opened.gate.refuses_sockets = False
+            opened.proxy.refuses_sockets = False
             await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             assert is_only_sold_late(trading, "market")
 
@@ -128,8 +128,8 @@ def test_a_sell_is_filled_at_the_price_of_rest_while_the_stream_stays_down_row_7
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 3))
-            opened.gate.refuses_sockets = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = True
+            opened.proxy.cut()
             await trading.until(lambda: not trading.is_live)
             await opened.go_to(3.1)
             await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
@@ -140,7 +140,7 @@ def test_a_sell_is_filled_at_the_price_of_rest_while_the_stream_stays_down_row_7
             assert read_obligations(trading) == [("market", "filled")]
             assert "late by up to" in exit_row(trading)[2]
             # The rules have the position as closed: the next candle leads to no second sale.
-            opened.gate.refuses_sockets = False
+            opened.proxy.refuses_sockets = False
             await trading.until(lambda: trading.is_live)
             await opened.go_to(5.1)
             await trading.until_decided(4)
@@ -159,10 +159,10 @@ def test_a_sell_found_after_a_break_is_filled_even_if_its_candle_is_not_the_newe
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 3))
-            opened.gate.refuses_sockets = opened.gate.rest_is_down = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = opened.proxy.rest_is_down = True
+            opened.proxy.cut()
             await opened.go_to(5.5)
-            opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+            opened.proxy.refuses_sockets = opened.proxy.rest_is_down = False
             await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             assert is_only_sold_late(trading, "market")
 
@@ -232,13 +232,13 @@ def test_a_waiting_exit_order_is_filled_by_the_next_session_row_79(
             async with open_session(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 3))
-                opened.gate.refuses_sockets = True
-                opened.gate.cut()
+                opened.proxy.refuses_sockets = True
+                opened.proxy.cut()
                 await trading.until(lambda: not trading.is_live)
                 await opened.go_to(3.1)
                 await trading.until_decided(2)
                 assert exit_row(trading)[:2] == ("market", "open")
-            opened.gate.refuses_sockets = False
+            opened.proxy.refuses_sockets = False
             async with open_session(opened, db, strategy=name, number=2) as trading:
                 assert exit_row(trading)[:2] == ("market", "open")
                 await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
@@ -269,12 +269,12 @@ def test_an_obligation_whose_order_was_cancelled_is_sent_again_row_79(
             async with open_session(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 3))
-                opened.gate.refuses_sockets = True
-                opened.gate.cut()
+                opened.proxy.refuses_sockets = True
+                opened.proxy.cut()
                 await trading.until(lambda: not trading.is_live)
                 await opened.go_to(3.1)
                 await trading.until_decided(2)
-                opened.gate.refuses_sockets = False
+                opened.proxy.refuses_sockets = False
                 if not restarts:
                     cancel(trading.store)
                     await until_sold(trading)
@@ -299,8 +299,8 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
         await trading.until_live(opened)
         await step_to(opened, trading, range(1, 2))
         assert list_fill_sides(trading) == ["buy"]
-        opened.gate.refuses_sockets = opened.gate.rest_is_down = True
-        opened.gate.cut()
+        opened.proxy.refuses_sockets = opened.proxy.rest_is_down = True
+        opened.proxy.cut()
         await trading.until(lambda: not trading.is_live)
 
     async def is_sold_late(opened: SteppedMarket, trading: SessionHarness) -> None:
@@ -319,11 +319,11 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
                 await cut(opened, trading)
                 if not restarts:
                     await opened.go_to(9.5)
-                    opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+                    opened.proxy.refuses_sockets = opened.proxy.rest_is_down = False
                     await is_sold_late(opened, trading)
             if restarts:
                 await opened.go_to(9.5)
-                opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+                opened.proxy.refuses_sockets = opened.proxy.rest_is_down = False
                 async with open_session(opened, db, strategy=name, number=2, exits=FALLS) as trading:
                     await is_sold_late(opened, trading)
 
@@ -359,7 +359,7 @@ def test_a_stop_does_not_wait_for_a_candle_that_stays_missing_row_83(
             await step_to(opened, trading, range(1, 7))
             assert list_fill_sides(trading) == ["buy"]
             monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
-            opened.gate.rest_is_down = True
+            opened.proxy.rest_is_down = True
             with trading.store.write() as connection:
                 connection.execute(missing)
             for hour in hours:
@@ -384,8 +384,8 @@ def test_an_entry_waits_for_a_candle_before_it_that_is_missing_row_83(
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db, strategy=scripted([0], [])) as trading:
             await trading.until_live(opened)
-            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != missing_ms
-            opened.gate.hidden_candles = {missing_ms}
+            opened.proxy.lets_pass = lambda frame: frame.get("k", {}).get("t") != missing_ms
+            opened.proxy.hidden_candles = {missing_ms}
             await opened.go_to(1.1)
             await trading.until_decided(0)
             await opened.go_to(2.1)
@@ -393,7 +393,7 @@ def test_an_entry_waits_for_a_candle_before_it_that_is_missing_row_83(
             await asyncio.sleep(0.3)
             assert trading.source(1) is None
             assert list_fill_sides(trading) == []
-            opened.gate.hidden_candles = set()
+            opened.proxy.hidden_candles = set()
             await trading.until(lambda: list_fill_sides(trading) == ["buy"])
             filled = trading.query("SELECT filled_timestamp FROM orders")
             assert filled == [(MARCH + HOUR,)]
@@ -543,7 +543,7 @@ async def send_low_prices(opened: SteppedMarket, stop: float, candles_ago: int =
     async def send() -> None:
         # The socket may not be there yet.
         while True:
-            await opened.gate.inject(frame)
+            await opened.proxy.inject(frame)
             await asyncio.sleep(0.05)
 
     sending = asyncio.create_task(send())
@@ -574,8 +574,8 @@ async def cut_rest_and_stream(opened: SteppedMarket, trading: SessionHarness) ->
     """Buy at 1:00, then take REST away and break the stream; return the stop at 80 %."""
     await trading.until_live(opened)
     await step_to(opened, trading, range(1, 2))
-    opened.gate.rest_is_down = True
-    opened.gate.cut()
+    opened.proxy.rest_is_down = True
+    opened.proxy.cut()
     await trading.until(lambda: not trading.is_live)
     return float(trading.fills()[0].price) * 0.8
 
@@ -612,18 +612,18 @@ def test_a_stop_is_filled_by_the_stream_while_rest_does_not_respond_row_30(
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))
             stop = float(trading.fills()[0].price) * 0.8
-            opened.gate.delayed_path, opened.gate.rest_delay_seconds = "/klines", 30.0
-            opened.gate.cut()
+            opened.proxy.delayed_path, opened.proxy.rest_delay_seconds = "/klines", 30.0
+            opened.proxy.cut()
             await trading.until(lambda: not trading.is_live)
             # A frame of the simulator comes first: the request that follows it hangs.
             await opened.go_to(1.3)
-            requested = len(opened.gate.kline_requests)
-            await trading.until(lambda: len(opened.gate.kline_requests) > requested)
+            requested = len(opened.proxy.kline_requests)
+            await trading.until(lambda: len(opened.proxy.kline_requests) > requested)
             with BusyLoop() as busy_loop:
                 async with send_low_prices(opened, stop) as price:
                     await wait_for_stop_at(trading, price)
                 assert busy_loop.seconds < 10
-            opened.gate.rest_delay_seconds = 0.0
+            opened.proxy.rest_delay_seconds = 0.0
 
     run(scene())
 
@@ -641,7 +641,7 @@ def test_an_exit_is_not_filled_at_the_price_of_a_closed_candle_row_30(
             stop = await cut_rest_and_stream(opened, trading)
             # A stepped clock has no age of its own; here it stands for one that runs.
             monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
-            opened.gate.lets_pass = lambda frame: "k" not in frame
+            opened.proxy.lets_pass = lambda frame: "k" not in frame
             await opened.go_to(2.5)
             async with send_low_prices(opened, stop, candles_ago=1):
                 open_exits = "SELECT cause, ended_ms FROM exit_obligations"
@@ -673,7 +673,7 @@ def test_the_cooldown_begins_with_the_candle_of_the_exit_while_rest_is_unreachab
             await opened.go_to(4.3)
             async with send_low_prices(opened, stop) as price:
                 await wait_for_stop_at(trading, price)
-            opened.gate.rest_is_down = False
+            opened.proxy.rest_is_down = False
             await opened.go_to(4.4)
             await trading.until_decided(3)
             await step_to(opened, trading, range(5, 11))

@@ -112,7 +112,7 @@ def test_a_late_sell_neither_cancels_nor_exits_an_entry_that_was_decided_after_i
             await opened.go_to(1.1)
             await trading.until_decided(0)
             # The candle has closed, and the next one has no trade yet: the order to buy waits.
-            opened.gate.lets_pass = lambda frame: (
+            opened.proxy.lets_pass = lambda frame: (
                 frame.get("k", {}).get("t") != (MARCH + 2 * HOUR) * 1_000
             )
             await opened.go_to(2.1)
@@ -121,7 +121,7 @@ def test_a_late_sell_neither_cancels_nor_exits_an_entry_that_was_decided_after_i
             await trading.until(lambda: trading.query(waiting) == [("buy",)])
             reviewed = "SELECT correction FROM decisions WHERE correction IS NOT NULL"
             await trading.until(lambda: trading.query(reviewed))
-            opened.gate.lets_pass = lambda _: True
+            opened.proxy.lets_pass = lambda _: True
             await step_to(opened, trading, range(3, 5))
             assert trading.query(reviewed) == [("signal HOLD -> SELL: nothing is ordered",)]
             assert list_fill_sides(trading) == ["buy"]

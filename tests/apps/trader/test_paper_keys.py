@@ -51,7 +51,7 @@ def test_row_73_paper_trading_sends_no_signed_request_whatever_keys_are_set(
         async with open_market(0.25) as opened, open_session(opened, db, strategy=name, live=live) as trading:
             await trading.until(trading.fills)
             assert [trade.mode for trade in trading.fills()] == [mode]
-            signed = opened.gate.signed_paths
+            signed = opened.proxy.signed_paths
             assert ("/api/v3/order" in signed) is (mode == "live")
             assert bool(signed) is (mode == "live")
 

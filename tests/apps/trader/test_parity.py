@@ -72,7 +72,7 @@ def shuffle_delays(opened: SteppedMarket, seed: int) -> None:
             drawn[key] = delays.uniform(0.0, LONGEST_DELAY_SECONDS)
         return drawn[key]
 
-    opened.gate.delay_seconds = seconds
+    opened.proxy.delay_seconds = seconds
 
 
 async def step_to(opened: SteppedMarket, trading: SymbolDesk, hours: range) -> None:

@@ -53,11 +53,11 @@ def test_in_a_quiet_market_the_trader_stays_live_on_one_connection(
     async def scene() -> int:
         # No frame comes from the start: nothing was traded since.
         async with open_market(0.25) as opened:
-            opened.gate.lets_pass = lambda frame: "e" not in frame
+            opened.proxy.lets_pass = lambda frame: "e" not in frame
             async with open_session(opened, db, stale_after_seconds=1.0) as trading:
-                await trading.until(lambda: count_quiet() or opened.gate.dials > 1)
+                await trading.until(lambda: count_quiet() or opened.proxy.dials > 1)
                 await asyncio.sleep(1.5)
-                return opened.gate.dials
+                return opened.proxy.dials
 
     dials = run(scene())
     assert (dials == 1) is guarded
@@ -117,8 +117,8 @@ def test_a_halted_market_is_named_as_the_reason_instead_of_a_silent_stream(
         async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=9.0) as trading:
             await trading.until_live(opened)
             opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
-            opened.gate.refuses_sockets = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = True
+            opened.proxy.cut()
             await trading.until(lambda: "halted" in read_states(trading)[-1][1])
             # Longer than a stream without frames degrades the trader.
             await asyncio.sleep(2.5)
@@ -149,13 +149,13 @@ def test_an_outage_is_recorded_from_the_last_frame_on(
             seen_ms = opened.simulator.clock.now_ms()
             # Frames are lost for three hours before the socket is.
             swallowed: list[object] = []
-            opened.gate.lets_pass = lambda frame: bool("e" in frame and swallowed.append(frame))
+            opened.proxy.lets_pass = lambda frame: bool("e" in frame and swallowed.append(frame))
             await opened.go_to(0.45)
             # By then what came before has arrived.
             await trading.until(lambda: swallowed)
             await opened.go_to(3.5)
-            opened.gate.cut()
-            opened.gate.lets_pass = lambda _: True
+            opened.proxy.cut()
+            opened.proxy.lets_pass = lambda _: True
             await trading.until(lambda: trading.query("SELECT 1 FROM data_outages"))
             await opened.go_to(4.5)
             await trading.until_decided(3)
@@ -175,15 +175,15 @@ def test_without_frames_and_rest_the_connection_stays_and_nothing_counts_as_know
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
             await trading.until_live(opened)
-            dials = opened.gate.dials
-            opened.gate.lets_pass = lambda frame: "e" not in frame
-            opened.gate.rest_is_down = True
+            dials = opened.proxy.dials
+            opened.proxy.lets_pass = lambda frame: "e" not in frame
+            opened.proxy.rest_is_down = True
             await trading.until(lambda: not trading.is_live)
             await asyncio.sleep(1.5)
-            opened.gate.lets_pass = lambda _: True
+            opened.proxy.lets_pass = lambda _: True
             await opened.go_to(0.5)
             await trading.until(lambda: trading.is_live)
-            assert opened.gate.dials == dials
+            assert opened.proxy.dials == dials
 
     run(scene())
     printed = capsys.readouterr().out
@@ -198,10 +198,10 @@ def test_a_response_of_rest_confirms_that_a_market_without_frames_is_quiet(
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
             await trading.until_live(opened)
-            opened.gate.lets_pass = lambda frame: "e" not in frame
-            opened.gate.rest_is_down = True
+            opened.proxy.lets_pass = lambda frame: "e" not in frame
+            opened.proxy.rest_is_down = True
             await trading.until(lambda: not trading.is_live)
-            opened.gate.rest_is_down = False
+            opened.proxy.rest_is_down = False
             await trading.until(lambda: trading.is_live)
 
     run(scene())

@@ -34,7 +34,7 @@ def test_a_refusal_of_the_exchange_degrades_the_trader_and_candles_are_fetched_a
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=status, path="/api/v3/klines")
-            opened.gate.cut()
+            opened.proxy.cut()
             await opened.go_to(2.1)
             await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
             assert f"simulator responded with {status}" in read_states(trading)[-1][1]
@@ -55,15 +55,15 @@ def test_a_lasting_refusal_changes_the_state_once_and_is_retried_ever_more_rarel
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=403, path="/api/v3/klines")
-            dials = opened.gate.dials
+            dials = opened.proxy.dials
             before = time.monotonic()
-            opened.gate.cut()
+            opened.proxy.cut()
             await opened.go_to(1.1)
             await trading.until(lambda: len(faults.log) >= 7)
             # The stream sends one request, and then REST alone: after 0.05, 0.1, 0.2, 0.4 and 0.8
             # s.
             assert time.monotonic() - before > 1.0
-            assert opened.gate.dials == dials + 1
+            assert opened.proxy.dials == dials + 1
             assert [state for state, _ in read_states(trading)] == ["trading", "degraded"]
             faults.remove(name)
             await trading.until(lambda: read_states(trading)[-1][0] == "trading")
@@ -93,12 +93,12 @@ def test_rest_is_still_retried_often_long_after_its_first_failure_while_the_stre
             name = faults.add(kind="status", status=403, path="/api/v3/klines")
             if fault == "down":
                 faults.remove(name)
-                opened.gate.rest_is_down = True
-            opened.gate.cut()
+                opened.proxy.rest_is_down = True
+            opened.proxy.cut()
             await opened.go_to(1.1)
-            before = len(opened.gate.kline_requests)
-            await trading.until(lambda: len(opened.gate.kline_requests) > before + enough)
-            opened.gate.rest_is_down = False
+            before = len(opened.proxy.kline_requests)
+            await trading.until(lambda: len(opened.proxy.kline_requests) > before + enough)
+            opened.proxy.rest_is_down = False
             faults.remove(name)
             await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             await trading.until_decided(0)
@@ -127,19 +127,19 @@ def test_after_a_long_refusal_requests_and_dials_go_on_with_the_first_response(
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=451, path="/api/v3/*")
-            opened.gate.refuses_sockets = True
-            dials = opened.gate.dials
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = True
+            dials = opened.proxy.dials
+            opened.proxy.cut()
             await opened.go_to(2.1)
             await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
             # The first dial is made at once and refused, and so is a request for the time.
             await trading.until(
                 lambda: (
-                    opened.gate.dials > dials
+                    opened.proxy.dials > dials
                     and any("/api/v3/time" in one.format_line() for one in faults.log)
                 )
             )
-            opened.gate.refuses_sockets = False
+            opened.proxy.refuses_sockets = False
             faults.remove(name)
             await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             await trading.until(lambda: trading.is_live)
@@ -192,15 +192,15 @@ def test_row_7_a_ban_degrades_the_trader_and_candles_are_requested_right_after_i
             await pass_hours(opened, trading)
             await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
             assert "rate limit ban (HTTP 418), no request until " in read_states(trading)[-1][1]
-            requests = len(opened.gate.kline_requests)
+            requests = len(opened.proxy.kline_requests)
             # The stream goes on, and so do the decisions.
             await opened.go_to(9.1)
             await trading.until_decided(8)
-            assert len(opened.gate.kline_requests) == requests
+            assert len(opened.proxy.kline_requests) == requests
             wall.moved_seconds = 601.0
             await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             assert [state for state, _ in read_states(trading)] == ["trading", "degraded", "trading"]
-            assert len(opened.gate.kline_requests) > requests
+            assert len(opened.proxy.kline_requests) > requests
 
     run(scene())
 
@@ -236,8 +236,8 @@ def test_a_refused_request_for_the_market_status_degrades_the_trader_until_its_r
             await trading.until_live(opened)
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=451, path="/api/v3/exchangeInfo")
-            opened.gate.refuses_sockets = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = True
+            opened.proxy.cut()
             await trading.until(lambda: len(faults.log) >= 4)
             assert [state for state, _ in read_states(trading)] == ["trading", "degraded"]
             faults.remove(name)
@@ -269,13 +269,13 @@ def test_a_stream_that_stays_down_degrades_the_trader_until_it_is_back(
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
-            opened.gate.refuses_sockets = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = True
+            opened.proxy.cut()
             await trading.until(lambda: not trading.is_live)
             seconds.added += 45.0
             await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
             assert read_states(trading)[-1][1].startswith("no market data from the stream for 45 s: ")
-            opened.gate.refuses_sockets = False
+            opened.proxy.refuses_sockets = False
             await opened.go_to(0.5)
             await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             assert len(read_states(trading)) == 3
@@ -291,7 +291,7 @@ def test_a_stream_of_unsound_candles_alone_degrades_the_trader_with_that_reason(
             await trading.until_live(opened)
             faults = opened.simulator.faults
             number = faults.add(kind="candles", shape="time_huge", stream="*@kline_*")
-            opened.gate.cut()
+            opened.proxy.cut()
             hours = 0.5
             printed = ""
             while read_states(trading)[-1][0] != "degraded":
@@ -334,11 +334,11 @@ def test_a_socket_that_is_reset_right_after_its_dial_ends_nothing(run: Run, db: 
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
-            opened.gate.resets_new_sockets = True
-            opened.gate.cut()
-            before = opened.gate.dials
-            await trading.until(lambda: opened.gate.dials > before + 3)
-            opened.gate.resets_new_sockets = False
+            opened.proxy.resets_new_sockets = True
+            opened.proxy.cut()
+            before = opened.proxy.dials
+            await trading.until(lambda: opened.proxy.dials > before + 3)
+            opened.proxy.resets_new_sockets = False
             await opened.go_to(2.1)
             await trading.until_decided(1)
             assert {state for state, _ in read_states(trading)} == {"trading"}

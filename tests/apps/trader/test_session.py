@@ -248,7 +248,7 @@ def test_an_order_that_the_end_of_a_session_cancels_is_printed(
         ):
             await trading.until_live(opened)
             # The candle that would fill the order does not come.
-            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != later
+            opened.proxy.lets_pass = lambda frame: frame.get("k", {}).get("t") != later
             await opened.go_to(1.01)
             await trading.until(lambda: trading.query("SELECT 1 FROM orders WHERE status = 'open'"))
 
@@ -305,11 +305,11 @@ def test_data_outages_are_stored_with_their_end(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_live(opened)
-            opened.gate.refuses_sockets = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = True
+            opened.proxy.cut()
             await trading.until(lambda: not trading.is_live)
             await opened.go_to(2.5)
-            opened.gate.refuses_sockets = False
+            opened.proxy.refuses_sockets = False
             await trading.until(lambda: trading.is_live)
             ((start, end, reason),) = trading.query(
                 "SELECT from_ms, to_ms, reason FROM data_outages"

@@ -125,10 +125,10 @@ def test_candles_of_an_outage_evaluated_together_give_the_results_of_one_by_one(
             await trading.until_live(opened)
             await trading.until_decided(-1)
             before = len(notes.read_text())
-            opened.gate.refuses_sockets = opened.gate.rest_is_down = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = opened.proxy.rest_is_down = True
+            opened.proxy.cut()
             await opened.go_to(12.5)
-            opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+            opened.proxy.refuses_sockets = opened.proxy.rest_is_down = False
             await trading.until_decided(11)
             assert len(notes.read_text()) - before <= 3
             rows = trading.query(

@@ -83,7 +83,7 @@ def test_a_stop_that_was_passed_during_a_stall_is_filled_at_the_first_price_afte
             clock.pace = 1.0
             # The low came and went while the thread stood still.
             seconds.added += stall_seconds
-            await opened.gate.inject(make_fallen_frame(bought))
+            await opened.proxy.inject(make_fallen_frame(bought))
             if is_stall:
                 await trading.until(lambda: read_outages(trading))
                 seconds.added += stalls.BACKLOG_SECONDS
@@ -127,9 +127,9 @@ def test_frames_from_before_the_end_of_a_stall_start_no_new_watch(
             clock.pace = 1.0
             seconds.added += 600
             # The sockets had them all: one by one they are read after the stall.
-            await opened.gate.inject(make_kline(OPEN_MS, bought))
+            await opened.proxy.inject(make_kline(OPEN_MS, bought))
             await trading.until(lambda: read_outages(trading))
-            await opened.gate.inject(make_fallen_frame(bought))
+            await opened.proxy.inject(make_fallen_frame(bought))
             await trading.until(lambda: lows[-1] < bought * 0.9)
             seconds.added += stalls.BACKLOG_SECONDS
             await trading.until(lambda: len(trading.fills()) == 2)

@@ -50,7 +50,7 @@ def test_a_candle_is_closed_by_its_mark_without_rest(run: Run, db: Path) -> None
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
-            opened.gate.rest_is_down = True
+            opened.proxy.rest_is_down = True
             for hour in (1, 2):
                 await opened.go_to(hour + 0.01)
                 await trading.until_decided(hour - 1)
@@ -65,13 +65,13 @@ def test_a_later_candle_does_not_close_the_one_before_it(run: Run, db: Path) -> 
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
-            opened.gate.lets_pass = is_not_marked
-            opened.gate.rest_is_down = True
+            opened.proxy.lets_pass = is_not_marked
+            opened.proxy.rest_is_down = True
             for hour in (1, 2, 3):
                 await opened.go_to(hour + 0.01)
                 await trading.until(lambda hour=hour: trading.source(hour))
             assert [trading.source(hour) for hour in range(3)] == [(0, "ws")] * 3
-            opened.gate.rest_is_down = False
+            opened.proxy.rest_is_down = False
             await trading.until(lambda: trading.source(2) == (1, "rest"))
             assert_true(opened, trading, until_hour=3)
 
@@ -84,10 +84,10 @@ def test_the_gap_of_a_disconnect_is_filled_before_the_next_decision(
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
-            opened.gate.refuses_sockets = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = True
+            opened.proxy.cut()
             await opened.go_to(5.5)
-            opened.gate.refuses_sockets = False
+            opened.proxy.refuses_sockets = False
             await trading.until_decided(4)
             await go_live(opened, trading, 5)
             assert_true(opened, trading, until_hour=5)
@@ -114,11 +114,11 @@ def test_a_reconnect_without_an_event_is_noticed(
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             # The new socket is up at once, and the last frame of the candle was lost.
-            opened.gate.lets_pass = is_not_marked
-            opened.gate.cut()
+            opened.proxy.lets_pass = is_not_marked
+            opened.proxy.cut()
             await opened.go_to(1.01)
             await go_live(opened, trading, 1)
-            opened.gate.lets_pass = lambda _: True
+            opened.proxy.lets_pass = lambda _: True
             await opened.go_to(2.01)
             await trading.until_decided(1)
             assert trading.source(0) == (1, "rest")
@@ -140,19 +140,19 @@ def test_rest_that_is_down_while_the_stream_reconnects_closes_no_candle_wrongly(
             await trading.until(lambda: trading.source(0) == (1, "ws"))
             before = trading.closed_rows()
             # The final frame of 01:00 is lost, and REST does not return it either.
-            opened.gate.rest_is_down = True
-            opened.gate.refuses_sockets = True
-            opened.gate.cut()
+            opened.proxy.rest_is_down = True
+            opened.proxy.refuses_sockets = True
+            opened.proxy.cut()
             await opened.go_to(2.25)
-            opened.gate.refuses_sockets = False
-            dials = opened.gate.dials
-            await trading.until(lambda: opened.gate.dials > dials)
+            opened.proxy.refuses_sockets = False
+            dials = opened.proxy.dials
+            await trading.until(lambda: opened.proxy.dials > dials)
             await opened.go_to(2.5)
-            requested = len(opened.gate.kline_requests)
-            await trading.until(lambda: len(opened.gate.kline_requests) >= requested + 8)
+            requested = len(opened.proxy.kline_requests)
+            await trading.until(lambda: len(opened.proxy.kline_requests) >= requested + 8)
             assert trading.closed_rows() == before
             assert not trading.is_live
-            opened.gate.rest_is_down = False
+            opened.proxy.rest_is_down = False
             await opened.go_to(3.5)
             await trading.until_decided(2)
             await trading.until(lambda: trading.is_live)
@@ -172,9 +172,9 @@ def test_requests_become_rarer_in_a_long_rest_outage(
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             loop = asyncio.get_running_loop()
-            began, before = loop.time(), len(opened.gate.kline_requests)
-            opened.gate.rest_is_down = True
-            opened.gate.lets_pass = lambda frame: "k" not in frame
+            began, before = loop.time(), len(opened.proxy.kline_requests)
+            opened.proxy.rest_is_down = True
+            opened.proxy.lets_pass = lambda frame: "k" not in frame
             for step in range(40):
                 await opened.go_to(1.1 + step / 50)
             await trading.until(lambda: loop.time() - began > 2)
@@ -182,8 +182,8 @@ def test_requests_become_rarer_in_a_long_rest_outage(
             rounds = 2 + math.log2((loop.time() - began) / 0.05 + 1)
             assert capsys.readouterr().out.count("trying again in") <= rounds
             # A read without a response is repeated four times by itself.
-            assert 6 <= len(opened.gate.kline_requests) - before <= 5 * (rounds + 1)
-            opened.gate.rest_is_down = False
+            assert 6 <= len(opened.proxy.kline_requests) - before <= 5 * (rounds + 1)
+            opened.proxy.rest_is_down = False
 
     run(scene())
 
@@ -219,11 +219,11 @@ def test_a_candle_that_the_stream_leaves_out_is_fetched(run: Run, db: Path) -> N
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             left_out = MARCH_MS + HOUR_MS
-            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != left_out
-            opened.gate.rest_is_down = True
+            opened.proxy.lets_pass = lambda frame: frame.get("k", {}).get("t") != left_out
+            opened.proxy.rest_is_down = True
             for hour in (1, 2, 3):
                 await opened.go_to(hour + 0.5)
-            opened.gate.rest_is_down = False
+            opened.proxy.rest_is_down = False
             await opened.go_to(4.5)
             await trading.until_decided(3)
             assert_true(opened, trading, until_hour=4)
@@ -241,12 +241,12 @@ def test_a_break_longer_than_the_window_is_filled_whole(
             await go_live(opened, trading, 0)
             await trading.until_decided(-1)
             assert trading.context.window == 100
-            opened.gate.refuses_sockets = True
-            opened.gate.rest_is_down = True
-            opened.gate.cut()
+            opened.proxy.refuses_sockets = True
+            opened.proxy.rest_is_down = True
+            opened.proxy.cut()
             await opened.go_to(150.5)
-            opened.gate.refuses_sockets = False
-            opened.gate.rest_is_down = False
+            opened.proxy.refuses_sockets = False
+            opened.proxy.rest_is_down = False
             await trading.until_decided(149)
             assert_true(opened, trading, until_hour=150)
             assert trading.decided() == [MARCH + hour * HOUR for hour in range(-1, 150)]
@@ -261,8 +261,8 @@ def test_a_missing_candle_is_recorded_as_a_gap_and_decisions_go_on_after_it(
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             absent = MARCH_MS + HOUR_MS
-            opened.gate.hidden_candles = {absent}
-            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != absent
+            opened.proxy.hidden_candles = {absent}
+            opened.proxy.lets_pass = lambda frame: frame.get("k", {}).get("t") != absent
             for hour in (1.5, 2.5, 3.5):
                 await opened.go_to(hour)
             await trading.until_decided(2)
@@ -275,10 +275,10 @@ def test_a_missing_candle_is_recorded_as_a_gap_and_decisions_go_on_after_it(
             await trading.until(lambda: read_confirmed_gaps(trading.store, KEY))
             # No candle is fetched because its mark is late.
             monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", 60.0)
-            requested = len(opened.gate.kline_requests)
+            requested = len(opened.proxy.kline_requests)
             await opened.go_to(5.5)
             await trading.until_decided(4)
-            assert len(opened.gate.kline_requests) <= requested + 1
+            assert len(opened.proxy.kline_requests) <= requested + 1
 
     run(scene())
 
@@ -290,8 +290,8 @@ def test_the_trader_decides_without_a_candle_that_is_missing_in_three_responses(
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             absent = MARCH_MS + HOUR_MS
-            opened.gate.hidden_candles = {absent}
-            opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != absent
+            opened.proxy.hidden_candles = {absent}
+            opened.proxy.lets_pass = lambda frame: frame.get("k", {}).get("t") != absent
             await opened.go_to(2.99)
             await trading.until(lambda: read_gap_ledger(trading.store, KEY))
             await trading.until(lambda: read_gap_ledger(trading.store, KEY)[0].responses >= 3)
@@ -314,15 +314,15 @@ def test_requests_become_rarer_for_a_candle_that_does_not_come(
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
-            opened.gate.hidden_candles = {MARCH_MS + HOUR_MS * hour for hour in range(1, 9)}
-            opened.gate.lets_pass = lambda frame: "k" not in frame
+            opened.proxy.hidden_candles = {MARCH_MS + HOUR_MS * hour for hour in range(1, 9)}
+            opened.proxy.lets_pass = lambda frame: "k" not in frame
             await opened.go_to(2.5)
-            before = len(opened.gate.kline_requests)
-            await trading.until(lambda: len(opened.gate.kline_requests) >= before + 4)
+            before = len(opened.proxy.kline_requests)
+            await trading.until(lambda: len(opened.proxy.kline_requests) >= before + 4)
             # 50, 100, 200, 400 ms: in a loop of 100 ms there would be many more by now.
-            assert len(opened.gate.kline_requests) <= before + 5
-            opened.gate.hidden_candles = set()
-            opened.gate.lets_pass = lambda _: True
+            assert len(opened.proxy.kline_requests) <= before + 5
+            opened.proxy.hidden_candles = set()
+            opened.proxy.lets_pass = lambda _: True
             await opened.go_to(3.5)
             await trading.until_decided(2)
             assert_true(opened, trading, until_hour=3)
@@ -340,17 +340,17 @@ def test_after_a_quiet_time_a_candle_without_a_mark_is_closed_without_a_long_pau
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             # Nothing is traded in two hours, and REST has no candles of them.
-            opened.gate.hidden_candles = {MARCH_MS + HOUR_MS, MARCH_MS + 2 * HOUR_MS}
-            opened.gate.lets_pass = lambda frame: "k" not in frame
-            requests = len(opened.gate.kline_requests)
+            opened.proxy.hidden_candles = {MARCH_MS + HOUR_MS, MARCH_MS + 2 * HOUR_MS}
+            opened.proxy.lets_pass = lambda frame: "k" not in frame
+            requests = len(opened.proxy.kline_requests)
             await opened.go_to(2.5)
             # Two pages close the hour before; the request after them finds nothing new.
-            await trading.until(lambda: len(opened.gate.kline_requests) >= requests + 3)
+            await trading.until(lambda: len(opened.proxy.kline_requests) >= requests + 3)
             assert trading.source(0) == (1, "rest")
-            opened.gate.lets_pass = is_not_marked
+            opened.proxy.lets_pass = is_not_marked
             await opened.go_to(3.5)
             await go_live(opened, trading, 3)
-            opened.gate.lets_pass = lambda frame: "k" not in frame
+            opened.proxy.lets_pass = lambda frame: "k" not in frame
             await opened.go_to(4.5)
             await trading.until(lambda: trading.source(3) == (1, "rest"))
 
@@ -362,17 +362,17 @@ def test_rest_that_lags_behind_the_stream_makes_no_gap(run: Run, db: Path) -> No
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
             # REST has nothing of the last hours yet, the stream closes 01:00.
-            opened.gate.hidden_candles = {MARCH_MS + HOUR_MS * hour for hour in range(4)}
+            opened.proxy.hidden_candles = {MARCH_MS + HOUR_MS * hour for hour in range(4)}
             for hour in (1.5, 2.5):
                 await opened.go_to(hour)
             await trading.until(lambda: trading.source(1) == (1, "ws"))
             # The stream leaves the next candle to REST.
-            opened.gate.lets_pass = lambda frame: "k" not in frame
-            requested = len(opened.gate.kline_requests)
+            opened.proxy.lets_pass = lambda frame: "k" not in frame
+            requested = len(opened.proxy.kline_requests)
             await opened.go_to(3.5)
-            await trading.until(lambda: len(opened.gate.kline_requests) > requested + 1)
+            await trading.until(lambda: len(opened.proxy.kline_requests) > requested + 1)
             assert read_confirmed_gaps(trading.store, KEY) == []
-            opened.gate.hidden_candles = set()
+            opened.proxy.hidden_candles = set()
             await trading.until_decided(2)
             assert_true(opened, trading, until_hour=3)
 
@@ -393,16 +393,16 @@ def test_after_random_disconnects_every_closed_row_equals_the_simulators(
                 hours += choose.choice((0.1, 0.3, 0.7, 1.0, 2.4))
                 what = choose.random()
                 if what < 0.4:
-                    opened.gate.cut()
-                opened.gate.refuses_sockets = what < 0.2
-                opened.gate.rest_is_down = choose.random() < 0.3
+                    opened.proxy.cut()
+                opened.proxy.refuses_sockets = what < 0.2
+                opened.proxy.rest_is_down = choose.random() < 0.3
                 await opened.go_to(hours)
                 if choose.random() < 0.5:
                     newest = int(hours) - 1
                     closed = trading.closed_rows()
                     truth = opened.truth(min(closed), MARCH + (newest + 1) * HOUR)
                     assert all(truth[timestamp] == row for timestamp, row in closed.items())
-            opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+            opened.proxy.refuses_sockets = opened.proxy.rest_is_down = False
             last = int(hours) + 1
             await opened.go_to(last + 0.5)
             await trading.until_decided(last - 1)
@@ -434,7 +434,7 @@ def test_an_unsound_row_is_quarantined_and_proves_no_gap(
             await go_live(opened, trading, 0)
             await opened.go_to(1.5)
             await go_live(opened, trading, 1)
-            await opened.gate.inject(frame)
+            await opened.proxy.inject(frame)
             await trading.until(lambda: trading.query("SELECT 1 FROM quarantine"))
             assert trading.source(1) == (0, "ws")
             assert trading.query("SELECT 1 FROM ohlcv_data WHERE timestamp > ?", MARCH + HOUR) == []
@@ -451,14 +451,14 @@ def test_a_late_frame_of_a_candle_that_rest_has_closed_is_dropped_row_23(
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
-            opened.gate.lets_pass = is_not_marked
+            opened.proxy.lets_pass = is_not_marked
             await opened.go_to(1.1)
             await trading.until(lambda: trading.source(0) == (1, "rest"))
             await go_live(opened, trading, 1)
-            opened.gate.rest_is_down = True
-            await opened.gate.inject(make_kline(MARCH_MS, 100))
+            opened.proxy.rest_is_down = True
+            await opened.proxy.inject(make_kline(MARCH_MS, 100))
             # Frames are read in their order: after this one the late one has been read.
-            await opened.gate.inject(make_kline(MARCH_MS + HOUR_MS, 101))
+            await opened.proxy.inject(make_kline(MARCH_MS + HOUR_MS, 101))
             await trading.until(
                 lambda: trading.query(
                     "SELECT 1 FROM ohlcv_data WHERE close = 101 AND timestamp = ?", MARCH + HOUR
@@ -482,7 +482,7 @@ def test_a_mark_of_a_candle_that_has_not_ended_closes_nothing_row_23(
             await go_live(opened, trading, 0)
             await opened.go_to(1.5)
             await go_live(opened, trading, 1)
-            await opened.gate.inject(make_kline(MARCH_MS + HOUR_MS, 101, x=True))
+            await opened.proxy.inject(make_kline(MARCH_MS + HOUR_MS, 101, x=True))
             await trading.until(
                 lambda: trading.query(
                     "SELECT 1 FROM ohlcv_data WHERE close = 101 AND timestamp = ?", MARCH + HOUR
@@ -518,13 +518,13 @@ def test_a_stream_whose_newest_candle_stays_unsound_is_not_live_row_22(
 
             frames = (make_kline(MARCH_MS, 100 + step, l="0") for step in range(10_000))
             while trading.is_live:
-                await opened.gate.inject(next(frames))
+                await opened.proxy.inject(next(frames))
                 await asyncio.sleep(0.02)
             reason = "SELECT reason FROM data_outages WHERE to_ms IS NULL"
             assert trading.query(reason) == [("the candles of the stream are not sound",)]
             sound = (make_kline(MARCH_MS, 50_000 + step) for step in range(10_000))
             while not trading.is_live:
-                await opened.gate.inject(next(sound))
+                await opened.proxy.inject(next(sound))
                 await asyncio.sleep(0.02)
 
     run(scene())
@@ -572,7 +572,7 @@ def test_an_error_on_the_same_socket_leaves_the_stream_live_again(run: Run, db: 
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await go_live(opened, trading, 0)
-            await opened.gate.inject({"error": {"code": 503, "msg": "busy"}, "id": None})
+            await opened.proxy.inject({"error": {"code": 503, "msg": "busy"}, "id": None})
             await trading.until(lambda: not trading.is_live)
             for step in range(1, 20):
                 # CCXT does not wake a reader that was not waiting when the frame came.

@@ -44,7 +44,7 @@ def test_a_ticker_dated_in_the_future_is_stored_with_the_current_time(run: Run, 
             ticker = {"e": "24hrTicker", "s": "BTCUSDT", "b": "98", "a": "100", "c": "99"}
             # Of one second only one is stored: the first takes the second of now away.
             for time_ms in (now_ms - 5_000, now_ms + HOUR_MS):
-                await opened.gate.inject({**ticker, "E": time_ms, "C": time_ms})
+                await opened.proxy.inject({**ticker, "E": time_ms, "C": time_ms})
             stored = "SELECT timestamp_ms FROM ticker_data WHERE last = 99.0 ORDER BY 1"
             await trading.until(lambda: len(trading.query(stored)) == 2)
             assert trading.query(stored) == [(now_ms - 5_000,), (now_ms,)]
@@ -58,7 +58,7 @@ def test_a_ticker_with_an_empty_side_is_stored_without_that_side(run: Run, db: P
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until(lambda: trading.source(0) == (0, "ws"))
             now_ms = MARCH_MS + HOUR_MS // 4 - 5_000
-            await opened.gate.inject(
+            await opened.proxy.inject(
                 {
                     "e": "24hrTicker",
                     "E": now_ms,

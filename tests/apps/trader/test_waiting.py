@@ -71,13 +71,13 @@ def test_a_missing_candle_is_named_and_decided_on_once_it_arrives(
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until_decided(-1)
             await trading.until_live(opened)
-            opened.gate.rest_is_down = opened.gate.refuses_sockets = True
-            opened.gate.cut()
+            opened.proxy.rest_is_down = opened.proxy.refuses_sockets = True
+            opened.proxy.cut()
             await opened.go_to(1.1)
             set_candle_deadline(0.3)
             await trading.until(lambda: read_new_lines(capsys, "degraded: no decision", shown))
             set_candle_deadline(600.0)
-            opened.gate.rest_is_down = opened.gate.refuses_sockets = False
+            opened.proxy.rest_is_down = opened.proxy.refuses_sockets = False
             await trading.until_decided(0)
 
     run(scene())

@@ -50,7 +50,7 @@ def test_one_line_has_the_time_from_which_orders_are_possible_after_a_gap(
             await trading.until_live(opened)
             await opened.go_to(1.1)
             await trading.until_decided(0)
-            opened.gate.rest_is_down = True
+            opened.proxy.rest_is_down = True
             with trading.store.write() as connection:
                 gap = "DELETE FROM ohlcv_data WHERE timestamp = ?"
                 connection.execute(gap, (MARCH - 50 * HOUR,))

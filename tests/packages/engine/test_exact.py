@@ -65,8 +65,8 @@ def assert_equal_runs(result: SimulationResult, exact: ExactAccount) -> None:
     near = pytest.approx
     assert result.cash == near(float(exact.cash), rel=1e-9, abs=1e-4)
     assert result.base == near(float(symbol.base), rel=1e-9, abs=1e-9)
-    worth = exact.cash + symbol.base * symbol.prices.close[-1]
-    assert result.final_equity == near(float(worth), rel=1e-9, abs=1e-4)
+    total = exact.cash + symbol.base * symbol.prices.close[-1]
+    assert result.final_equity == near(float(total), rel=1e-9, abs=1e-4)
 
 
 STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
@@ -223,12 +223,12 @@ def test_buying_and_holding_equals_a_decimal_recomputation(
         assert len(symbol.refused) == 1 or symbol.buy_waits
         return
     (bought,) = symbol.fills
-    worth = [make_exact(rules.cash)] * (bought.bar - 1)
-    worth += [exact.cash + bought.base_change * close for close in prices.close[bought.bar :]]
-    path = [make_exact(rules.cash), *worth]
+    equities = [make_exact(rules.cash)] * (bought.bar - 1)
+    equities += [exact.cash + bought.base_change * close for close in prices.close[bought.bar :]]
+    path = [make_exact(rules.cash), *equities]
     falls = [one / max(path[: bar + 1]) - 1 for bar, one in enumerate(path)]
-    assert hold.final_equity == pytest.approx(float(worth[-1]))
-    assert hold.total_return == pytest.approx(float(worth[-1] / make_exact(rules.cash) - 1), abs=1e-9)
+    assert hold.final_equity == pytest.approx(float(equities[-1]))
+    assert hold.total_return == pytest.approx(float(equities[-1] / make_exact(rules.cash) - 1), abs=1e-9)
     assert hold.max_drawdown == pytest.approx(float(min(falls)), abs=1e-9)
 
 
@@ -282,8 +282,8 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
         assert part.fill_log.ambiguous == symbol.ambiguous
     assert result.skipped_entries == exact.skipped
     assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-6)
-    worth = sum(symbol.base * symbol.prices.close[-1] for symbol in exact.symbols)
-    assert result.final_equity == pytest.approx(float(exact.cash + worth), rel=1e-9, abs=1e-6)
+    total = sum(symbol.base * symbol.prices.close[-1] for symbol in exact.symbols)
+    assert result.final_equity == pytest.approx(float(exact.cash + total), rel=1e-9, abs=1e-6)
 
 
 @settings(max_examples=10)

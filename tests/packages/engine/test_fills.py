@@ -147,8 +147,8 @@ def test_cash_coins_and_fee_of_a_fill_add_up_at_its_price(rules: AccountConfig, 
     sell = simulate_sell(rules, bought.base_change, price)
     for fill in (bought, sell):
         if isinstance(fill, ModelFill):
-            worth = fill.cash_change + fill.base_change * fill.price + fill.fee_quote
-            assert worth == pytest.approx(0.0, abs=1e-9 * rules.cash)
+            total = fill.cash_change + fill.base_change * fill.price + fill.fee_quote
+            assert total == pytest.approx(0.0, abs=1e-9 * rules.cash)
 
 
 @given(draw_rules(), prices)

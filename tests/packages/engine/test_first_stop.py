@@ -35,7 +35,7 @@ def test_a_risk_per_trade_is_the_loss_at_the_first_stop(coin: Literal["quote", "
     assert bought.cash_change + sold.cash_change == pytest.approx(-10.0)
 
 
-#: A market that takes no order worth less than 10, or of less than 2 coins.
+#: A market that takes no order of a value below 10, or of less than 2 coins.
 LEAST = TradingRules(None, Decimal(1), Decimal(2), Decimal(10))
 
 

@@ -67,17 +67,17 @@ def compute_drawdowns(result: SimulationResult, start: float) -> dict[str, float
     times, high, since = result.candles.timestamp.tolist(), start, 0
     deepest, deepest_from, deepest_lasts, is_under = 0.0, -1, 0, False
     longest = 0
-    for bar, worth in enumerate([*result.equity.tolist(), math.inf]):
+    for bar, equity_now in enumerate([*result.equity.tolist(), math.inf]):
         now = times[min(bar, len(times) - 1)]
-        if worth >= high:
+        if equity_now >= high:
             if is_under:
                 longest = max(longest, now - times[since])
                 deepest_lasts = now - times[since] if deepest_from == since else deepest_lasts
-            high, since, is_under = worth, bar, False
+            high, since, is_under = equity_now, bar, False
             continue
         is_under = True
-        if worth / high - 1.0 < deepest:
-            deepest, deepest_from = worth / high - 1.0, since
+        if equity_now / high - 1.0 < deepest:
+            deepest, deepest_from = equity_now / high - 1.0, since
     return {
         "max_drawdown": deepest,
         "max_drawdown_seconds": deepest_lasts,
@@ -115,8 +115,8 @@ def compute_account_metrics(
 def compute_risk_metrics(result: SimulationResult, start: float) -> dict[str, float | None]:
     """Return the metrics of the returns from the last close of one day to that of the next."""
     last_of_day: dict[int, float] = {}
-    for time, worth in zip(result.candles.timestamp.tolist(), result.equity.tolist(), strict=True):
-        last_of_day[time // DAY] = worth
+    for time, equity_now in zip(result.candles.timestamp.tolist(), result.equity.tolist(), strict=True):
+        last_of_day[time // DAY] = equity_now
     path = [start, *last_of_day.values()]
     returns = [new / old - 1 for old, new in itertools.pairwise(path)]
     if len(returns) < 2:

@@ -79,7 +79,7 @@ def test_there_are_never_more_positions_than_slots_and_money_adds_up(
     ]
     result = simulate_portfolio(series, rules, slots)
     held = np.zeros(count, dtype=int)
-    worth = np.zeros(count)
+    position_value = np.zeros(count)
     cash = np.full(count, rules.cash)
     for part in result.parts:
         coins = np.zeros(count)
@@ -88,10 +88,10 @@ def test_there_are_never_more_positions_than_slots_and_money_adds_up(
             coins[bar:] += fill.base_change
             held[bar:] += 1 if fill.side == "buy" else -1
         last = np.minimum(np.arange(count), len(part.candles) - 1)
-        worth += coins * part.candles.close[last]
+        position_value += coins * part.candles.close[last]
     assert held.max(initial=0) <= slots
     assert (cash >= -1e-9 * rules.cash).all()
-    assert result.equity == pytest.approx(cash + worth, rel=1e-9, abs=1e-9)
+    assert result.equity == pytest.approx(cash + position_value, rel=1e-9, abs=1e-9)
 
 
 def test_an_exit_frees_a_slot_for_an_entry_at_the_same_open():
@@ -160,7 +160,7 @@ def test_an_equity_share_values_positions_at_their_last_close():
     first = make_series("A/Q", [10, 10, 20, 20], [1, 0, 0, 0])
     second = make_series("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
     trades = simulate_portfolio([first, second], rules).trades
-    # 500 became 1,000 by the close before the second entry, so half of the worth is 750: all of
+    # 500 became 1,000 by the close before the second entry, so half of the equity is 750: all of
     # the 500 that are left.
     assert [trade.amount for trade in trades] == [50, 100]
 

@@ -131,5 +131,5 @@ def test_metrics_of_several_symbols_are_those_of_their_one_account(
         assert metrics.buy_and_hold is None
     else:
         assert metrics.buy_and_hold is not None
-        worth = sum(final for final in finals if final is not None)
-        assert metrics.buy_and_hold.final_equity == pytest.approx(worth)
+        total = sum(final for final in finals if final is not None)
+        assert metrics.buy_and_hold.final_equity == pytest.approx(total)

@@ -100,10 +100,10 @@ def test_a_slow_response_does_not_put_the_clock_behind(
         return before - found, own.now_ms() - found
 
     async def compare() -> None:
-        async with Simulator(seed=1, clock=own) as simulator, FaultProxy(simulator.url) as gate:
-            clock = await asyncio.to_thread(SimulatorClock, gate.url)
+        async with Simulator(seed=1, clock=own) as simulator, FaultProxy(simulator.url) as proxy:
+            clock = await asyncio.to_thread(SimulatorClock, proxy.url)
             _, most = await asyncio.to_thread(behind_ms, clock)
-            gate.rest_delay_seconds = 0.2
+            proxy.rest_delay_seconds = 0.2
             monkeypatch.setattr(market_clock, "CARRY_SECONDS", 0.0)
             await asyncio.to_thread(clock.now_ms)
             monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0)

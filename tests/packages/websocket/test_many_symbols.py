@@ -33,15 +33,15 @@ async def count_live_symbols(count: int) -> tuple[int, FaultProxy]:
     # Each passing second of the computer is a minute of the market, in which all symbols trade.
     clock = make_clock(start_ms=1_709_251_200_000, speed=60)
     async with Simulator(clock=clock, symbols=make_symbols(count)) as simulator:  # noqa: SIM117
-        async with FaultProxy(simulator.url) as gate:
-            endpoint = Endpoint("simulator", gate.url)
+        async with FaultProxy(simulator.url) as proxy:
+            endpoint = Endpoint("simulator", proxy.url)
             exchange = await asyncio.to_thread(RestExchange, endpoint)
             async with exchange:
                 markets = await exchange.load_ccxt_markets()
                 names = [market["symbol"] for market in markets if market["active"]]
                 async with WebSocketManager(exchange, names) as manager:
                     await asyncio.gather(*(wait_until_live(manager, name) for name in names))
-            return len(names), gate
+            return len(names), proxy
 
 
 def test_many_symbols_are_subscribed_on_one_socket_with_few_messages(
@@ -49,10 +49,10 @@ def test_many_symbols_are_subscribed_on_one_socket_with_few_messages(
 ) -> None:
     # Longer than a busy machine takes to request all streams.
     monkeypatch.setattr("onetape.websocket.sending.PAUSE_SECONDS", 1.5)
-    count, gate = run_bounded(count_live_symbols(SYMBOLS), 180.0)
+    count, proxy = run_bounded(count_live_symbols(SYMBOLS), 180.0)
     assert count > SYMBOLS // 3
-    assert gate.dials == 1
-    streams = [stream for command in gate.commands for stream in command["params"]]
+    assert proxy.dials == 1
+    streams = [stream for command in proxy.commands for stream in command["params"]]
     assert len(streams) == len(set(streams)) == 2 * count
     # One for the first stream, and few for all others: Binance takes five a second.
-    assert len(gate.commands) <= 4
+    assert len(proxy.commands) <= 4

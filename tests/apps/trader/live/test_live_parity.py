@@ -172,7 +172,7 @@ async def trade_all_hours(
     replay = write_tick_walk(folder, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
     name = strategy_file(source, "dips")
     async with open_market(0.0, replay=replay, fees=NO_FEES, balance=BALANCE) as opened:
-        opened.gate.change = remove_spread
+        opened.proxy.change = remove_spread
         await opened.go_to(find_first_trade_hours(opened, 0))
         async with open_session(
             opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS

@@ -22,8 +22,8 @@ REFUSED = Fault(
 
 async def fall(opened: SteppedMarket, trading: SessionHarness) -> None:
     """Cut the stream, forget its prices, and let the market fall by a tenth within the hour."""
-    opened.gate.refuses_sockets = True
-    opened.gate.cut()
+    opened.proxy.refuses_sockets = True
+    opened.proxy.cut()
     await trading.until(lambda: not trading.is_live)
     with trading.store.write() as connection:
         connection.execute("DELETE FROM ticker_data")

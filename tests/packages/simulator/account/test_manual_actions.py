@@ -71,11 +71,11 @@ def test_dust_becomes_bnb(run: Run, scene: Opened) -> None:
                 body["balances"]["DOGE"]["free"] == body["balances"]["ETH"]["free"] == "0.00000000"
             )
             bnb = await at.last("BNB/USDT")
-            worth = [
+            values = [
                 Decimal(amount) * await at.last(f"{asset}/USDT") / bnb * Decimal("0.98")
                 for asset, amount in (("DOGE", "7"), ("ETH", "0.0001"))
             ]
-            came = sum(one.quantize(Decimal("1E-8"), rounding=ROUND_DOWN) for one in worth)
+            came = sum(one.quantize(Decimal("1E-8"), rounding=ROUND_DOWN) for one in values)
             assert Decimal(body["bnb"]) == Decimal(body["balances"]["BNB"]["free"]) == came > 0
 
     run(play())

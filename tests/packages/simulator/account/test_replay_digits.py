@@ -106,8 +106,8 @@ def test_orders_are_filled_and_booked_at_prices_with_the_digits_of_the_file(
             assert {len(text.partition(".")[2]) for text in texts} == {digits}
             assert all(float(text) > 0 for text in texts)
             spent = sum(Decimal(row["value"]) for row in at.ledger.fills)
-            worth = sum(Decimal(row["price"]) * Decimal(row["quantity"]) for row in at.ledger.fills)
-            assert abs(spent - worth) < Decimal("0.0001")
+            total = sum(Decimal(row["price"]) * Decimal(row["quantity"]) for row in at.ledger.fills)
+            assert abs(spent - total) < Decimal("0.0001")
 
     run(trade())
 
