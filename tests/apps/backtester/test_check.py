@@ -50,7 +50,7 @@ PEEKING = (
 
 
 @pytest.fixture
-def own(folder: Path) -> Callable[..., str]:
+def write_own_strategy(folder: Path) -> Callable[..., str]:
     """Return a function that writes user/strategies/own.py and returns its name."""
 
     def write(line: str, higher: tuple[str, ...] = ()) -> str:
@@ -78,8 +78,8 @@ def test_the_check_of_a_clean_strategy_prints_one_line(check: Run) -> None:
     assert (ended.code, ended.out, ended.err) == (0, "bias check: passed, 2,136 bars\n", "")
 
 
-def test_look_ahead_exits_with_6_and_names_the_first_bar(check: Run, own: Callable[..., str]) -> None:
-    ended = check("--strategy", own(BIASED))
+def test_look_ahead_exits_with_6_and_names_the_first_bar(check: Run, write_own_strategy: Callable[..., str]) -> None:
+    ended = check("--strategy", write_own_strategy(BIASED))
     assert ended.code == 6
     assert ended.out.startswith("bias check: ")
     assert "bars differ, first 2024-01-01 0" in ended.out
@@ -89,16 +89,16 @@ def test_look_ahead_exits_with_6_and_names_the_first_bar(check: Run, own: Callab
 
 
 def test_a_short_lookback_is_reported_with_the_smallest_that_agrees(
-    check: Run, own: Callable[..., str]
+    check: Run, write_own_strategy: Callable[..., str]
 ) -> None:
-    ended = check("--strategy", own(SHORT))
+    ended = check("--strategy", write_own_strategy(SHORT))
     assert ended.code == 6
     assert "smallest lookback that agrees: 160 (now 100)\n" in ended.out
     assert "warm-up" in ended.err
 
 
-def test_a_check_with_json_prints_one_document(check: Run, own: Callable[..., str]) -> None:
-    ended = check("--strategy", own(SHORT), "--json")
+def test_a_check_with_json_prints_one_document(check: Run, write_own_strategy: Callable[..., str]) -> None:
+    ended = check("--strategy", write_own_strategy(SHORT), "--json")
     document = json.loads(ended.out)
     assert (ended.code, document["clean"]) == (6, False)
     assert document["smallest"] == {"lookback": 160}
@@ -120,7 +120,7 @@ def test_a_backtest_of_a_long_range_prints_the_result_of_a_sampled_check(
 
 @pytest.mark.usefixtures("check_all_bars")
 def test_every_backtest_prints_the_result_of_its_check(
-    backtest_json: Run, own: Callable[..., str]
+    backtest_json: Run, write_own_strategy: Callable[..., str]
 ) -> None:
     assert backtest_json("--param", "period=9").document["check"] == {
         "text": "passed, 2,880 bars",
@@ -131,7 +131,7 @@ def test_every_backtest_prints_the_result_of_its_check(
         "first_bad_bar": None,
         "kind": None,
     }
-    biased = backtest_json("--strategy", own(BIASED)).document["check"]
+    biased = backtest_json("--strategy", write_own_strategy(BIASED)).document["check"]
     assert (biased["clean"], biased["kind"]) == (False, "look-ahead")
     assert biased["differing"] > 0
     assert f"DIFFER, first {format_utc(biased['first_bad_bar'])} UTC" in biased["text"]
@@ -148,7 +148,7 @@ def test_an_unchecked_backtest_is_printed_as_unchecked(backtest_json: Run) -> No
 
 @pytest.mark.usefixtures("check_all_bars")
 def test_a_check_of_several_symbols_checks_each_of_them(
-    backtest_json: Run, own: Callable[..., str], database: Path
+    backtest_json: Run, write_own_strategy: Callable[..., str], database: Path
 ) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
@@ -160,7 +160,7 @@ def test_a_check_of_several_symbols_checks_each_of_them(
     clean = backtest_json(*flags).document["check"]
     assert (clean["clean"], clean["bars_checked"], clean["bars"]) == (True, 5_760, 5_760)
     assert clean["text"].count("passed, 2,880 bars") == 2
-    biased = backtest_json(*flags, "--strategy", own(BIASED)).document["check"]
+    biased = backtest_json(*flags, "--strategy", write_own_strategy(BIASED)).document["check"]
     assert (biased["clean"], biased["kind"]) == (False, "look-ahead")
     assert backtest_json(*flags, "--no-check").document["check"]["clean"] is None
 
@@ -178,9 +178,9 @@ def test_an_unknown_flag_of_check_is_named(check: Run) -> None:
 
 
 def test_higher_timeframe_candles_are_built_from_stored_candles_and_the_result_states_this(
-    backtest_json: Run, check: Run, own: Callable[..., str]
+    backtest_json: Run, check: Run, write_own_strategy: Callable[..., str]
 ) -> None:
-    document = backtest_json("--strategy", own(DAILY, ("1d",)), "--from", "2024-02-01").document
+    document = backtest_json("--strategy", write_own_strategy(DAILY, ("1d",)), "--from", "2024-02-01").document
     assert document["assumptions"]["1d candles"] == (
         "0 stored, 120 built from a lower timeframe; each is seen once it has closed"
     )
@@ -189,9 +189,9 @@ def test_higher_timeframe_candles_are_built_from_stored_candles_and_the_result_s
 
 
 def test_stored_candles_of_the_higher_timeframe_are_used_unchanged(
-    backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
+    backtest_json: Run, write_own_strategy: Callable[..., str], database: Path, candles: Candles
 ) -> None:
-    built = backtest_json("--strategy", own(DAILY, ("1d",))).document
+    built = backtest_json("--strategy", write_own_strategy(DAILY, ("1d",))).document
     with open_store(database, create=False) as store:
         days = resample(candles, Timeframe.parse("1h"), Timeframe.parse("1d"))
         insert_columns(
@@ -203,17 +203,17 @@ def test_stored_candles_of_the_higher_timeframe_are_used_unchanged(
 
 
 def test_a_day_that_has_not_closed_is_seen_by_the_check(
-    check: Run, own: Callable[..., str]
+    check: Run, write_own_strategy: Callable[..., str]
 ) -> None:
-    ended = check("--strategy", own(f"{PEEKING} if len(higher['1d']) else candles.close", ("1d",)))
+    ended = check("--strategy", write_own_strategy(f"{PEEKING} if len(higher['1d']) else candles.close", ("1d",)))
     assert ended.code == 6
     assert "look-ahead" in ended.err
 
 
 def test_a_timeframe_that_is_not_higher_is_refused(
-    backtest_json: Run, own: Callable[..., str]
+    backtest_json: Run, write_own_strategy: Callable[..., str]
 ) -> None:
-    ended = backtest_json("--strategy", own("candles.close", ("15m",)))
+    ended = backtest_json("--strategy", write_own_strategy("candles.close", ("15m",)))
     assert ended.code == 2
     assert "strategy own needs 15m candles: 15m candles are not made of whole 1h" in ended.err
 
@@ -225,20 +225,20 @@ def delete_hour_30(database: Path, candles: Candles) -> None:
 
 
 def test_a_day_that_is_missing_in_the_warm_up_is_printed(
-    backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
+    backtest_json: Run, write_own_strategy: Callable[..., str], database: Path, candles: Candles
 ) -> None:
     delete_hour_30(database, candles)
-    notes = backtest_json("--strategy", own(DAILY, ("1d",)), "--from", "2024-01-10").document[
+    notes = backtest_json("--strategy", write_own_strategy(DAILY, ("1d",)), "--from", "2024-01-10").document[
         "notes"
     ]
     assert any("1d candles missing, first from 2023-" in note for note in notes)
 
 
 def test_a_day_over_an_unexplained_gap_is_not_built(
-    backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
+    backtest_json: Run, write_own_strategy: Callable[..., str], database: Path, candles: Candles
 ) -> None:
     delete_hour_30(database, candles)
-    document = backtest_json("--strategy", own(DAILY, ("1d",)), "--allow-gaps").document
+    document = backtest_json("--strategy", write_own_strategy(DAILY, ("1d",)), "--allow-gaps").document
     assert document["assumptions"]["1d candles"].startswith("0 stored, 119 built")
 
 

@@ -43,7 +43,7 @@ class Own(Strategy):
 
 
 @pytest.fixture
-def own(database: Path, folder: Path) -> Path:
+def strategy_folder(database: Path, folder: Path) -> Path:
     """Return the folder with the user's own strategy in it, and candles for it."""
     del database
     path = folder / "user" / "strategies" / "own.py"
@@ -64,7 +64,7 @@ def own(database: Path, folder: Path) -> Path:
     ],
 )
 def test_an_invalid_parameter_in_a_file_names_file_and_line_and_exits_with_3(
-    own: Path,
+    strategy_folder: Path,
     capfd: pytest.CaptureFixture[str],
     program: str,
     parameters: str,
@@ -72,7 +72,7 @@ def test_an_invalid_parameter_in_a_file_names_file_and_line_and_exits_with_3(
     words: str,
 ) -> None:
     head = "exchange: simulator\nsymbol: BTC/USDT\nstrategy:\n  name: own\n  parameters:\n"
-    (own / "mine.yaml").write_text(f"{head}    {parameters}\n")
+    (strategy_folder / "mine.yaml").write_text(f"{head}    {parameters}\n")
     assert run_typer_app(PROGRAMS[program], program, ["--config", "mine.yaml"]) == 3
     printed = capfd.readouterr()
     assert printed.out == ""
@@ -85,19 +85,19 @@ def test_an_invalid_parameter_in_a_file_names_file_and_line_and_exits_with_3(
     "command", [("check",), ("explain", "--at", "2024-02-01"), ("optimize", "--param", "slow=9,20")]
 )
 def test_check_and_explain_name_file_and_line_of_an_invalid_parameter(
-    own: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+    strategy_folder: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
     head = "exchange: simulator\nstrategy:\n  name: own\n  parameters:\n    fast: 51\n"
-    (own / "mine.yaml").write_text(head)
+    (strategy_folder / "mine.yaml").write_text(head)
     assert run_typer_app(backtester, "backtester", [*command, "--config", "mine.yaml"]) == 3
     printed = capsys.readouterr().err.splitlines()[-1]
     assert printed.startswith("backtester: mine.yaml:5: strategy own: fast must be 2 to 50, found ")
 
 
 def test_an_invalid_parameter_names_its_flag_or_variable(
-    own: Path, backtest_json: Run, monkeypatch: pytest.MonkeyPatch
+    strategy_folder: Path, backtest_json: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del own
+    del strategy_folder
     as_flag = backtest_json("--strategy", "own", "--param", "fast=1")
     assert as_flag.code == 2
     assert "backtester: --param: strategy own: fast must be 2 to 50, found 1\n" in as_flag.err
@@ -108,9 +108,9 @@ def test_an_invalid_parameter_names_its_flag_or_variable(
 
 
 def test_an_error_that_is_not_about_a_parameter_is_reported_unchanged(
-    own: Path, backtest_json: Run
+    strategy_folder: Path, backtest_json: Run
 ) -> None:
-    path = own / "user" / "strategies" / "own.py"
+    path = strategy_folder / "user" / "strategies" / "own.py"
     path.write_text(OWN.replace("    fast: int", '    higher_timeframes = ("7m",)\n    fast: int'))
     ended = backtest_json("--strategy", "own", "--param", "fast=3")
     assert ended.code == 2

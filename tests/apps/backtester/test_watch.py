@@ -45,7 +45,7 @@ BAR = "document.getElementById('watch').textContent"
 
 
 @pytest.fixture
-def own(database: Path) -> Path:
+def strategy_path(database: Path) -> Path:
     """Return the file of a strategy called `mine`."""
     del database
     path = Path("user/strategies/mine.py").resolve()
@@ -55,9 +55,9 @@ def own(database: Path) -> Path:
 
 
 @pytest.fixture
-def watched(own: Path, tmp_path: Path) -> Iterator[Program]:
+def watched(strategy_path: Path, tmp_path: Path) -> Iterator[Program]:
     """Return a watch whose first backtest has ended."""
-    del own
+    del strategy_path
     with Program("backtester", *FLAGS, folder=tmp_path) as program:
         program.until("", inside="mine: return ")
         yield program
@@ -118,11 +118,11 @@ def test_saving_a_file_that_the_strategy_imports_runs_the_backtest_again(
 
 
 def test_a_saved_strategy_is_checked_and_look_ahead_is_reported(
-    page: BrowserTab, watched: Program, own: Path
+    page: BrowserTab, watched: Program, strategy_path: Path
 ) -> None:
     assert "bias check: passed, 288 bars" in watched.lines[-1]
     save(
-        own,
+        strategy_path,
         STRATEGY.replace("self.period)\n        return", "self.period)[::-1]\n        return"),
     )
     printed = watched.until("", inside="mine: return ")
@@ -134,29 +134,29 @@ def test_a_saved_strategy_is_checked_and_look_ahead_is_reported(
     tops = "['.market', '#watch'].map((one) => document.querySelector(one).getBoundingClientRect())"
     head, bar = page.run(f"{tops}.map((box) => [box.top, box.bottom])")
     assert head[0] >= bar[1]
-    save(own, STRATEGY)
+    save(strategy_path, STRATEGY)
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
-def test_a_broken_file_prints_one_line_and_the_next_version_runs(watched: Program, own: Path) -> None:
-    save(own, STRATEGY.replace("return self.period + 1", "return self.period +"))
+def test_a_broken_file_prints_one_line_and_the_next_version_runs(watched: Program, strategy_path: Path) -> None:
+    save(strategy_path, STRATEGY.replace("return self.period + 1", "return self.period +"))
     assert "line 13: SyntaxError" in watched.until("", inside="backtester: strategy file")
-    save(own, STRATEGY)
+    save(strategy_path, STRATEGY)
     watched.until("", inside="mine: return ")
     assert (len(watched.lines), watched.errors) == (4, [])
 
 
-def test_the_open_report_reloads_after_a_save(page: BrowserTab, own: Path) -> None:
+def test_the_open_report_reloads_after_a_save(page: BrowserTab, strategy_path: Path) -> None:
     assert "period20" in page.run(PERIOD)
-    save(own, STRATEGY.replace("parameter(20", "parameter(5"))
+    save(strategy_path, STRATEGY.replace("parameter(20", "parameter(5"))
     page.wait_for(f"!!document.getElementById('watch') && {PERIOD}.includes('period5')")
     assert page.complaints() == []
 
 
-def test_an_error_in_the_saved_file_is_shown_on_the_page_until_it_is_fixed(page: BrowserTab, own: Path) -> None:
-    save(own, STRATEGY + "\n1 / 0\n")
+def test_an_error_in_the_saved_file_is_shown_on_the_page_until_it_is_fixed(page: BrowserTab, strategy_path: Path) -> None:
+    save(strategy_path, STRATEGY + "\n1 / 0\n")
     page.wait_for(f"{BAR}.includes('ZeroDivisionError')")
-    save(own, STRATEGY)
+    save(strategy_path, STRATEGY)
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
@@ -167,16 +167,16 @@ def test_sigterm_ends_the_watch_with_0_and_the_page_shows_that(page: BrowserTab,
 
 
 def test_a_watch_of_a_broken_file_shows_its_first_report_once_it_is_fixed(
-    own: Path, tmp_path: Path, chromium: Chromium
+    strategy_path: Path, tmp_path: Path, chromium: Chromium
 ) -> None:
-    own.write_text("import nothing_that_exists\n")
-    flags = ("--exchange", "simulator", "-s", f"{own}:Mine", "--watch")
+    strategy_path.write_text("import nothing_that_exists\n")
+    flags = ("--exchange", "simulator", "-s", f"{strategy_path}:Mine", "--watch")
     with Program("backtester", *flags, folder=tmp_path) as program:
         program.until("", inside="ModuleNotFoundError")
         tab = BrowserTab(chromium, 1280, 900)
         tab.call("Page.navigate", url=find_address(program))
         tab.wait_for("document.body && document.body.textContent.includes('No report yet')")
-        save(own, STRATEGY)
+        save(strategy_path, STRATEGY)
         tab.wait_for("!!document.getElementById('rules-title')")
         assert tab.complaints() == []
         tab.close()
@@ -224,9 +224,9 @@ class _LookCounter(threading.Event):
 
 
 def test_a_backtest_that_hangs_is_reported_once(
-    own: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    strategy_path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    own.write_text("while True:\n    pass\n")
+    strategy_path.write_text("while True:\n    pass\n")
     clock = itertools.count(0.0, 4.0)
     watch = BacktestWatch(
         ["--exchange=simulator", "--strategy=mine"],

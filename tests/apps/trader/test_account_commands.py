@@ -53,7 +53,7 @@ def list_command_lines(events: list[Event], giver: str) -> list[Event]:
     ]
 
 
-def give(store: Store, verb: str, giver: str, symbol: str | None = None) -> int:
+def store_command(store: Store, verb: str, giver: str, symbol: str | None = None) -> int:
     """Store a command with the computer's time; return that time, epoch milliseconds."""
     at_ms = time.time_ns() // 1_000_000
     insert_controls(store, [NewControl(ACCOUNT, verb, at_ms, giver, symbol)])
@@ -70,7 +70,7 @@ def test_commands_in_any_order_print_one_line_and_store_a_row_with_its_time_each
             for number, pair in enumerate(itertools.product(VERBS, VERBS)):
                 for part, verb in enumerate((*pair, "resume")):
                     giver = f"person {number}.{part}."
-                    give(trading.store, verb, giver)
+                    store_command(trading.store, verb, giver)
                     await trading.until(lambda: trading.query(undone) == [(0,)])
                     await trading.until(lambda giver=giver: list_command_lines(events, giver))
             for number in range(len(VERBS) ** 2):
@@ -94,8 +94,8 @@ def test_a_command_that_came_while_no_trader_ran_is_shown_at_the_start(
             async with open_session(opened, db, strategy=holds_long) as trading:
                 await trading.until_live(opened)
             with open_store(db, create=False) as store:
-                give(store, "pause", "anna")
-                give(store, "halt", "bert")
+                store_command(store, "pause", "anna")
+                store_command(store, "halt", "bert")
             async with open_session(opened, db, strategy=holds_long, number=2) as trading:
                 await trading.until(lambda: list_command_lines(events, "bert"))
                 undone = "SELECT count(*) FROM controls WHERE done_ms IS NULL"
@@ -135,7 +135,7 @@ def test_in_a_process_of_three_symbols_each_acts_within_a_second_of_a_command(
                 for verb in delays:
                     giver = f"person {number} {verb}."
                     symbols = SYMBOLS if verb == "exit" else (None,)
-                    given_ms = min([give(first.store, verb, giver, one) for one in symbols])
+                    given_ms = min([store_command(first.store, verb, giver, one) for one in symbols])
                     await first.until(
                         lambda giver=giver: len(list_command_lines(events, giver)) == len(SYMBOLS)
                     )
@@ -160,7 +160,7 @@ def test_commands_are_handled_while_a_session_waits_to_be_rebuilt(
             with hold_write_lock(db):
                 await trading.until(lambda: any("degraded: " in one.text for one in events))
             for verb, giver in (("pause", "anna"), ("halt", "bert"), ("exit", "carl")):
-                give(trading.store, verb, giver)
+                store_command(trading.store, verb, giver)
                 await trading.until(lambda giver=giver: list_command_lines(events, giver))
             (line,) = (one.text for one in list_command_lines(events, "carl"))
             assert line.endswith("the position is sold once everything is built again")
@@ -172,14 +172,14 @@ def test_commands_are_handled_while_a_session_waits_to_be_rebuilt(
 def test_a_row_is_read_once_for_all_symbols_of_a_process(tmp_path: Path) -> None:
     with TradedAccount(tmp_path / "x.db", ACCOUNT, cash="1000") as account:
         commands = AccountCommands(account.store, ACCOUNT, SYMBOLS)
-        give(account.store, "pause", "anna")
+        store_command(account.store, "pause", "anna")
         commands.read(max_age_seconds=0)
         # What was read is not read again, so that a change of it is not seen.
         with account.store.write() as connection:
             connection.execute("UPDATE controls SET verb = 'resume'")
         commands.read(max_age_seconds=0)
         assert commands.state.pause is not None
-        give(account.store, "halt", "anna")
+        store_command(account.store, "halt", "anna")
         commands.read(max_age_seconds=600)
         assert commands.state.halt is None
         commands.read(max_age_seconds=0)

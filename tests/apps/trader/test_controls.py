@@ -45,7 +45,7 @@ def buys(strategy_file: StrategyFile) -> str:
     return strategy_file(BUYS_OFTEN, "buys")
 
 
-def give(trading: SessionHarness, verb: str) -> None:
+def store_command(trading: SessionHarness, verb: str) -> None:
     row = NewControl(ACCOUNT, verb, 1_709_251_200_000, "anna on host")
     insert_controls(trading.store, [row])
 
@@ -78,7 +78,7 @@ def test_an_exit_command_sells_the_position_once_at_the_newest_price_and_entries
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))
             assert list_fill_sides(trading) == ["buy"]
-            give(trading, "exit")
+            store_command(trading, "exit")
             await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             price = trading.query("SELECT close FROM ohlcv_data ORDER BY timestamp DESC LIMIT 1")
             assert float(trading.fills()[-1].price) == price[0][0]
@@ -103,14 +103,14 @@ def test_a_flatten_sells_and_enters_nothing_until_a_resume_also_after_a_restart(
             async with open_session(opened, db, strategy=buys) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
-                give(trading, "flatten")
+                store_command(trading, "flatten")
                 await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             async with open_session(opened, db, strategy=buys, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(2, 4))
                 assert list_fill_sides(trading) == ["buy", "sell"]
                 assert "paused by anna on host" in read_newest_gates(trading)
-                give(trading, "resume")
+                store_command(trading, "resume")
                 await trading.until(lambda: "resumed" in capsys.readouterr().out)
                 await step_to(opened, trading, range(4, 6))
                 assert list_fill_sides(trading) == ["buy", "sell", "buy"]
@@ -124,10 +124,10 @@ def test_a_pause_keeps_the_position_and_an_exit_without_one_closes_nothing(
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
-            give(trading, "exit")
+            store_command(trading, "exit")
             await trading.until(lambda: read_commands(trading) == [("exit", 1)])
             await step_to(opened, trading, range(1, 2))
-            give(trading, "pause")
+            store_command(trading, "pause")
             await step_to(opened, trading, range(2, 4))
             assert list_fill_sides(trading) == ["buy"]
 
@@ -142,17 +142,17 @@ def test_a_halt_after_a_pause_is_printed_and_forbids_orders_of_any_kind(
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
-            give(trading, first)
+            store_command(trading, first)
             shown = "paused by anna" if first == "pause" else "flatten by anna"
             await trading.until(lambda: shown in capsys.readouterr().out)
-            give(trading, "halt")
+            store_command(trading, "halt")
             await trading.until(
                 lambda: (
                     "halted by anna on host" in (text := capsys.readouterr().out)
                     and "no order of any kind" in text
                 )
             )
-            give(trading, "resume")
+            store_command(trading, "resume")
             await trading.until(lambda: "resumed by " in capsys.readouterr().out)
 
     run(scene())
@@ -173,7 +173,7 @@ def test_a_command_while_a_buy_is_due_cancels_it_or_prints_that_it_is_sent(
             await opened.go_to(1.1)
             await trading.until_decided(0)
             assert trading.query("SELECT side, status FROM orders") == [("buy", "open")]
-            give(trading, verb)
+            store_command(trading, verb)
             if verb == "exit":
                 await trading.until(lambda: read_commands(trading) == [("exit", 1)])
             else:
@@ -205,7 +205,7 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
             async with open_session(opened, db, strategy=buys, exits=exits) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
-                give(trading, "halt")
+                store_command(trading, "halt")
                 await trading.until(lambda: "halted by anna" in capsys.readouterr().out)
                 await step_to(opened, trading, range(2, 4))
                 assert list_fill_sides(trading) == ["buy"]
@@ -218,7 +218,7 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
                 await step_to(opened, trading, range(4, 6))
                 assert trading.query("SELECT count(*) FROM orders") == [(1,)]
                 assert "halted by anna on host" in read_newest_gates(trading)
-                give(trading, "resume")
+                store_command(trading, "resume")
                 await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
 
     run(scene())
@@ -265,7 +265,7 @@ def test_after_a_restart_a_halt_holds_before_the_first_look_for_commands(
             async with open_session(opened, db, strategy=buys, exits=exits) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
-                give(trading, "halt")
+                store_command(trading, "halt")
                 await trading.until(lambda: "halted by anna" in capsys.readouterr().out)
                 await step_to(opened, trading, range(2, 4))
                 await trading.until(lambda: trading.query("SELECT 1 FROM exit_obligations"))
@@ -293,7 +293,7 @@ def test_an_exit_by_command_is_not_followed_by_an_entry_on_the_same_run_of_signa
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))
-            give(trading, "exit")
+            store_command(trading, "exit")
             await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             await step_to(opened, trading, range(2, 5))
             expected = ["buy", "sell", *(["buy"] if bought_again else [])]

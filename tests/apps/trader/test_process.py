@@ -69,7 +69,7 @@ class Sample(IStrategy):
 """
 
 
-def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def fetch_json(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{url}{path}", data, {"X-Onetape-Control": "1"})  # noqa: S310 - loopback
     with urllib.request.urlopen(request, timeout=180) as response:  # noqa: S310 - loopback
@@ -96,7 +96,7 @@ def read_decided_candles(folder: Path) -> dict[int, tuple[float, ...]]:
 
 
 def fetch_ledger(url: str, start: int, end: int) -> dict[int, tuple[float, ...]]:
-    rows = ask(
+    rows = fetch_json(
         url,
         f"/simulator/ledger?symbol=BTC/USDT&interval=1m&startTime={start}000&endTime={end}000",
     )
@@ -114,7 +114,7 @@ def test_a_run_prints_what_it_does_line_by_line_and_stops_cleanly(
             assert "is traded by process" in second.errors[0]
             assert len(second.errors) == 1
         program.until("", 3, inside=", next ")
-        ask(simulator, "/simulator/disconnect", {"refuse_seconds": 0.8})
+        fetch_json(simulator, "/simulator/disconnect", {"refuse_seconds": 0.8})
         program.until("stream lost:")
         program.until("stream is back,")
         program.until("", 3, inside=", next ")
@@ -190,7 +190,7 @@ def count_decisions(file: Path) -> int:
 def test_ctrl_c_stops_while_the_stream_is_down(folder: Path, simulator: str) -> None:
     with start_trader(folder, simulator) as program:
         program.until("", inside=", next ")
-        ask(simulator, "/simulator/disconnect", {"refuse_seconds": 30})
+        fetch_json(simulator, "/simulator/disconnect", {"refuse_seconds": 30})
         program.until("stream lost:")
         time.sleep(0.5)
         with BusyLoop() as busy_loop:
@@ -198,7 +198,7 @@ def test_ctrl_c_stops_while_the_stream_is_down(folder: Path, simulator: str) -> 
             assert program.ends() == 0
             assert busy_loop.seconds < STOP_SECONDS
     # Else the traders of the next tests would find no stream.
-    ask(simulator, "/simulator/disconnect", {"refuse_seconds": 0})
+    fetch_json(simulator, "/simulator/disconnect", {"refuse_seconds": 0})
     assert program.lines[-1].startswith("Ctrl-C: stopped with ")
     assert program.errors == []
 
@@ -237,7 +237,7 @@ def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulato
 
 @contextmanager
 def serve_with_hanging_path(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
-    """Serve what the simulator responds, except for one path: its questions hang."""
+    """Serve what the simulator responds, except for one path: its requests hang."""
     requested, stop = threading.Event(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

@@ -149,7 +149,7 @@ def run() -> Generator[Callable[[Coroutine[Any, Any, T]], T]]:
 
 
 @pytest.fixture(scope="session")
-def ask(
+def call_exchange(
     run: Callable[[Coroutine[Any, Any, T]], T],
 ) -> Generator[Callable[[Endpoint, Callable[[RestExchange], Coroutine[Any, Any, T]]], T]]:
     """Return a function that sends requests to an exchange.
@@ -158,12 +158,12 @@ def ask(
     """
     opened: dict[Endpoint, RestExchange] = {}
 
-    def asker(endpoint: Endpoint, question: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
+    def send(endpoint: Endpoint, work: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
         if endpoint not in opened:
             opened[endpoint] = RestExchange(endpoint, retry_seconds=4, wall=QuickWall(), seed=1)
-        return run(question(opened[endpoint]))
+        return run(work(opened[endpoint]))
 
-    yield asker
+    yield send
 
     async def close() -> None:
         await asyncio.gather(*(one.__aexit__(None, None, None) for one in opened.values()))

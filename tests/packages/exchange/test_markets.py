@@ -18,7 +18,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 
-Ask = Callable[..., Any]
+CallExchange = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def endpoint(simulator_url: str) -> Endpoint:
     return Endpoint("simulator", simulator_url)
 
 
-def test_every_spot_market_has_steps_minimum_and_fees(ask: Ask, endpoint: Endpoint) -> None:
-    markets = ask(endpoint, RestExchange.fetch_markets)
+def test_every_spot_market_has_steps_minimum_and_fees(call_exchange: CallExchange, endpoint: Endpoint) -> None:
+    markets = call_exchange(endpoint, RestExchange.fetch_markets)
     assert [market.symbol for market in markets] == sorted(market.symbol for market in markets)
     (bitcoin,) = [market for market in markets if market.symbol == "BTC/USDT"]
     assert bitcoin.active
@@ -36,11 +36,11 @@ def test_every_spot_market_has_steps_minimum_and_fees(ask: Ask, endpoint: Endpoi
     assert bitcoin.trading_rules.min_notional > 0
 
 
-def test_tickers_have_volume_bid_and_ask(ask: Ask, endpoint: Endpoint) -> None:
+def test_tickers_have_volume_bid_and_ask(call_exchange: CallExchange, endpoint: Endpoint) -> None:
     async def work(exchange: RestExchange) -> dict[str, Ticker]:
         return await exchange.fetch_tickers(["BTC/USDT", "ETH/USDT", "NO/SUCH"])
 
-    tickers = ask(endpoint, work)
+    tickers = call_exchange(endpoint, work)
     assert list(tickers) == ["BTC/USDT", "ETH/USDT"]
     for ticker in tickers.values():
         assert ticker.quote_volume > 0
@@ -48,22 +48,22 @@ def test_tickers_have_volume_bid_and_ask(ask: Ask, endpoint: Endpoint) -> None:
         assert 0 <= ticker.spread < 0.01
 
 
-def test_all_tickers_are_those_of_all_traded_markets(ask: Ask, endpoint: Endpoint) -> None:
+def test_all_tickers_are_those_of_all_traded_markets(call_exchange: CallExchange, endpoint: Endpoint) -> None:
     async def work(exchange: RestExchange) -> tuple[set[str], set[str]]:
         traded = {market.symbol for market in await exchange.fetch_markets() if market.active}
         return set(await exchange.fetch_tickers()), traded
 
-    found, traded = ask(endpoint, work)
+    found, traded = call_exchange(endpoint, work)
     assert found == traded
 
 
-def test_the_listing_is_the_open_of_the_first_daily_candle(ask: Ask, endpoint: Endpoint) -> None:
+def test_the_listing_is_the_open_of_the_first_daily_candle(call_exchange: CallExchange, endpoint: Endpoint) -> None:
     listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
 
     async def work(exchange: RestExchange) -> int | None:
         return await fetch_listing_time(exchange, "BTC/USDT")
 
-    found = ask(endpoint, work)
+    found = call_exchange(endpoint, work)
     assert found == Timeframe.parse("1d").floor(listed)
 
 

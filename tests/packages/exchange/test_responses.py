@@ -26,7 +26,7 @@ from onetape.exchange.rest import RestExchange, parse_candle
 from onetape.exchange.waiting import ComputerWall
 from wall_clocks import QuickWall
 
-Ask = Callable[..., Any]
+CallExchange = Callable[..., Any]
 HOUR = 3_600
 #: Where the running hour of the scripted server opened.
 FORMING = 1_709_252_400 - 20 * 60
@@ -47,11 +47,11 @@ async def fetch_candles(exchange: RestExchange) -> list[Candle]:
     return batch.make_candles()
 
 
-def fetch_page(ask: Ask, endpoint: Endpoint) -> list[Candle]:
+def fetch_page(ask: CallExchange, endpoint: Endpoint) -> list[Candle]:
     return ask(endpoint, fetch_candles)
 
 
-def fetch_all_pages(ask: Ask, endpoint: Endpoint, start: int = START, end: int = FORMING) -> list[Page]:
+def fetch_all_pages(ask: CallExchange, endpoint: Endpoint, start: int = START, end: int = FORMING) -> list[Page]:
     async def pages(exchange: RestExchange) -> list[Page]:
         hour = Timeframe.parse("1h")
         return [
@@ -79,9 +79,9 @@ def set_response(server: Any, **fields: Any) -> None:
     server.script = always
 
 
-def test_an_empty_list_is_a_valid_response_without_candles(ask: Ask, server: Any) -> None:
+def test_an_empty_list_is_a_valid_response_without_candles(call_exchange: CallExchange, server: Any) -> None:
     set_response(server, body="[]")
-    assert fetch_page(ask, server.endpoint) == []
+    assert fetch_page(call_exchange, server.endpoint) == []
     assert len(server.requested) == 1
 
 
@@ -102,23 +102,23 @@ def test_an_empty_list_is_a_valid_response_without_candles(ask: Ask, server: Any
     ],
 )
 def test_status_200_without_candles_in_it_is_an_error_and_never_no_candles(
-    ask: Ask, server: Any, body: str, content_type: str
+    call_exchange: CallExchange, server: Any, body: str, content_type: str
 ) -> None:
     set_response(server, body=body, content_type=content_type)
     with pytest.raises(ExchangeUnreachable) as caught:
-        fetch_page(ask, server.endpoint)
+        fetch_page(call_exchange, server.endpoint)
     assert "\n" not in str(caught.value)
     assert len(server.requested) >= ATTEMPTS
 
 
-def test_a_truncated_body_is_requested_again(ask: Ask, server: Any) -> None:
+def test_a_truncated_body_is_requested_again(call_exchange: CallExchange, server: Any) -> None:
     set_response(server, body=[make_kline(START)], cut=True)
     with pytest.raises(ExchangeUnreachable):
-        fetch_page(ask, server.endpoint)
+        fetch_page(call_exchange, server.endpoint)
     assert len(server.requested) >= ATTEMPTS
 
 
-def test_a_temporary_fault_loses_no_candle(ask: Ask, server: Any) -> None:
+def test_a_temporary_fault_loses_no_candle(call_exchange: CallExchange, server: Any) -> None:
     base = server.script({})
     good = replace(base, body=[make_kline(START)])
     bad = replace(base, body="<html></html>", status=503)
@@ -128,7 +128,7 @@ def test_a_temporary_fault_loses_no_candle(ask: Ask, server: Any) -> None:
         return bad if len(server.requested) < ATTEMPTS else good
 
     server.script = at_last
-    assert [row.timestamp for row in fetch_page(ask, server.endpoint)] == [START]
+    assert [row.timestamp for row in fetch_page(call_exchange, server.endpoint)] == [START]
 
 
 def test_recorded_error_responses_are_retried_or_final_as_expected(shared: Path) -> None:
@@ -167,11 +167,11 @@ def test_recorded_error_responses_are_retried_or_final_as_expected(shared: Path)
     ],
 )
 def test_temporary_errors_are_requested_again_and_final_errors_once(
-    ask: Ask, server: Any, status: int, body: Any, error: type[Exception], requested: int
+    call_exchange: CallExchange, server: Any, status: int, body: Any, error: type[Exception], requested: int
 ) -> None:
     set_response(server, body=body, status=status)
     with pytest.raises(error):
-        fetch_page(ask, server.endpoint)
+        fetch_page(call_exchange, server.endpoint)
     assert len(server.requested) == requested or len(server.requested) > requested >= ATTEMPTS
 
 
@@ -179,19 +179,19 @@ def test_temporary_errors_are_requested_again_and_final_errors_once(
     ("status", "words"), [(451, "does not serve this region"), (403, "forbidden"), (404, "wrong")]
 )
 def test_a_final_status_states_what_it_means_and_how_to_go_on(
-    ask: Ask, server: Any, status: int, words: str
+    call_exchange: CallExchange, server: Any, status: int, words: str
 ) -> None:
     set_response(server, body="<html>no</html>", status=status, content_type="text/html")
     with pytest.raises(ExchangeRefused, match=words):
-        fetch_page(ask, server.endpoint)
+        fetch_page(call_exchange, server.endpoint)
     assert len(server.requested) == 1
 
 
-def test_the_status_is_not_read_from_the_body(ask: Ask, server: Any) -> None:
+def test_the_status_is_not_read_from_the_body(call_exchange: CallExchange, server: Any) -> None:
     body = {"code": -1001, "msg": "Internal error 404 in 403 of 451 places."}
     set_response(server, body=body, status=500)
     with pytest.raises(ExchangeUnreachable):
-        fetch_page(ask, server.endpoint)
+        fetch_page(call_exchange, server.endpoint)
 
 
 def test_a_refused_connection_is_one_line_with_reason_and_remedy(
@@ -250,7 +250,7 @@ def read_recorded_pages(shared: Path) -> list[list[Any]]:
 
 
 def test_a_real_gap_inside_a_full_page_is_passed_without_losing_candles(
-    ask: Ask, server: Any, shared: Path
+    call_exchange: CallExchange, server: Any, shared: Path
 ) -> None:
     rows = read_recorded_pages(shared)
     start, last = rows[0][0] // 1_000, rows[-1][0] // 1_000
@@ -262,7 +262,7 @@ def test_a_real_gap_inside_a_full_page_is_passed_without_losing_candles(
 
     base = server.script({})
     server.script = page
-    walked = fetch_all_pages(ask, server.endpoint, start, last + HOUR)
+    walked = fetch_all_pages(call_exchange, server.endpoint, start, last + HOUR)
     opens = sorted({row.timestamp for one in walked for row in one.rows})
     assert opens == [row[0] // 1_000 for row in rows]
     gaps = [(a, b) for a, b in pairwise(opens) if b - a != HOUR]
@@ -271,14 +271,14 @@ def test_a_real_gap_inside_a_full_page_is_passed_without_losing_candles(
     assert walked[-1].covered_until == last + HOUR
 
 
-def test_row_19_unordered_and_duplicate_rows_are_sorted_and_unique(ask: Ask, server: Any) -> None:
+def test_row_19_unordered_and_duplicate_rows_are_sorted_and_unique(call_exchange: CallExchange, server: Any) -> None:
     opens = [START + 2 * HOUR, START, START + HOUR, START]
     set_response(server, body=[make_kline(opened) for opened in opens])
-    (page, *_) = fetch_all_pages(ask, server.endpoint, START, START + 3 * HOUR)
+    (page, *_) = fetch_all_pages(call_exchange, server.endpoint, START, START + 3 * HOUR)
     assert [row.timestamp for row in page.rows] == sorted(set(opens))
 
 
-def test_a_time_in_the_future_does_not_make_the_paginator_skip_the_rest(ask: Ask, server: Any) -> None:
+def test_a_time_in_the_future_does_not_make_the_paginator_skip_the_rest(call_exchange: CallExchange, server: Any) -> None:
     def page(query: dict[str, str]) -> Any:
         since = int(query["startTime"]) // 1_000
         rows = [make_kline(opened) for opened in range(since, FORMING, HOUR)][:3]
@@ -286,22 +286,22 @@ def test_a_time_in_the_future_does_not_make_the_paginator_skip_the_rest(ask: Ask
 
     base = server.script({})
     server.script = page
-    walked = fetch_all_pages(ask, server.endpoint)
+    walked = fetch_all_pages(call_exchange, server.endpoint)
     found = {time for one in walked for time in one.candles.timestamp.tolist()}
     assert found == set(range(START, FORMING, HOUR))
 
 
 def test_a_row_without_a_readable_time_is_returned_for_the_quarantine(
-    ask: Ask, server: Any
+    call_exchange: CallExchange, server: Any
 ) -> None:
     set_response(server, body=[make_kline(START), [START * 1_000 + 7, *make_kline(START)[1:]]])
-    page = fetch_all_pages(ask, server.endpoint, START, START + HOUR)[0]
+    page = fetch_all_pages(call_exchange, server.endpoint, START, START + HOUR)[0]
     assert [row.timestamp for row in page.rows] == [-1, START]
 
 
-def test_two_empty_responses_end_the_pagination(ask: Ask, server: Any) -> None:
+def test_two_empty_responses_end_the_pagination(call_exchange: CallExchange, server: Any) -> None:
     set_response(server, body="[]")
-    walked = fetch_all_pages(ask, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
+    walked = fetch_all_pages(call_exchange, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
     assert [page.rows for page in walked] == [[], []]
     assert len(server.requested) == 2
     assert walked[-1].covered_until == FORMING
@@ -334,7 +334,7 @@ bodies = (
 )
 @given(st.lists(bodies, min_size=20, max_size=20))
 def test_any_json_is_either_candles_or_a_known_error(
-    ask: Ask, server: Any, bodies: list[Any]
+    call_exchange: CallExchange, server: Any, bodies: list[Any]
 ) -> None:
     async def each(exchange: RestExchange) -> None:
         for body in bodies:
@@ -342,7 +342,7 @@ def test_any_json_is_either_candles_or_a_known_error(
             with suppress(ExchangeError):
                 assert all(len(row) == 6 for row in await fetch_candles(exchange))
 
-    ask(server.endpoint, each)
+    call_exchange(server.endpoint, each)
 
 
 def test_of_an_error_page_only_the_status_is_reported() -> None:

@@ -133,7 +133,7 @@ def runner() -> Generator[Callable[[Coroutine[Any, Any, T]], T]]:
 
 
 @pytest.fixture(scope="session")
-def ask(
+def call_exchange(
     _listening: ChosenCandlesServer,
 ) -> Generator[Callable[[Callable[[RestExchange], Coroutine[Any, Any, T]]], T]]:
     """Return a function that works with a client of the exchange, kept from test to test."""
@@ -143,8 +143,8 @@ def ask(
             patch.setattr("onetape.exchange.market_clock.TIMEOUT_SECONDS", 60.0)
             client = RestExchange(_listening.endpoint, retry_seconds=4, wall=QuickWall(), seed=1)
 
-        def asker(work: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
+        def send(work: Callable[[RestExchange], Coroutine[Any, Any, T]]) -> T:
             return runner.run(asyncio.wait_for(work(client), 60))
 
-        yield asker
+        yield send
         runner.run(client.__aexit__(None, None, None))

@@ -27,7 +27,7 @@ from onetape.store.gaps import Evidence, read_confirmed_gaps, read_gap_ledger, r
 from repeatable import count_examples
 from wall_clocks import START_MS
 
-Ask = Callable[..., Any]
+CallExchange = Callable[..., Any]
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 HOUR = 3_600
 FORMING = START_MS // 1_000 - 20 * 60
@@ -37,8 +37,8 @@ def ago(hours: int) -> int:
     return FORMING - hours * HOUR
 
 
-def fetch_and_ask(
-    ask: Ask, store: Store, exchange: Any, start: int, end: int = FORMING
+def fetch_and_count(
+    ask: CallExchange, store: Store, exchange: Any, start: int, end: int = FORMING
 ) -> tuple[int, int]:
     """Return how many requests a fetch took, and how many the gaps that it left."""
 
@@ -62,27 +62,27 @@ def put(store: Store, *hours_before: int) -> None:
 
 
 def test_one_response_proves_nothing_and_a_second_one_minutes_later_does(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7)
-    fetch_and_ask(ask, store, exchange, ago(7))
+    fetch_and_count(call_exchange, store, exchange, ago(7))
     assert read_gap_states(store) == [(ago(5), "unproven")]
     exchange.later(1.9)
-    fetch_and_ask(ask, store, exchange, ago(7))
+    fetch_and_count(call_exchange, store, exchange, ago(7))
     assert read_gap_states(store) == [(ago(5), "unproven")]
     exchange.later(0.1)
-    fetch_and_ask(ask, store, exchange, ago(7))
+    fetch_and_count(call_exchange, store, exchange, ago(7))
     assert read_gap_states(store) == [(ago(5), "none at exchange")]
-    assert fetch_and_ask(ask, store, exchange, ago(7)) == (1, 0)
+    assert fetch_and_count(call_exchange, store, exchange, ago(7)) == (1, 0)
 
 
 def test_the_two_responses_are_requested_from_different_times(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7, 8, 9)
     windows: list[int] = []
     for _ in range(2):
-        fetch_and_ask(ask, store, exchange, ago(9))
+        fetch_and_count(call_exchange, store, exchange, ago(9))
         windows.append(exchange.requested[-1])
         exchange.later(5)
     assert read_gap_states(store) == [(ago(5), "none at exchange")]
@@ -91,7 +91,7 @@ def test_the_two_responses_are_requested_from_different_times(
 
 
 def test_a_second_response_requested_from_the_same_time_proves_nothing(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 3, 5, 7, *range(9, 15))
     gaps, old_ms = (8, 6, 4, 2), START_MS - PROOF_INTERVAL_MS
@@ -107,67 +107,67 @@ def test_a_second_response_requested_from_the_same_time_proves_nothing(
             requested_ms=old_ms,
             evidence=first,
         )
-    fetch_and_ask(ask, store, exchange, ago(14))
+    fetch_and_count(call_exchange, store, exchange, ago(14))
     proven = [(ago(gap), "none at exchange") for gap in gaps]
     assert read_gap_states(store) == [(ago(8), "unproven"), *proven[1:]]
-    fetch_and_ask(ask, store, exchange, ago(14))
+    fetch_and_count(call_exchange, store, exchange, ago(14))
     assert read_gap_states(store) == proven
 
 
-def test_responses_about_another_gap_prove_nothing(ask: Ask, store: Store, exchange: Any) -> None:
+def test_responses_about_another_gap_prove_nothing(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
     exchange.has(0, 1, 2, 6, 7)
-    fetch_and_ask(ask, store, exchange, ago(7))
+    fetch_and_count(call_exchange, store, exchange, ago(7))
     exchange.later(5)
     # The first response left this one out, too: it proves nothing about the others.
     exchange.has(4)
-    fetch_and_ask(ask, store, exchange, ago(7))
+    fetch_and_count(call_exchange, store, exchange, ago(7))
     assert read_gap_states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
     exchange.later(5)
-    fetch_and_ask(ask, store, exchange, ago(7))
+    fetch_and_count(call_exchange, store, exchange, ago(7))
     assert read_gap_states(store) == [(ago(5), "none at exchange"), (ago(3), "none at exchange")]
 
 
-def test_a_clock_that_was_ahead_proves_nothing(ask: Ask, store: Store, exchange: Any) -> None:
+def test_a_clock_that_was_ahead_proves_nothing(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
     exchange.has(0, 1, 3, 4)
     exchange.later(600)
-    fetch_and_ask(ask, store, exchange, ago(4))
+    fetch_and_count(call_exchange, store, exchange, ago(4))
     exchange.later(-600)
-    fetch_and_ask(ask, store, exchange, ago(4))
+    fetch_and_count(call_exchange, store, exchange, ago(4))
     assert read_gap_states(store) == [(ago(2), "unproven")]
 
 
 def test_nothing_is_proven_before_the_first_candle_or_after_the_last(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(5, 6, 7)
     for _ in range(3):
-        fetch_and_ask(ask, store, exchange, ago(1_500))
+        fetch_and_count(call_exchange, store, exchange, ago(1_500))
         exchange.later(5)
     assert read_gap_ledger(store, KEY) == []
 
 
 def test_a_gap_before_the_forming_candle_is_proven_once_that_is_closed(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 2, 3)
     for _ in range(3):
-        fetch_and_ask(ask, store, exchange, ago(3))
+        fetch_and_count(call_exchange, store, exchange, ago(3))
         exchange.later(5)
     (entry,) = read_gap_ledger(store, KEY)
     assert (entry.start, entry.end, entry.state) == (ago(1), FORMING, "unproven")
     assert entry.responses == 3
     exchange.later(60)
-    fetch_and_ask(ask, store, exchange, ago(3), FORMING + HOUR)
+    fetch_and_count(call_exchange, store, exchange, ago(3), FORMING + HOUR)
     assert read_gap_states(store) == [(ago(1), "none at exchange")]
 
 
 def test_a_gap_that_the_range_cuts_is_requested_whole(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 8, 9)
-    fetch_and_ask(ask, store, exchange, ago(9))
+    fetch_and_count(call_exchange, store, exchange, ago(9))
     exchange.later(5)
-    fetch_and_ask(ask, store, exchange, ago(6), ago(4))
+    fetch_and_count(call_exchange, store, exchange, ago(6), ago(4))
     assert [(gap.start, gap.end, gap.state) for gap in read_gaps(store, KEY)] == [
         (ago(7), ago(2), "none at exchange")
     ]
@@ -197,18 +197,18 @@ def return_after_gap(opens: list[int], since: int, limit: int) -> list[int]:
     ids=lambda one: one.__name__,
 )  # fmt: skip
 def test_wrong_responses_prove_no_gap_where_the_exchange_has_candles(
-    ask: Ask, store: Store, exchange: Any, response: Any
+    call_exchange: CallExchange, store: Store, exchange: Any, response: Any
 ) -> None:
     exchange.has(*range(41))
     put(store, *range(30, 41), *range(11))
     exchange.response = response
     for _ in range(3):
-        fetch_and_ask(ask, store, exchange, ago(40))
+        fetch_and_count(call_exchange, store, exchange, ago(40))
         exchange.later(60 / 3 - 1)
     assert [state for _, state in read_gap_states(store)] == ["unproven"]
     exchange.clear()
     exchange.has(*range(41), price=1.0)
-    fetch_and_ask(ask, store, exchange, ago(40))
+    fetch_and_count(call_exchange, store, exchange, ago(40))
     assert read_gap_states(store) == []
 
 
@@ -224,24 +224,24 @@ def return_oldest(opens: list[int], since: int, limit: int) -> list[int]:
 
 @pytest.mark.parametrize("response", [return_requested_row, return_oldest])
 def test_pages_that_never_advance_are_an_error(
-    ask: Ask, store: Store, exchange: Any, response: Any
+    call_exchange: CallExchange, store: Store, exchange: Any, response: Any
 ) -> None:
     exchange.has(*range(41))
     exchange.response = response
     with pytest.raises(ExchangeUnreachable, match="3 pages in a row with no 1h candle of BTC/USDT"):
-        fetch_and_ask(ask, store, exchange, ago(40))
+        fetch_and_count(call_exchange, store, exchange, ago(40))
     assert exchange.requests <= 5
     assert read_gap_states(store) == []
 
 
-def test_the_end_of_a_delisted_market_is_no_error(ask: Ask, store: Store, exchange: Any) -> None:
+def test_the_end_of_a_delisted_market_is_no_error(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
     exchange.has(*range(20, 41))
-    assert fetch_and_ask(ask, store, exchange, ago(40)) == (2, 2)
+    assert fetch_and_count(call_exchange, store, exchange, ago(40)) == (2, 2)
     assert len(find_series_gaps(store, KEY, ago(40), FORMING)) == 1
 
 
 def test_one_empty_response_in_the_middle_loses_no_candle(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(2_000))
     normal = exchange.response
@@ -250,14 +250,14 @@ def test_one_empty_response_in_the_middle_loses_no_candle(
         return [] if exchange.requests == 2 else normal(opens, since, limit)
 
     exchange.response = once_empty
-    fetch_and_ask(ask, store, exchange, ago(1_999))
+    fetch_and_count(call_exchange, store, exchange, ago(1_999))
     assert find_series_gaps(store, KEY, ago(1_999), FORMING) == []
 
 
 @settings(max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
-    ask: Ask, exchange: Any, tmp_path_factory: pytest.TempPathFactory, seed: int
+    call_exchange: CallExchange, exchange: Any, tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     random = Random(seed)  # noqa: S311 - a seeded test
     exchange.clear()
@@ -278,7 +278,7 @@ def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
         put(store, *range(20, 31), *range(11))
         for _ in range(4):
             with contextlib.suppress(ExchangeUnreachable):
-                fetch_and_ask(ask, store, exchange, ago(30))
+                fetch_and_count(call_exchange, store, exchange, ago(30))
             exchange.later(random.choice((0.5, 3)))
         for start, end in read_confirmed_gaps(store, KEY):
             times = [
@@ -290,11 +290,11 @@ def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
 
 
 def test_a_proven_gap_ends_if_candles_come_when_it_is_requested_again(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7)
     for _ in range(2):
-        fetch_and_ask(ask, store, exchange, ago(7))
+        fetch_and_count(call_exchange, store, exchange, ago(7))
         exchange.later(5)
     assert read_gap_states(store) == [(ago(5), "none at exchange")]
     exchange.has(4)
@@ -310,7 +310,7 @@ def test_a_proven_gap_ends_if_candles_come_when_it_is_requested_again(
                 requested_before_ms=requested_before_ms,
             )
 
-        ask(work)
+        call_exchange(work)
 
     again(START_MS)
     assert read_gap_states(store) == [(ago(5), "none at exchange")]
@@ -318,28 +318,28 @@ def test_a_proven_gap_ends_if_candles_come_when_it_is_requested_again(
     assert read_gap_states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
 
 
-def test_a_wrong_response_undoes_no_proof(ask: Ask, store: Store, exchange: Any) -> None:
+def test_a_wrong_response_undoes_no_proof(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
     exchange.has(0, 1, 2, 6, 7)
     for _ in range(2):
-        fetch_and_ask(ask, store, exchange, ago(7))
+        fetch_and_count(call_exchange, store, exchange, ago(7))
         exchange.later(5)
     exchange.response = return_nothing
 
     async def again(client: RestExchange) -> None:
         await confirm_gaps(client, store, KEY, start=ago(7), end=FORMING, requested_before_ms=2**62)
 
-    ask(again)
+    call_exchange(again)
     assert read_gap_states(store) == [(ago(5), "none at exchange")]
 
 
 def test_an_accepted_gap_stays_accepted_when_it_is_requested(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7)
-    fetch_and_ask(ask, store, exchange, ago(7))
+    fetch_and_count(call_exchange, store, exchange, ago(7))
     set_gap(store, KEY, ago(5), ago(4), state="accepted", requested_ms=5, reason="outage")
     exchange.later(5)
-    fetch_and_ask(ask, store, exchange, ago(7))
+    fetch_and_count(call_exchange, store, exchange, ago(7))
     assert [(gap.start, gap.state, gap.reason) for gap in read_gaps(store, KEY)] == [
         (ago(5), "accepted", "outage"),
         (ago(4), "none at exchange", None),
@@ -347,17 +347,17 @@ def test_an_accepted_gap_stays_accepted_when_it_is_requested(
 
 
 def test_row_20_gaps_within_one_page_take_one_request(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(0, 500, 2))
-    assert fetch_and_ask(ask, store, exchange, ago(498)) == (1, 1)
+    assert fetch_and_count(call_exchange, store, exchange, ago(498)) == (1, 1)
     assert len(read_gaps(store, KEY)) == 249 - 1
     assert {gap.last_requested_ms for gap in read_gaps(store, KEY)} == {START_MS}
 
 
-def test_gaps_far_apart_take_separate_requests(ask: Ask, store: Store, exchange: Any) -> None:
+def test_gaps_far_apart_take_separate_requests(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
     exchange.has(*(set(range(3_000)) - {10, 1_500, 2_990}))
-    assert fetch_and_ask(ask, store, exchange, ago(2_999)) == (3, 3)
+    assert fetch_and_count(call_exchange, store, exchange, ago(2_999)) == (3, 3)
     assert len(read_gaps(store, KEY)) == 3
 
 
@@ -372,38 +372,38 @@ def test_groups_fit_a_page_with_a_candle_on_either_side() -> None:
 
 
 def test_a_refused_row_leaves_the_other_gaps_of_its_page_proven(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 4, 6, 7, 8)
     exchange.has(5, price=nan)
     for _ in range(2):
-        fetch_and_ask(ask, store, exchange, ago(8))
+        fetch_and_count(call_exchange, store, exchange, ago(8))
         exchange.later(5)
     assert read_gap_states(store) == [(ago(5), "unproven"), (ago(3), "none at exchange")]
 
 
 def test_the_3254_gaps_of_kraken_need_about_as_many_requests_as_pages(
-    ask: Ask, store: Store, exchange: Any, shared: Path
+    call_exchange: CallExchange, store: Store, exchange: Any, shared: Path
 ) -> None:
     file = shared / "data/candles/kraken_BTC-USD_1h_20131006_20230107.csv.gz"
     with gzip.open(file, "rt") as lines:
         opens = [int(row["timestamp"]) for row in csv.DictReader(lines)]
     exchange.prices |= dict.fromkeys(opens, 100.0)
-    first, second = fetch_and_ask(ask, store, exchange, opens[0], opens[-1] + HOUR)
+    first, second = fetch_and_count(call_exchange, store, exchange, opens[0], opens[-1] + HOUR)
     assert first <= 90
     assert second <= 100
     exchange.later(5)
-    fetch_and_ask(ask, store, exchange, opens[0], opens[-1] + HOUR)
+    fetch_and_count(call_exchange, store, exchange, opens[0], opens[-1] + HOUR)
     assert len(read_confirmed_gaps(store, KEY)) == 3_254
     missing = find_series_gaps(store, KEY, opens[0], opens[-1])
     assert sum((end - start) // HOUR for start, end in missing) == 10_856
 
 
 def test_row_18_the_newest_candles_are_read_again_and_changes_are_counted(
-    ask: Ask, store: Store, exchange: Any
+    call_exchange: CallExchange, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(30))
-    fetch_and_ask(ask, store, exchange, ago(29))
+    fetch_and_count(call_exchange, store, exchange, ago(29))
     exchange.has(3, 8, 20, price=101.0)
 
     async def revised(client: RestExchange, count: int) -> int:
@@ -414,13 +414,13 @@ def test_row_18_the_newest_candles_are_read_again_and_changes_are_counted(
     async def again(client: RestExchange) -> list[int]:
         return [await revised(client, count) for count in (10, 10, 25)]
 
-    assert ask(again) == [2, 0, 1]
+    assert call_exchange(again) == [2, 0, 1]
 
 
-def test_at_least_two_candles_are_read_again(ask: Ask, store: Store, exchange: Any) -> None:
+def test_at_least_two_candles_are_read_again(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
     assert find_reread_start(store, KEY, count=10) is None
     exchange.has(*range(30))
-    fetch_and_ask(ask, store, exchange, ago(29))
+    fetch_and_count(call_exchange, store, exchange, ago(29))
     assert find_reread_start(store, KEY, count=0) == ago(2)
     assert find_reread_start(store, KEY) == ago(10)
 

@@ -38,7 +38,7 @@ def index_newest_rows(events: list[StreamEvent]) -> dict[int, Candle]:
     }
 
 
-def has(timestamp: int) -> Callable[[list[StreamEvent]], Candle | None]:
+def contains_row(timestamp: int) -> Callable[[list[StreamEvent]], Candle | None]:
     return lambda events: index_newest_rows(events).get(timestamp)
 
 
@@ -74,11 +74,11 @@ def test_the_forming_candle_changes_until_its_final_row_is_emitted(
 ) -> None:
     async def scene() -> None:
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
-            first = await stream.until(has(MARCH))
+            first = await stream.until(contains_row(MARCH))
             await simulator.advance_to_ms(MARCH_MS + 1_800_000)
             second = await stream.until(find_different_row(first))
             await simulator.advance_to_ms(MARCH_MS + HOUR_MS + 1_000)
-            await stream.until(has(MARCH + 3_600))
+            await stream.until(contains_row(MARCH + 3_600))
             assert first.open == second.open
             assert second.volume > first.volume
             assert index_newest_rows(stream.events)[MARCH] == get_simulator_candles(simulator, MARCH, 1)[0]
@@ -91,10 +91,10 @@ def test_the_final_row_of_every_closed_candle_is_emitted(
 ) -> None:
     async def scene() -> None:
         async with stepped(0) as simulator, watching(simulator.url) as stream:
-            await stream.until(has(MARCH))
+            await stream.until(contains_row(MARCH))
             # Fewer than CCXT keeps, all in one burst.
             await simulator.advance_to_ms(MARCH_MS + 15 * HOUR_MS)
-            await stream.until(has(MARCH + 15 * 3_600))
+            await stream.until(contains_row(MARCH + 15 * 3_600))
             seen = index_newest_rows(stream.events)
             expected = get_simulator_candles(simulator, MARCH, 15)
             assert [seen[row.timestamp] for row in expected] == expected
@@ -107,11 +107,11 @@ def test_more_candles_than_ccxt_keeps_count_as_a_break(
 ) -> None:
     async def scene() -> None:
         async with stepped(0) as simulator, watching(simulator.url) as stream:
-            await stream.until(has(MARCH))
+            await stream.until(contains_row(MARCH))
             before = stream.candle_updates[-1].connection
             # The last frame of the candle known so far may be gone with it.
             await simulator.advance_to_ms(MARCH_MS + 45 * HOUR_MS)
-            await stream.until(has(MARCH + 45 * 3_600))
+            await stream.until(contains_row(MARCH + 45 * 3_600))
             numbers = [update.connection for update in stream.candle_updates]
             seen = index_newest_rows(stream.events)
             whole = all(seen.get(row.timestamp) == row for row in get_simulator_candles(simulator, MARCH, 45))
@@ -125,7 +125,7 @@ def test_rows_are_copies_that_do_not_change_later(
 ) -> None:
     async def scene() -> None:
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
-            first = await stream.until(has(MARCH))
+            first = await stream.until(contains_row(MARCH))
             kept = stream.candle_updates[0].rows
             await simulator.advance_to_ms(MARCH_MS + 3_000_000)
             await stream.until(find_different_row(first))
@@ -140,10 +140,10 @@ def test_an_update_holds_only_rows_that_changed(
 ) -> None:
     async def scene() -> None:
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
-            await stream.until(has(MARCH))
+            await stream.until(contains_row(MARCH))
             for hour in range(1, 6):
                 await simulator.advance_to_ms(MARCH_MS + hour * HOUR_MS + 60_000)
-                await stream.until(has(MARCH + hour * 3_600))
+                await stream.until(contains_row(MARCH + hour * 3_600))
             rows = [row for update in stream.candle_updates for row in update.rows]
             assert len(rows) == len(set(rows))
             assert all(list(update.rows) == sorted(update.rows) for update in stream.candle_updates)
@@ -167,13 +167,13 @@ def test_a_disconnect_is_reported_and_the_next_rows_have_a_new_connection(
 ) -> None:
     async def scene(busy_loop: BusyLoop) -> None:
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
-            await stream.until(has(MARCH))
+            await stream.until(contains_row(MARCH))
             before = stream.candle_updates[-1].connection
             busy_loop.begin()
             await simulator.disconnect()
             await stream.until(list_lost)
             await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
-            await stream.until(has(MARCH + 3_600))
+            await stream.until(contains_row(MARCH + 3_600))
             assert stream.candle_updates[-1].connection > before
             # Far from the half minute after which a silent socket is given up.
             assert busy_loop.seconds < 5
@@ -187,10 +187,10 @@ def test_a_server_that_refuses_for_a_while_is_dialled_rarely_and_reconnected(
 ) -> None:
     async def scene(refuse_seconds: float) -> int:
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
-            await stream.until(has(MARCH))
+            await stream.until(contains_row(MARCH))
             await simulator.disconnect(refuse_seconds=refuse_seconds)
             await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
-            await stream.until(has(MARCH + 3_600))
+            await stream.until(contains_row(MARCH + 3_600))
             return len(list_lost(stream.events))
 
     # A machine that stands still may not dial before the shorter times are over.
@@ -206,11 +206,11 @@ def test_the_stream_recovers_from_each_of_many_disconnects(
 
     async def scene() -> None:
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
-            await stream.until(has(MARCH))
+            await stream.until(contains_row(MARCH))
             for hour in range(1, 21):
                 await simulator.disconnect()
                 await simulator.advance_to_ms(MARCH_MS + hour * HOUR_MS)
-                await stream.until(has(MARCH + hour * 3_600))
+                await stream.until(contains_row(MARCH + hour * 3_600))
             numbers = [update.connection for update in stream.candle_updates]
             assert numbers == sorted(numbers)
             assert numbers[-1] >= 20
@@ -240,7 +240,7 @@ def test_closing_leaves_no_task_socket_or_warning(
         async with stepped(600_000) as simulator:
             before = asyncio.all_tasks()
             async with watching(simulator.url) as stream:
-                await stream.until(has(MARCH))
+                await stream.until(contains_row(MARCH))
             # The server's side of the socket ends a moment later.
             while left := asyncio.all_tasks() - before:
                 assert all("simulator" in repr(task) or "aiohttp" in repr(task) for task in left)
@@ -260,7 +260,7 @@ def test_closing_while_the_server_refuses_ends_the_dial_too(
         async with stepped(600_000) as simulator:
             before = asyncio.all_tasks()
             async with watching(simulator.url) as stream:
-                await stream.until(has(MARCH))
+                await stream.until(contains_row(MARCH))
                 await simulator.disconnect(refuse_seconds=60)
                 await stream.until(has_lost_six_times)
                 busy_loop.begin()

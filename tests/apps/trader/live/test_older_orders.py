@@ -88,7 +88,7 @@ def list_older_orders(desk: LiveDesk) -> list[StoredDifference]:
     return [one for one in read_open_differences(desk.store) if one.kind == OLDER]
 
 
-def give(desk: LiveDesk, answer: Answer) -> None:
+def store_answer(desk: LiveDesk, answer: Answer) -> None:
     (found,) = list_older_orders(desk)
     assert store_difference_answer(desk.store, found.number, answer, answered_ms=0)
 
@@ -138,7 +138,7 @@ def test_row_139_older_orders_are_taken_over_with_their_coins_on_a_persons_answe
         async with trade_restored_backup(tmp_path, has_stop=has_stop, first=first) as desk:
             await desk.until(lambda: desk.states.has_problem(OLDER))
             await desk.until(lambda: desk.executor.balance_is_known)
-            give(desk, "adopt")
+            store_answer(desk, "adopt")
             if is_ended:
                 # The program ends before it reads the answer.
                 desk.start()
@@ -171,7 +171,7 @@ def test_row_139_older_orders_are_taken_over_completely_even_if_the_program_ends
             await desk.until(lambda: desk.states.has_problem(OLDER))
             # A trade after the restore: the history is read from there on.
             await desk.pass_time(120)
-            give(desk, "keep")
+            store_answer(desk, "keep")
             await desk.until(lambda: not desk.states.has_problem(OLDER))
             await desk.hold()
             desk.leave()
@@ -183,7 +183,7 @@ def test_row_139_older_orders_are_taken_over_completely_even_if_the_program_ends
             before = read_own_coins(desk)
             fails = f"CREATE TRIGGER fails BEFORE {failing} BEGIN SELECT RAISE(ABORT, 'fails'); END"
             execute(desk, fails)
-            give(desk, "adopt")
+            store_answer(desk, "adopt")
             with pytest.raises(StoreError, match="fails"):
                 await desk.until(lambda: read_own_coins(desk) < before)
             assert read_own_coins(desk) == before
@@ -208,7 +208,7 @@ def test_row_139_older_orders_that_a_person_leaves_alone_stay_next_to_new_ones(
         async with trade_restored_backup(tmp_path) as desk:
             await desk.until(lambda: desk.states.has_problem(OLDER))
             (kept,) = desk.resting
-            give(desk, "keep")
+            store_answer(desk, "keep")
             await desk.until(lambda: not desk.states.has_problem(OLDER))
             before = read_own_coins(desk)
             desk.enter()

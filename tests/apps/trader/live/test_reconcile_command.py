@@ -28,36 +28,36 @@ def db(tmp_path: Path) -> Path:
     return path
 
 
-def ask(db: Path, *flags: str) -> Any:
+def run_reconcile(db: Path, *flags: str) -> Any:
     arguments = ["reconcile", "--db", str(db), *flags]
     # A command keeps the names of its first call, also for the help texts of later tests.
     return CliRunner().invoke(app, arguments, help_option_names=HELP_NAMES)
 
 
 def test_differences_are_listed_with_the_possible_answers(db: Path) -> None:
-    text = ask(db).output
+    text = run_reconcile(db).output
     assert "missing coins: missing coins 1" in text
     assert "answer --adopt or --forget" in text
     assert "answer --keep" in text
 
 
 def test_an_answer_is_stored_and_shown(db: Path) -> None:
-    assert ask(db, "--forget", "1").exit_code == 0
-    document = json.loads(ask(db, "--json").output)
+    assert run_reconcile(db, "--forget", "1").exit_code == 0
+    document = json.loads(run_reconcile(db, "--json").output)
     assert [one["answer"] for one in document["differences"]] == ["forget", None]
 
 
 def test_an_answer_to_a_difference_of_another_account_is_refused(db: Path) -> None:
-    refused = ask(db, "--account", "other", "--forget", "1")
+    refused = run_reconcile(db, "--account", "other", "--forget", "1")
     assert isinstance(refused.exception, UsageError)
     assert f"difference 1 is of account {ACCOUNT}, not other" in str(refused.exception)
-    document = json.loads(ask(db, "--json").output)
+    document = json.loads(run_reconcile(db, "--json").output)
     assert [one["answer"] for one in document["differences"]] == [None, None]
 
 
 def test_an_account_that_does_not_exist_is_refused(db: Path) -> None:
-    assert ask(db, "--account", ACCOUNT).exit_code == 0
-    refused = ask(db, "--account", "tset")
+    assert run_reconcile(db, "--account", ACCOUNT).exit_code == 0
+    refused = run_reconcile(db, "--account", "tset")
     assert isinstance(refused.exception, DataError)
     assert "holds no account 'tset'" in str(refused.exception)
 
@@ -67,9 +67,9 @@ def test_an_account_that_does_not_exist_is_refused(db: Path) -> None:
     [("--keep", "1"), ("--adopt", "2"), ("--keep", "9"), ("--keep", "2", "--forget", "1")],
 )
 def test_an_answer_that_does_not_fit_is_refused(db: Path, flags: tuple[str, ...]) -> None:
-    result = ask(db, *flags)
+    result = run_reconcile(db, *flags)
     assert result.exit_code != 0
-    document = json.loads(ask(db, "--json").output)
+    document = json.loads(run_reconcile(db, "--json").output)
     assert [one["answer"] for one in document["differences"]] == [None, None]
 
 
@@ -78,11 +78,11 @@ def test_orders_of_copies_and_of_replaced_databases_offer_only_fitting_answers(d
         for kind in ("other copy", "older order"):
             document = {"text": f"the {kind}", "symbol": "BTC/USDT"}
             add_difference(store, None, ACCOUNT, kind, "BTC/USDT", document, seen_ms=1)
-    text = ask(db).output
+    text = run_reconcile(db).output
     assert "stop the other copy, then answer --adopt" in text
     assert "answer --adopt where" in text
-    assert "is answered by --adopt" in str(ask(db, "--keep", "3").exception)
-    assert "is answered by --adopt or --keep" in str(ask(db, "--forget", "4").exception)
-    assert ask(db, "--adopt", "3").exit_code == ask(db, "--keep", "4").exit_code == 0
-    document = json.loads(ask(db, "--json").output)
+    assert "is answered by --adopt" in str(run_reconcile(db, "--keep", "3").exception)
+    assert "is answered by --adopt or --keep" in str(run_reconcile(db, "--forget", "4").exception)
+    assert run_reconcile(db, "--adopt", "3").exit_code == run_reconcile(db, "--keep", "4").exit_code == 0
+    document = json.loads(run_reconcile(db, "--json").output)
     assert [one["answer"] for one in document["differences"]] == [None, None, "adopt", "keep"]

@@ -142,7 +142,7 @@ def list_lost_executions(desk: LiveDesk) -> list[StoredDifference]:
     return [one for one in read_open_differences(desk.store) if one.kind == "lost executions"]
 
 
-def give(desk: LiveDesk, answer: Answer) -> None:
+def store_answer(desk: LiveDesk, answer: Answer) -> None:
     (found,) = list_lost_executions(desk)
     assert store_difference_answer(desk.store, found.number, answer, answered_ms=0)
 
@@ -156,7 +156,7 @@ def test_row_141_an_entry_whose_executions_stay_unknown_becomes_a_position_on_an
         await desk.until(lambda: list_lost_executions(desk))
         await desk.until(lambda: stop_amounts(desk) == [LEAST])
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
-        give(desk, "adopt")
+        store_answer(desk, "adopt")
         if is_restarted:
             desk.start()
         await desk.until(lambda: not desk.executor.position.is_flat)
@@ -195,7 +195,7 @@ def test_row_141_an_entry_whose_executions_stay_unknown_ends_on_an_answer(
         await desk.until(lambda: list_lost_executions(desk))
         await desk.until(lambda: stop_amounts(desk) == [LEAST])
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
-        give(desk, answer)
+        store_answer(desk, answer)
         if failing:
             # The program ends between two of the steps.
             when = "INSERT ON trades WHEN NEW.side = 'sell'"

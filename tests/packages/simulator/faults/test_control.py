@@ -20,7 +20,7 @@ CONTROL = {"X-Onetape-Control": "1"}
 MARCH_MS = 1_709_251_200_000
 
 
-async def ask(simulator: Simulator, method: str, path: str, body: str | None = None) -> Any:
+async def send_request(simulator: Simulator, method: str, path: str, body: str | None = None) -> Any:
     async with (
         aiohttp.ClientSession() as session,
         session.request(method, simulator.url + path, data=body, headers=CONTROL) as response,
@@ -32,11 +32,11 @@ def test_a_fault_is_added_listed_fired_logged_and_removed(run: Run, stepped: Ste
     async def scene() -> None:
         async with Simulator(clock=stepped(0), faults=[Fault("drip", nth=9)]) as simulator:
             fault = {"kind": "status", "path": "/api/v3/time", "status": 503, "code": -1008}
-            added = await ask(simulator, "POST", "/simulator/faults", json.dumps(fault))
+            added = await send_request(simulator, "POST", "/simulator/faults", json.dumps(fault))
             assert added == (200, {"numbers": [2]})
-            status, body = await ask(simulator, "GET", "/api/v3/time")
+            status, body = await send_request(simulator, "GET", "/api/v3/time")
             assert (status, body["code"]) == (503, -1008)
-            _, listed = await ask(simulator, "GET", "/simulator/faults")
+            _, listed = await send_request(simulator, "GET", "/simulator/faults")
             assert listed["seed"] == 7
             assert listed["faults"][1] == {
                 "number": 2,
@@ -45,12 +45,12 @@ def test_a_fault_is_added_listed_fired_logged_and_removed(run: Run, stepped: Ste
                 "fired": 1,
                 "fault": fault,
             }
-            _, log = await ask(simulator, "GET", "/simulator/faults/log")
+            _, log = await send_request(simulator, "GET", "/simulator/faults/log")
             assert [(line["fault"], line["on"]) for line in log["log"]] == [(2, "GET /api/v3/time")]
-            assert await ask(simulator, "DELETE", "/simulator/faults/2") == (200, {"removed": 1})
-            assert (await ask(simulator, "DELETE", "/simulator/faults/2"))[0] == 404
-            assert (await ask(simulator, "GET", "/api/v3/time"))[0] == 200
-            assert await ask(simulator, "DELETE", "/simulator/faults") == (200, {"removed": 1})
+            assert await send_request(simulator, "DELETE", "/simulator/faults/2") == (200, {"removed": 1})
+            assert (await send_request(simulator, "DELETE", "/simulator/faults/2"))[0] == 404
+            assert (await send_request(simulator, "GET", "/api/v3/time"))[0] == 200
+            assert await send_request(simulator, "DELETE", "/simulator/faults") == (200, {"removed": 1})
 
     run(scene())
 
@@ -70,7 +70,7 @@ def test_an_invalid_fault_is_refused_and_none_is_added(
 ) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(0)) as simulator:
-            status, response = await ask(simulator, "POST", "/simulator/faults", body)
+            status, response = await send_request(simulator, "POST", "/simulator/faults", body)
             assert status == 400
             assert response["error"].startswith(problem)
             assert simulator.faults.list_faults() == []
@@ -81,7 +81,7 @@ def test_an_invalid_fault_is_refused_and_none_is_added(
 def test_the_control_endpoints_work_in_maintenance(run: Run, stepped: Stepped) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(0), faults=[Fault("maintenance")]) as simulator:
-            assert (await ask(simulator, "GET", "/simulator/clock"))[0] == 200
+            assert (await send_request(simulator, "GET", "/simulator/clock"))[0] == 200
             await simulator.advance_to_ms(MARCH_MS + 1_000)
 
     run(scene())

@@ -24,7 +24,7 @@ MARCH_MS = 1_709_251_200_000
 HEAVY = "/api/v3/ticker/24hr"
 
 
-async def ask(
+async def send_request(
     session: aiohttp.ClientSession, simulator: Simulator, path: str, method: str = "GET"
 ) -> tuple[int, dict[str, str], Any]:
     async with session.request(method, simulator.url + path) as response:
@@ -71,15 +71,15 @@ def test_the_used_weight_is_reported_and_nothing_is_refused_without_limits(
 ) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(0)) as simulator, aiohttp.ClientSession() as session:
-            await ask(session, simulator, "/api/v3/exchangeInfo")
-            _, headers, _ = await ask(session, simulator, "/api/v3/exchangeInfo")
+            await send_request(session, simulator, "/api/v3/exchangeInfo")
+            _, headers, _ = await send_request(session, simulator, "/api/v3/exchangeInfo")
             assert headers["X-MBX-USED-WEIGHT"] == headers["X-MBX-USED-WEIGHT-1M"] == "40"
             wall.now += 60
-            _, headers, _ = await ask(session, simulator, "/api/v3/ping")
+            _, headers, _ = await send_request(session, simulator, "/api/v3/ping")
             assert headers["X-MBX-USED-WEIGHT-1M"] == "1"
-            statuses = [(await ask(session, simulator, HEAVY))[0] for _ in range(80)]
+            statuses = [(await send_request(session, simulator, HEAVY))[0] for _ in range(80)]
             assert set(statuses) == {200}
-            _, headers, _ = await ask(session, simulator, "/api/v3/ping")
+            _, headers, _ = await send_request(session, simulator, "/api/v3/ping")
             assert int(headers["X-MBX-USED-WEIGHT-1M"]) > 6_000
 
     run(scene())
@@ -95,8 +95,8 @@ def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
         ):
             wall.now += 23
             for _ in range(75):
-                assert (await ask(session, simulator, HEAVY))[0] == 200
-            status, headers, body = await ask(session, simulator, "/api/v3/ping")
+                assert (await send_request(session, simulator, HEAVY))[0] == 200
+            status, headers, body = await send_request(session, simulator, "/api/v3/ping")
             assert (status, headers["Retry-After"]) == (429, "37")
             assert body == {
                 "code": -1003,
@@ -104,9 +104,9 @@ def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
                 "MINUTE. Please use WebSocket Streams for live updates to avoid polling the API.",
             }
             for _ in range(limits.REFUSALS_BEFORE_BAN - 1):
-                assert (await ask(session, simulator, "/api/v3/ping"))[0] == 429
+                assert (await send_request(session, simulator, "/api/v3/ping"))[0] == 429
             for ban_seconds in (120, 240):
-                status, headers, body = await ask(session, simulator, "/api/v3/ping")
+                status, headers, body = await send_request(session, simulator, "/api/v3/ping")
                 assert (status, headers["Retry-After"]) == (418, str(ban_seconds))
                 until_ms = MARCH_MS + ban_seconds * 1_000
                 assert body["msg"].startswith(
@@ -114,9 +114,9 @@ def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
                 )
                 wall.now += ban_seconds
                 for _ in range(75):
-                    assert (await ask(session, simulator, HEAVY))[0] == 200
+                    assert (await send_request(session, simulator, HEAVY))[0] == 200
                 for _ in range(limits.REFUSALS_BEFORE_BAN):
-                    assert (await ask(session, simulator, "/api/v3/ping"))[0] == 429
+                    assert (await send_request(session, simulator, "/api/v3/ping"))[0] == 429
 
     run(scene())
 
@@ -130,11 +130,11 @@ def test_a_client_that_waits_for_the_stated_time_is_served_again(
             aiohttp.ClientSession() as session,
         ):
             for _ in range(75):
-                await ask(session, simulator, HEAVY)
-            status, headers, _ = await ask(session, simulator, "/api/v3/ping")
+                await send_request(session, simulator, HEAVY)
+            status, headers, _ = await send_request(session, simulator, "/api/v3/ping")
             assert status == 429
             wall.now += int(headers["Retry-After"])
-            assert (await ask(session, simulator, "/api/v3/ping"))[0] == 200
+            assert (await send_request(session, simulator, "/api/v3/ping"))[0] == 200
 
     run(scene())
 

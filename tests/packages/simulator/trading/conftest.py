@@ -85,7 +85,7 @@ def open_exchange() -> Open:
 
 
 @pytest.fixture
-def ask() -> Callable[..., RequestedOrder]:
+def make_requested_order() -> Callable[..., RequestedOrder]:
     """Return a function that writes an order for whole coins."""
 
     def requested(side: Side, kind: str, quantity: int = 0, **more: object) -> RequestedOrder:
