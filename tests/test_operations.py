@@ -1,4 +1,4 @@
-"""docs/operations.md is true: its settings, its words, and every command, on a market."""
+"""The settings, quoted outputs and commands of docs/operations.md are correct."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""docs/practice.md: its programs trade on a simulator as they stand there."""
+"""The programs of docs/practice.md trade on a simulator as printed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What README.md and two pages state: commands, flags, links, exit codes, tables."""
+"""Commands, flags, links, exit codes and tables of README.md and two pages are correct."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""What the tests of several packages share."""
+"""Fixtures for tests of several packages."""
 
 import gzip
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Biased strategies, and some that seem biased, as text, and the fault that a check must report of each.
+"""Sources of biased strategies, and of some that only seem biased, with the expected fault.
 
 They are plain enough to be read as a user would have written them. Each buys and sells often by an
 unbiased rule, so that the biased signals are hidden among many sound ones.

@@ -1,4 +1,4 @@
-"""Compiles installed packages once before the tests begin: else each process would do it."""
+"""Compile installed packages once before the tests begin, instead of in each process."""
 
 import compileall
 from pathlib import Path

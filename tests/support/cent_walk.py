@@ -1,4 +1,4 @@
-"""Candles that are exact as decimals, and the same as floats."""
+"""Random candles in whole hundredths, exact as decimals and as floats."""
 
 from dataclasses import dataclass
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What the workers of a cluster evaluate on, made of a few candles."""
+"""Example work for the workers of a cluster, over a few candles."""
 
 import numpy as np
 

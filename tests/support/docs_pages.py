@@ -1,4 +1,4 @@
-"""Files that a page of docs/ shows, written as its reader would."""
+"""Write the files that a page of docs/ shows."""
 
 import re
 from pathlib import Path

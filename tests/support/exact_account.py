@@ -1,4 +1,4 @@
-"""The rules of the engine once more, in Decimals, bar by bar, and with none of its code.
+"""A second implementation of the engine's rules in Decimals, bar by bar, sharing no code.
 
 Written from docs and docstrings: prices in whole hundredths go in as integers, and every fill comes
 out as it is booked. Several symbols share one account. Slow, and easy to check by hand.

@@ -1,4 +1,4 @@
-"""A proxy between a program and the simulator: it loses, delays and invents responses and frames.
+"""A proxy before the simulator that loses, delays and inserts responses and frames.
 
 REST responds and WebSocket frames pass through it unchanged unless a switch is set.
 """

@@ -1,4 +1,4 @@
-"""A market that halts for hours, and what one symbol trades in it on paper and in a backtest."""
+"""A market that halts for hours, traded by one symbol on paper and in a backtest."""
 
 from pathlib import Path
 from typing import Any

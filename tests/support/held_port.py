@@ -1,4 +1,4 @@
-"""A port of 127.0.0.1 that is kept free for a server that starts later."""
+"""A port of 127.0.0.1 that is reserved for a server that starts later."""
 
 import socket
 from collections.abc import Generator

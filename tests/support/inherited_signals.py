@@ -1,4 +1,4 @@
-"""Signals that the tests' own process was started without, as by nohup or as a background job."""
+"""Default signal handlers for child processes of tests that run under nohup or in background."""
 
 import signal
 from types import FrameType

@@ -1,4 +1,4 @@
-"""The live orders of one symbol in a test: real store, real CCXT class, a simulator on loopback."""
+"""Live orders of one symbol in a test: a real store and CCXT class on an embedded simulator."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""One kill of a trader with real orders: played, recovered, and compared with the exchange."""
+"""Outcome of one kill of a trader with live orders, compared with the exchange."""
 
 import asyncio
 import json

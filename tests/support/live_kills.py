@@ -1,4 +1,4 @@
-"""A process that trades a fixed scene with real orders, and dies or stands still at a point of it.
+"""A process that trades a fixed sequence of live orders, and is killed or suspended at a point.
 
 `python live_kills.py` is a warm process: for each line of JSON on stdin it forks a child that plays
 the scene, and responds with the signal that ended the child (0: it played to the end). For a

@@ -1,4 +1,4 @@
-"""Real orders on a stepped clock: the market moves from one first trade of an hour to the next."""
+"""Live orders on a stepped clock: the market moves from first trade to first trade of hours."""
 
 from decimal import Decimal
 

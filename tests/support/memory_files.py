@@ -1,4 +1,4 @@
-"""Place of the files of tests: in memory, where the system has enough.
+"""Choose the folder of temporary files of tests: memory if the system has enough.
 
 SQLite waits for the disk at each commit, many thousand times in a run. No test needs files that
 outlive a failure of power: tests kill processes only.

@@ -1,4 +1,4 @@
-"""Databases of invented minutes, and how to spoil one."""
+"""Databases of invented minutes, and a function that damages one."""
 
 from pathlib import Path
 

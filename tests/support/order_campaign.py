@@ -1,4 +1,4 @@
-"""Many round trips with real orders while a fifth of the order requests goes wrong."""
+"""Many round trips with live orders while a fifth of the order requests fails."""
 
 import asyncio
 from collections.abc import AsyncGenerator

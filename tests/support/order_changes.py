@@ -1,4 +1,4 @@
-"""Changes of an order whose intent alone is stored, as a broker's events make them."""
+"""Changes of an order by a broker's events, for an order of which only the intent is stored."""
 
 from decimal import Decimal
 from typing import Any

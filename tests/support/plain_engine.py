@@ -1,4 +1,4 @@
-"""The simulation as a plain loop over bars: slow, and easy to be sure of."""
+"""A plain loop over bars as a reference for the engine: slow and simple."""
 
 import math
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Entry guards once more, from all closed trades at each open and with none of the engine's code.
+"""Entry guards computed from all closed trades at each open, without the engine's code.
 
 As freqtrade does, each exit is looked at with the trades in its look-back period, and a lock lasts
 from there to some candles after the newest trade that counted.

@@ -1,4 +1,4 @@
-"""Trading hours once more, one moment at a time and with none of the engine's code."""
+"""Trading hours computed for one time at a time, without the engine's code."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Stops and targets of a strategy once more, bar by bar and with none of the engine's code."""
+"""Stops and targets of a strategy computed bar by bar, without the engine's code."""
 
 import numpy as np
 

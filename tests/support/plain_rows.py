@@ -1,4 +1,4 @@
-"""Closed candles read from the table row by row, to compare other ways of reading with."""
+"""Closed candles read row by row, as a reference for other ways of reading."""
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.store.database import Store

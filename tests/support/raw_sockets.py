@@ -1,4 +1,4 @@
-"""A WebSocket of the simulator without CCXT: frames as they come."""
+"""A WebSocket of the simulator without CCXT, which returns raw frames."""
 
 import json
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""The class of a real exchange, as CCXT has it, whose every address is a simulator's."""
+"""CCXT's class of a real exchange, with all addresses redirected to a simulator."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Chance in tests: the same examples and seeds in each run, and a given seed's with the option.
+"""Seeds of random tests: equal in each run, or given by an option.
 
 `--hypothesis-seed=N`, an option of Hypothesis, seeds everything that a test draws, also without
 Hypothesis: through the fixture `random_seed` and the generators that modules share.

@@ -1,4 +1,4 @@
-"""A trader's session inside the test, on a simulator whose clock the test moves."""
+"""A trader's session in a test, on a simulator whose clock the test moves."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""Many real processes on one database: the writes, the waits and the errors of each.
+"""Many processes that write to one database, with their waits and errors.
 
 `run_crowd` starts this file as a program, which forks its workers before it has opened anything.
 Those that open the file begin at once. The others begin when all have opened it, and end after the

@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of a chosen write to the disk.
+"""Kill a process with SIGKILL in the middle of a chosen write to the disk.
 
 `run_strikes` starts this file as a program. It forks a child for each strike, which works on its
 own copy of a database through a file layer that counts writes. At the chosen one it writes half of

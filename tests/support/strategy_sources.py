@@ -1,4 +1,4 @@
-"""Strategies of a user, as text."""
+"""Source texts of strategies of a user."""
 
 #: Uses a higher timeframe, and never trades.
 HIGHER_TIMEFRAME_STRATEGY = """

@@ -1,4 +1,4 @@
-"""Faults of REST that pass, named by their row of the faults a program must survive."""
+"""Temporary faults of REST, by their row of docs/failure-modes.md."""
 
 from typing import Any
 

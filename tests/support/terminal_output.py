@@ -1,4 +1,4 @@
-"""A program whose stderr is a terminal of 80 columns."""
+"""Run a program whose stderr is a terminal of 80 columns."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""Wall time for tests of waiting: it passes at once, for all tasks that wait at one time."""
+"""Wall clocks for tests of waits: time jumps to the end of each sleep."""
 
 import asyncio
 

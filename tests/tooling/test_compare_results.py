@@ -1,4 +1,4 @@
-"""Two recorded folders are compared value by value."""
+"""Two folders of recorded results are compared value by value."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What goes into an image, and what its services may do."""
+"""Contents of an image, and the rights of its services."""
 
 import os
 import re

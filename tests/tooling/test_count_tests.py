@@ -1,4 +1,4 @@
-"""CI counts its tests, and takes no skip where the recorded data is at hand."""
+"""CI counts its tests, and refuses skips if the recorded data is available."""
 
 import sys
 from pathlib import Path

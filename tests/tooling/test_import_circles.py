@@ -1,4 +1,4 @@
-"""No module imports another in a circle, also not inside functions; floors are few."""
+"""No module imports another in a circle, and packages have few import layers."""
 
 import ast
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The lock in git names no address, and its completed form is proved against it."""
+"""The committed lock names no address, and its completed form is verified against it."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What makes a run of the tests quick changes nothing where it cannot be had."""
+"""Temporary files in memory and compiled packages are used only where they are possible."""
 
 import os
 from pathlib import Path

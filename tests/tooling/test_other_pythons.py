@@ -1,4 +1,4 @@
-"""Which other Pythons compute the market: one of each minor version that we support."""
+"""Which other Pythons compute the market: one of each supported minor version."""
 
 from pathlib import Path
 

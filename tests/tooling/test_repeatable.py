@@ -1,4 +1,4 @@
-"""A run of the tests is repeatable, and what another seed finds can be repeated by one command."""
+"""Test runs are repeatable, and one command repeats a failure of another seed."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Generated files are those of the declared settings."""
+"""Generated settings files and tables equal the declared settings."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What git holds names neither the package index nor a folder of the machine."""
+"""No tracked file names the package index or a folder of the machine."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The backfiller end to end: what it stores equals what the exchange has, however it came."""
+"""The backfiller end to end: the stored candles equal those of the exchange after any runs."""
 
 import json
 import os

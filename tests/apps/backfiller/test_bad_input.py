@@ -1,4 +1,4 @@
-"""Bad input to the backfiller: one line, the right exit code, and nothing written."""
+"""Invalid input to the backfiller: one line, the documented exit code, and nothing written."""
 
 import os
 import shutil

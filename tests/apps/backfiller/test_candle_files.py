@@ -1,4 +1,4 @@
-"""Recorded candle files, with `make replay` all: imported, gaps found, exported to the letter."""
+"""Recorded candle files are imported, their gaps found, and exported byte for byte."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""`backfiller export`: what goes out comes back, and nothing is half written or overwritten."""
+"""`backfiller export`: exported files import unchanged, and none is half written or overwritten."""
 
 import stat
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Failure modes, seen by a user: exit code, one line, and a whole table once the fault is over.
+"""Failure modes for a user of the backfiller: exit code, one line, and complete candles later.
 
 Each test names its row; what single reads do is tested with onetape.exchange.
 """

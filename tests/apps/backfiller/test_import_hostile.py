@@ -1,4 +1,4 @@
-"""Files made to do harm, or merely odd: one line, the exit code, and bounded memory."""
+"""Hostile or unusual files: the import prints one line, its exit code, and uses little memory."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Files of many makers: the same candles, whatever their layout, or a refusal that helps."""
+"""Files of many programs and layouts give equal candles, or a refusal with a remedy."""
 
 import json
 from collections.abc import Callable, Iterable

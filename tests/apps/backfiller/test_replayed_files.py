@@ -1,4 +1,4 @@
-"""Recorded candle files come back as they are from the simulator, gaps included.
+"""Recorded candle files, replayed by the simulator, are fetched unchanged with their gaps.
 
 Once through CCXT's own class and once through our pager. Files of more than 5,000 candles are
 walked whole only with ONETAPE_FULL_REPLAY set (`make replay`, which takes all files), and otherwise

@@ -1,4 +1,4 @@
-"""`backfiller resample`: what is built, what is left out, and what stays."""
+"""`backfiller resample`: which candles are built, left out, or unchanged."""
 
 import json
 import sqlite3

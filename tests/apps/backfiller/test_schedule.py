@@ -1,4 +1,4 @@
-"""`--every`: when the next run is, what a failed one prints, and that a signal ends it well."""
+"""`backfiller --every`: start of the next run, output of a failed run, end by a signal."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Several series and exchanges in one run, its plan, and how many requests it takes."""
+"""Several series and exchanges in one run: the plan and the number of requests."""
 
 import json
 from collections.abc import Callable, Iterator

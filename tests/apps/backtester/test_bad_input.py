@@ -1,4 +1,4 @@
-"""Bad input to the backtester: one line, the right exit code, and nothing written."""
+"""Invalid input to the backtester: one line, the documented exit code, and nothing written."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A backtest whose candles come from chunk files is the one over the rows."""
+"""A backtest of candles from chunk files equals a backtest of candles from rows."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which bars of a long range are checked: a stated part that the candles choose, or all."""
+"""Bars of a long range that the bias check takes: a sample that depends on the candles, or all."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Windows shared among processes give what one process gives."""
+"""A bias check in several processes gives the result of one process."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`backtester explain`: each candle's story is that of the engine's own trades."""
+"""`backtester explain`: signal, order, fill and levels of a candle equal the engine's trades."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`backtester -s FILE.py` with a freqtrade strategy: its settings, and what wins over them."""
+"""`backtester -s FILE.py` with a freqtrade strategy: its settings, and what takes precedence."""
 
 import json
 from collections.abc import Callable

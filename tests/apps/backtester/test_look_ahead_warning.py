@@ -1,4 +1,4 @@
-"""What the check of a run found stands where one looks first; a clean or unchecked run is quiet."""
+"""Look-ahead is shown at the top of every output of a run; a clean run has no warning."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A timeframe that is not stored while a smaller one is: it may be built as well as fetched."""
+"""A timeframe that is not stored is built from a lower stored one, or fetched."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""`backtester new-strategy`: what it writes works as written, and it overwrites nothing."""
+"""`backtester new-strategy`: the generated files work unchanged, and no file is overwritten."""
 
 import os
 import runpy

@@ -1,4 +1,4 @@
-"""`backtester optimize`: what it tries, how it ranks; its numbers equal those of backtests."""
+"""`backtester optimize`: combinations and their order; metrics equal those of backtests."""
 
 import fcntl
 import json

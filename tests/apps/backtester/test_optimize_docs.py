@@ -1,4 +1,4 @@
-"""The commands of docs/optimize.md run as they are written, and what it states is so."""
+"""The commands of docs/optimize.md run as written, and its numbers are those of the code."""
 
 import re
 import shlex

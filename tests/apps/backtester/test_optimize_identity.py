@@ -1,4 +1,4 @@
-"""What an optimization goes on with: results that rest on the same candles, code and rules."""
+"""A resumed optimization reuses results only for equal candles, code and rules."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What an optimization shows: its page in a real headless Chromium, and its bar in a terminal."""
+"""The page of an optimization in a real headless Chromium, and its progress bar in a terminal."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""An optimization uses the processors that it may use, and finds the same with one."""
+"""An optimization uses the permitted processors, and finds the same with one process."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The progress of an optimization counts for its pace what this start did, not what was there."""
+"""The rate of an optimization's progress bar counts only evaluations of the current start."""
 
 import re
 import sys

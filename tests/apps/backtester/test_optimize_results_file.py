@@ -1,4 +1,4 @@
-"""What an optimization keeps: whole lines, of what worked; the rest is tried again or refused."""
+"""The results file of an optimization has complete lines of successful combinations only."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Combinations share indicator columns, and no strategy spoils them for another."""
+"""Combinations share indicator columns; a strategy that writes into one changes no other."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the texts of an optimization mean, and which combinations they make."""
+"""Texts of parameter ranges, and the combinations that a search makes of them."""
 
 from dataclasses import dataclass
 from typing import ClassVar

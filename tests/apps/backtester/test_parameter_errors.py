@@ -1,4 +1,4 @@
-"""A wrong parameter of a user's own strategy: its place is named, and its file runs once."""
+"""An invalid parameter of a user's strategy is reported with its source; the file runs once."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Prices have the digits of their market wherever a run shows them, and money those that matter."""
+"""Prices are printed with the digits of their market, money with those of its currency."""
 
 import re
 from collections.abc import Callable

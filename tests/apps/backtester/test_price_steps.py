@@ -1,4 +1,4 @@
-"""A stored price step that is coarser than the candles was not the market's step then."""
+"""A stored price step coarser than the candles is replaced by the step that the candles show."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Signals end an optimization, a check and a watch with all their processes, also hanging ones."""
+"""Signals end optimize, check and watch with all their processes, hanging ones included."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""Refused orders, with reason and remedy; and what each of several symbols has of its own."""
+"""Refused orders are reported with reason and remedy; assumptions of several symbols by symbol."""
 
 from collections.abc import Callable
 from decimal import Decimal

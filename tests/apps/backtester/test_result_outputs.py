@@ -1,4 +1,4 @@
-"""What every backtest states of itself: in the terminal, --json, its page and its folder."""
+"""Terminal, --json, report page and saved folder of a backtest have the same statements."""
 
 import csv
 from collections.abc import Callable

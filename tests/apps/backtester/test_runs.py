@@ -1,4 +1,4 @@
-"""Runs that are kept: what is in a folder, and what is left out."""
+"""Saved runs: the files of a run's folder, and when nothing is saved."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A run's folder that was damaged: one sentence that names the file, never a part for the whole."""
+"""A damaged folder of a saved run is reported in one line; no partial data is returned."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What a run keeps and prints is what the engine made, to the last bit."""
+"""Saved and printed values of a run equal the engine's, to the last bit."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Kept runs are found again: listed, shown and compared, and a damaged one named."""
+"""`backtester list`, `show` and `compare` of saved runs, damaged ones included."""
 
 import contextlib
 import fcntl

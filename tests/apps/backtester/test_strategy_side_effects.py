@@ -1,4 +1,4 @@
-"""A strategy that writes past Python or leaves the folder: document and paths stay whole."""
+"""A strategy that writes to stdout's descriptor or changes the folder alters no output."""
 
 import json
 import subprocess

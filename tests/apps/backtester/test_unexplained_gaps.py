@@ -1,4 +1,4 @@
-"""Unexplained gaps: no window crosses one, and one line has the time since which a run trades."""
+"""Unexplained gaps: no window crosses one, and a note has the time from which a run trades."""
 
 import json
 from collections.abc import Callable

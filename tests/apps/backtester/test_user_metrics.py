@@ -1,4 +1,4 @@
-"""`--rank FILE.py`: a metric of the user's own ranks, and what is wrong with it is one line."""
+"""`--rank FILE.py`: a metric of the user ranks combinations; an error of it is one line."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""`--walk-forward`: choices see their training part alone; the equity is a backtest."""
+"""`--walk-forward`: choices use the training part only; the equity equals that of backtests."""
 
 import itertools
 import json

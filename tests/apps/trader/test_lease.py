@@ -1,4 +1,4 @@
-"""How long an account is kept for a trader that cannot be proven dead."""
+"""How long an account stays reserved for a trader that cannot be proven to have ended."""
 
 from collections.abc import Callable
 from pathlib import Path

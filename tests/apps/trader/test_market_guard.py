@@ -1,4 +1,4 @@
-"""A file or a simulator that is exchanged under a running trader ends it with one line."""
+"""A database or simulator that is replaced under a running trader ends it with one line."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""Streams that are closed while their reading begins: no read goes on, and no socket stays open."""
+"""Streams that are closed while a read begins: no read goes on, no socket stays open."""
 
 import asyncio
 import gc

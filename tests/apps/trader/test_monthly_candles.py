@@ -1,4 +1,4 @@
-"""Monthly candles on paper: an entry by volatility is as large as in a backtest."""
+"""Monthly candles on paper: an entry sized by volatility equals that of a backtest."""
 
 from decimal import Decimal
 from pathlib import Path

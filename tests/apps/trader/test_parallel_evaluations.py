@@ -1,4 +1,4 @@
-"""Evaluations of one strategy at once: symbols whose candles close at the same moment."""
+"""Evaluations of one strategy for several symbols whose candles close at the same time."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Decisions under way: other work of a trader waits for them, for a moment at most."""
+"""Other work of a trader waits briefly for decisions that are under way."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The trader as a user runs it: a process against the simulator's process."""
+"""The trader as a separate process, against a simulator in another process."""
 
 import json
 import os

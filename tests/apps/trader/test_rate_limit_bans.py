@@ -1,4 +1,4 @@
-"""Bans of an exchange that all processes on a file keep, the trader included."""
+"""Rate limit bans apply to every process on a database, the trader included."""
 
 import time
 from pathlib import Path

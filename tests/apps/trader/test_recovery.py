@@ -1,4 +1,4 @@
-"""Faults that ended a trader once: it is degraded, prints it, and recovers by itself."""
+"""Faults of exchange, stream and requests degrade a trader, which recovers by itself."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""`trader reload` with two processes on one account: each reads a file of its own, and goes on."""
+"""`trader reload` with two processes on one account: each applies its own settings file."""
 
 import json
 import re

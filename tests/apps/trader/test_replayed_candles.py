@@ -1,4 +1,4 @@
-"""Replayed candles by command line: no program calls recorded candles invented."""
+"""Replayed candles are called recorded, not invented, in every program."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""How a session ends when something in it goes wrong, and what it leaves behind."""
+"""How a session ends after an error, and what it leaves in the database."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`trader reload`: what holds at once, what waits for an open trade, and what needs a restart."""
+"""`trader reload`: changes that apply at once, after an open trade, or after a restart."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A trader whose strategy hangs, or that has many candles to decide on at once."""
+"""A trader whose strategy hangs, or has to evaluate many candles at once."""
 
 import json
 import time

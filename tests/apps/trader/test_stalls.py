@@ -1,4 +1,4 @@
-"""A trading thread that does not run for minutes has not watched the market meanwhile."""
+"""After a stall of the trading thread, the prices of that time count as unwatched."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Strategies of one name, in two files or in one: an account goes on with the one of before."""
+"""Two strategies with one name: an account goes on with the file and class that it began with."""
 
 import asyncio
 from collections.abc import Iterator

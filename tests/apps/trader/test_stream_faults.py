@@ -1,4 +1,4 @@
-"""Streams that fail in every way that the simulator has, one after the other, by a seed.
+"""A seeded sequence of every stream fault of the simulator loses or changes no candle.
 
 The short form; ONETAPE_STREAM_FAULTS=1000 (`make streams`) is the long one.
 """

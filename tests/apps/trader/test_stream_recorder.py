@@ -1,4 +1,4 @@
-"""The stored candles stay complete and true, whatever happens to the stream and to REST."""
+"""Stored candles are complete and correct despite faults of stream and REST."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a trader does about errors: its states, their lines and rows, and how it recovers."""
+"""Errors of a trader: states, printed lines, stored rows and recovery."""
 
 import asyncio
 import re

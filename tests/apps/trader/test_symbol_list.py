@@ -1,4 +1,4 @@
-"""The list `symbols` of the settings: each mistake is one line with the entry and what to write."""
+"""The setting `symbols`: each invalid entry is reported in one line with a remedy."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tickers in the database."""
+"""Which tickers a trader stores, and for how long."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A session in a separate thread: what the database holds up, and what it does not."""
+"""A session in a separate thread: what a locked database delays, and what it does not."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""A trader that cannot decide prints why, in one line, once."""
+"""A trader that cannot decide prints the reason in one line, once."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Moments and ranges as people type them."""
+"""Dates and ranges as texts of flags."""
 
 import pytest
 from hypothesis import given

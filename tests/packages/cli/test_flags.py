@@ -1,4 +1,4 @@
-"""Flags are made from the declared settings, and arrive in them."""
+"""Flags are generated from the declared settings and set them."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Lines of a program that may neither wait for its output nor end because of it."""
+"""Printing lines neither delays a program nor ends it, whatever happens to its output."""
 
 import logging
 import os

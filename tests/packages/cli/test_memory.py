@@ -1,4 +1,4 @@
-"""Memory that a short program frees is used again, not given back and cleared."""
+"""Memory that a short program frees is reused without new page faults."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""One value of a settings file is changed; every other byte stays, or nothing is changed."""
+"""An edit changes one value of a settings file and no other byte, or is refused."""
 
 import os
 import stat

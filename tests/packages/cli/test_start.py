@@ -1,4 +1,4 @@
-"""The first moments of a program: a signal during its imports ends it as documented."""
+"""The start of a program: a signal during its imports ends it with the documented code."""
 
 import os
 import signal

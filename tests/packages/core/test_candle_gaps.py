@@ -1,4 +1,4 @@
-"""Gaps found from a column of times agree with a walk over the candles."""
+"""Gaps found from a column of times equal those of a loop over candles."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Clocks: market time and how long it takes on the wall."""
+"""Clocks of market time: system, scaled and stepped."""
 
 import time
 

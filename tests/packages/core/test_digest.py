@@ -1,4 +1,4 @@
-"""The digest of candles names their content and nothing else."""
+"""The digest of candles depends on their values and on nothing else."""
 
 import hashlib
 import struct

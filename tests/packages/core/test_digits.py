@@ -1,4 +1,4 @@
-"""Decimals of prices: float noise is no digit, and small prices are not zero."""
+"""Numbers of decimals of prices, amounts and money, free of float noise."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What people type and read: symbols, near misses, counts and prices."""
+"""Texts of symbols, near misses and counts in messages."""
 
 import pytest
 

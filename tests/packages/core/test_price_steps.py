@@ -1,4 +1,4 @@
-"""A stated price step holds in the months whose candles are whole numbers of it."""
+"""A stated price step is used in months whose candles are multiples of it."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""When a rate limit ban counts, and for how long, on a clock that may be set."""
+"""Start and remaining time of a rate limit ban, on a clock that may be set."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Larger candles from smaller ones: by the definition, and equal to the exchange's own."""
+"""Higher timeframe candles equal their definition and those of the exchange."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Where the candles of the simulator come from, in words of each series."""
+"""Origin of the simulator's candles of a series: recorded or invented."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Steps and rounding: never more than there is, and exact where it is booked."""
+"""Rounding to steps: never above the available amount, and exact where booked."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What each kind of exit costs, worked out on paper: takers, makers, spread, cooldown."""
+"""Costs of each kind of exit, compared with results computed by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every fill of any rules equals a recomputation in Decimals, which shares no code with ours."""
+"""Every fill under any rules equals a recomputation in Decimals that shares no code."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The rule for one bar, and what sizings spend."""
+"""Exits within one bar, and the amounts that sizings spend."""
 
 from decimal import Decimal
 from typing import Any

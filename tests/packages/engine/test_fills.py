@@ -1,4 +1,4 @@
-"""The fill model: prices and amounts that a market takes, money that adds up."""
+"""The fill model: prices and amounts on the steps of the market, money that adds up."""
 
 from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any

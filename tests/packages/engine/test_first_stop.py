@@ -1,4 +1,4 @@
-"""What a stop brings back is known at the entry: a risk holds, and no position is trapped."""
+"""The first stop of an entry: a risk per trade is exact, and no position is unsellable."""
 
 from decimal import Decimal
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Highs and falls, which are found in blocks and from marks, are those of the plain definition."""
+"""Highs and drawdowns computed in blocks equal those of a plain loop."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Finer candles inside a bar: which level came first, and where it was filled."""
+"""Intrabar candles decide which level of a bar was reached first, and at which price."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The engine's names are loaded at their first use."""
+"""Public names of the engine are imported at first use."""
 
 import subprocess
 import sys

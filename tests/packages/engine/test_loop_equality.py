@@ -1,4 +1,4 @@
-"""The vectorised search and the fast account do what a plain loop over bars does."""
+"""The vectorized search and account make the fills of a plain loop over bars."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Metrics: worked by hand, sane where there is nothing to measure, and fair to buy-and-hold."""
+"""Metrics compared with results by hand, undefined metrics, and those of buy and hold."""
 
 import json
 import math

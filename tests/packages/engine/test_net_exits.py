@@ -1,4 +1,4 @@
-"""Exits with the fees: net targets, trailing from an offset on, exits in profit only."""
+"""Exits net of fees: net targets, trailing from an offset on, exits in profit only."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""What holds of any run over several symbols: possible fills, units, and metrics that add up."""
+"""Properties of any run of several symbols: possible fills, units, consistent metrics."""
 
 import statistics
 

@@ -1,4 +1,4 @@
-"""No fill lies outside its candle before slippage, and none is at 0, whatever step is stated."""
+"""Fills lie inside their candle before slippage and never at 0, whatever step is stated."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What holds of any run: money adds up, fills are possible, units and splits change nothing."""
+"""Properties of any run: money adds up, fills are possible, units and splits change nothing."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise

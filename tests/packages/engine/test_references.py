@@ -1,4 +1,4 @@
-"""The recorded long-only runs and the published small cases come out of our engine."""
+"""The recorded long-only runs and the published small cases are reproduced."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""An order waits for a candle in which something was traded."""
+"""An order waits for a candle with a trade."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The simulator at a known moment, and a server that responds as a test sets it."""
+"""The simulator at a fixed time, and a server whose responses a test sets."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Failure modes 1 to 13: what the simulator's faults do to requests, and what a read makes of it.
+"""Failure modes 1 to 13: faults of requests at the simulator, and how reads handle them.
 
 The row is in each test's name. Pauses pass at once, on a wall clock of their own.
 """

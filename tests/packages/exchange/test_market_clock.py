@@ -1,4 +1,4 @@
-"""The simulator's clock: when its time is requested, and when the last response is carried on."""
+"""The simulator's clock as a program reads it: requests and times between them."""
 
 import asyncio
 import re

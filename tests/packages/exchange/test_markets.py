@@ -1,4 +1,4 @@
-"""What `backfiller markets` and `backfiller exchanges` need: lists, tickers, listing, catalogue."""
+"""Markets, tickers, listings and the catalogue of exchanges, as read through CCXT."""
 
 from collections.abc import Callable
 from decimal import Decimal

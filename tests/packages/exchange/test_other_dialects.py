@@ -1,4 +1,4 @@
-"""The client of an account on other exchanges than Binance: responses that only they send."""
+"""Responses that only other exchanges than Binance send, read by an account's client."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Own trades are read page by page: none is missing, none comes twice, whatever the paging is."""
+"""Own trades are read from several pages completely and once, under any paging."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a key may do, out of each exchange's statement, and which keys are refused."""
+"""Rights of a key as each exchange states them, and which keys are refused."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A canary for a key and a secret: no log, output, error or reason has a byte of them."""
+"""No log, output, error or reason has a byte of a key or secret."""
 
 import asyncio
 import io

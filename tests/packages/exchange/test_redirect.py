@@ -1,4 +1,4 @@
-"""A CCXT Pro client that was pointed at the simulator leaves no address that leads elsewhere."""
+"""A CCXT Pro client that is redirected to the simulator has no other address left."""
 
 import asyncio
 from collections.abc import Iterator

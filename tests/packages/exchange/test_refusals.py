@@ -1,4 +1,4 @@
-"""HTTP errors of real exchanges: what CCXT's own classes make of them, and what a user reads."""
+"""HTTP errors of real exchanges, as CCXT's classes and the printed lines report them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable

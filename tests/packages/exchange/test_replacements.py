@@ -1,4 +1,4 @@
-"""What a response to cancelReplace proves of both orders: each half alone."""
+"""What a response to cancelReplace proves about each of the two orders."""
 
 import json
 from decimal import Decimal

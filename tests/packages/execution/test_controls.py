@@ -1,4 +1,4 @@
-"""Commands of a person add up to a pause and to positions to close."""
+"""Commands of a person give a pause and the positions to close."""
 
 from typing import get_args
 

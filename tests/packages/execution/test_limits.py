@@ -1,4 +1,4 @@
-"""Limits of entries, what holds an exit back, and losses that stay until a person clears them."""
+"""Limits of entries, obstacles of exits, and breaches that last until a person clears them."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

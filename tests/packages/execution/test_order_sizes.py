@@ -1,4 +1,4 @@
-"""Orders of a market that limits their size: how large each may be, and parts of an amount."""
+"""Largest order of a market, and the parts in which an amount is sold."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Whatever becomes of its events, an order is in the end what the exchange has."""
+"""The state of an order after any events equals that of the exchange."""
 
 from decimal import Decimal
 from typing import cast

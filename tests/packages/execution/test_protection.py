@@ -1,4 +1,4 @@
-"""Which stop should rest: it covers what is held, moves rarely, and never sells more."""
+"""The stop order that should rest: it covers the position, moves rarely, never sells more."""
 
 from decimal import Decimal
 

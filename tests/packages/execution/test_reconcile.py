@@ -1,4 +1,4 @@
-"""Differences between our record and the exchange's, and what follows from each."""
+"""Differences between a live account's records and the exchange, and their consequences."""
 
 from decimal import Decimal
 from typing import Any

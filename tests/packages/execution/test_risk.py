@@ -1,4 +1,4 @@
-"""What holds an entry back, and how little an exit."""
+"""Checks that stop an entry, and the fewer ones that stop an exit."""
 
 from msgspec.structs import replace
 

@@ -1,4 +1,4 @@
-"""An exchange whose candles a test chooses: the simulator's protocol, klines from a dictionary."""
+"""An exchange with the simulator's protocol, whose candles a test chooses."""
 
 import asyncio
 import json

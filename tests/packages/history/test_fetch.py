@@ -1,4 +1,4 @@
-"""Closed candles from REST into the store, and which gaps count as the exchange's own."""
+"""Closed candles from REST into the store, and which gaps count as confirmed."""
 
 from collections.abc import Callable
 from math import nan

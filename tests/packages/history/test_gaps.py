@@ -1,4 +1,4 @@
-"""Gaps of many kinds in few requests, and which responds prove that an exchange lacks a candle."""
+"""Gaps are requested with few requests, and which responses prove that a candle is missing."""
 
 import contextlib
 import csv

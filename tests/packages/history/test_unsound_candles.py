@@ -1,4 +1,4 @@
-"""Failure modes 18 to 22 over REST, and 26 and 27: candles that the simulator spoils."""
+"""Failure modes 18 to 22, 26 and 27 over REST: candles that the simulator damages."""
 
 import time
 from collections.abc import Callable, Coroutine, Generator

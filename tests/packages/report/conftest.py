@@ -1,4 +1,4 @@
-"""Report data made up by a seed."""
+"""Seeded report data for tests."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a report refuses, and which panes it makes."""
+"""Report data that is refused, and the panes that indicators get."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Monthly returns: they multiply to the whole, and each stands in the month it was made in."""
+"""Monthly returns multiply to the total return, each in its month."""
 
 import re
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Compact columns: what they keep, and what merging candles for drawing keeps."""
+"""Compact columns of the page, and merging of candles for drawing."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The page as text: words, escaping, size, and that nothing can load."""
+"""The HTML of the page: texts, escaping, size, and no external resource."""
 
 import base64
 import hashlib

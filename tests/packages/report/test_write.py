@@ -1,4 +1,4 @@
-"""Writing the file: whole or not at all."""
+"""Writing a report file: completely or not at all."""
 
 from collections.abc import Callable
 from pathlib import Path

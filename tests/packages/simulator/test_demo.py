@@ -1,4 +1,4 @@
-"""`uv run demo` as a new user runs it, once; everything it leaves is looked at."""
+"""`uv run demo` as a new user runs it: output, files and processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A simulator inside the program, or the one that already runs."""
+"""A simulator embedded in the program, or the one that already runs."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The program `simulator`: as a real process where it serves or ends on a signal."""
+"""The program `simulator` as a process: serving, options, errors, signals."""
 
 import json
 import os

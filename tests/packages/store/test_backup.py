@@ -1,4 +1,4 @@
-"""Backups of a file in use, and the way back."""
+"""Backups of a database in use, and their restore."""
 
 import os
 import stat

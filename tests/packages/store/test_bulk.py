@@ -1,4 +1,4 @@
-"""Pages and columns: every sound row arrives once, every bad one is refused, counted and kept."""
+"""Batches and columns: sound rows are stored once, unsound ones refused, counted, quarantined."""
 
 import subprocess
 import sys

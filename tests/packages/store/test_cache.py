@@ -1,4 +1,4 @@
-"""The chunk files may be cut, swapped, deleted, or impossible to write: only speed changes."""
+"""Damaged, deleted or unwritable chunk files change no result."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Whatever is done to the tables, reading through the cache equals reading the rows."""
+"""After any changes of the tables, reads through the cache equal reads of the rows."""
 
 import contextlib
 import shutil

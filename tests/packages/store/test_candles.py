@@ -1,4 +1,4 @@
-"""Candles go in by one rule each, closed ones stay, and every batch adds up."""
+"""Rules by which candles are stored, replaced and counted."""
 
 from collections.abc import Iterator
 from itertools import pairwise

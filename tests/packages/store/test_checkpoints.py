@@ -1,4 +1,4 @@
-"""Commits of a trader do not wait until the write-ahead log is in the file."""
+"""Commits of a trader do not write the log into the file."""
 
 import time
 from itertools import count

@@ -1,4 +1,4 @@
-"""Corrections reach what rested on a candle: decisions of every account, and built candles."""
+"""A corrected candle marks decisions of every account and removes candles built from it."""
 
 import pytest
 from msgspec.structs import replace

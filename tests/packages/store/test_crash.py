@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: what was acknowledged is there, and a row left half done gives way."""
+"""SIGKILL at any time loses no acknowledged row and leaves no partial one."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Damaged, missing, replaced, locked, read-only, full: named in one line, never made worse."""
+"""Damaged, missing, replaced, locked, read-only or full files: one line, never more damage."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Network drives are refused, shared folders warned of."""
+"""Network drives are refused, and shared folders print a warning."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The gap ledger: what is explained, and what is left of a gap."""
+"""The gap ledger: states of gaps, and what is unexplained."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise

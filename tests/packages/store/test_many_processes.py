@@ -1,4 +1,4 @@
-"""Many real processes on one file: no process is refused, nothing is lost, each gets a turn.
+"""Many processes on one database: none is refused, none waits forever, nothing is lost.
 
 For a longer look set ONETAPE_CROWD_SECONDS, such as to 30.
 """

@@ -1,4 +1,4 @@
-"""Files of older versions: copied first, brought up in one step or not at all, equal afterwards."""
+"""Databases of older versions are copied and migrated completely, or unchanged."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Opening a file: who may, what is refused, and that a refusal changes nothing."""
+"""Opening a database: permissions, refusals, and that a refusal changes nothing."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""The plain SQL of the design works from the standard library's sqlite3, in a foreign process."""
+"""The documented SQL works with the standard library's sqlite3 in another process."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Leases of dead processes, proven by the kernel, and leases from clocks that were ahead."""
+"""Leases of ended processes, proven by kernel locks, and leases of clocks that were ahead."""
 
 import signal
 import subprocess

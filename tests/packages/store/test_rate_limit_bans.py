@@ -1,4 +1,4 @@
-"""A ban that one process met keeps all processes on the file quiet."""
+"""A stored rate limit ban applies to all processes on the database."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Money of an account that several symbols and processes trade: none of it is spent twice.
+"""Money of an account that several processes trade is never spent twice.
 
 `make reservations` runs the long form.
 """

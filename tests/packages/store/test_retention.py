@@ -1,4 +1,4 @@
-"""Old tickers go, in small steps, and nothing else does."""
+"""Old tickers are deleted in small steps, and nothing else is."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The revision ledger: a late value is kept next to the candle until a person accepts it."""
+"""Revisions: a late value is stored next to the candle until a person accepts it."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A simulated file keeps to one seed, and to invented or to recorded candles."""
+"""A database of simulated candles has one seed, and either invented or recorded candles."""
 
 from collections.abc import Mapping
 

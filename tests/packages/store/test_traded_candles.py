@@ -1,4 +1,4 @@
-"""The first candle with a trade after a time, as the rule of the workspace has it."""
+"""The first candle with a trade after a time."""
 
 import pytest
 

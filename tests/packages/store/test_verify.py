@@ -1,4 +1,4 @@
-"""verify finds what cannot be right, also what plain SQL wrote with the checks switched off."""
+"""`verify` finds every unsound row, also rows written with the checks switched off."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

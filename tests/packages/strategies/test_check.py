@@ -1,4 +1,4 @@
-"""The check catches strategies that are biased in the usual ways, and names what is wrong with each."""
+"""The bias check finds strategies that are biased in common ways, and reports the cause."""
 
 import subprocess
 import sys

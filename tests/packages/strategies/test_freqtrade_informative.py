@@ -1,4 +1,4 @@
-"""Columns of a higher timeframe are aligned by time, and never known before their candle closes."""
+"""Columns of a higher timeframe are aligned by time, and known only once their candle closed."""
 
 from pathlib import Path
 

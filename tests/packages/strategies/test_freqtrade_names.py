@@ -1,4 +1,4 @@
-"""A freqtrade file may call freqtrade's parts as it likes: they are recognised, and refused."""
+"""Parts of freqtrade are recognised by any import name, and refused."""
 
 from pathlib import Path
 

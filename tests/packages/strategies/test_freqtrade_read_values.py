@@ -1,4 +1,4 @@
-"""What a freqtrade file states in a form that is not read is refused, never left out."""
+"""Settings of a freqtrade file in a form that cannot be read are refused, not ignored."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Larger candles in addition to the traded ones: only those that have closed, on every bar."""
+"""Higher timeframe candles of a strategy: only closed ones are visible on each bar."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a user's strategy imports from its own folder: run again, and part of the digest."""
+"""Files that a strategy imports from its folder are loaded again, and part of the digest."""
 
 import os
 import subprocess

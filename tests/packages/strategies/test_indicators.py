@@ -1,4 +1,4 @@
-"""Indicators against TA-Lib, published tables, and their own promise: a window is enough."""
+"""Indicators compared with TA-Lib and published tables, on whole ranges and on windows."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""A strategy of a user that returns junk is refused with what, where and how to fix it."""
+"""Invalid results of a user's strategy are refused with cause, place and remedy."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stop and target columns of a strategy: what is refused, and what the bias check proves."""
+"""Stop and target columns of a strategy: refusals, and the bias check."""
 
 from dataclasses import dataclass
 from pathlib import Path

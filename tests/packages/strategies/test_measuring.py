@@ -1,4 +1,4 @@
-"""The measured lookback of strategy functions, and what is reported where there is none."""
+"""The measured lookback of strategy functions, and errors if it cannot be measured."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Strategies by name and from a user's own file, and what is reported of a broken one."""
+"""Strategies by name and from users' files, and errors of invalid files."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Every strategy that comes with it against its rule, written down plainly over TA-Lib's lines."""
+"""Every built-in strategy compared with its rule, computed from TA-Lib's lines."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Columns that combinations share are the columns that each would have made alone."""
+"""Indicator columns that combinations share equal those that each would compute."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The built-in strategies: the same decision from a window, and words that a person reads."""
+"""Built-in strategies: equal signals from window and range, readable reasons, parameters."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The real manager on a simulator, and on a server of our own that misbehaves by script."""
+"""The real WebSocket manager on a simulator, and on a server with scripted faults."""
 
 import asyncio
 import contextlib

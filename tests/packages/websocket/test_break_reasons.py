@@ -1,4 +1,4 @@
-"""Why the stream cannot be opened, as a person reads it."""
+"""Printed reasons why a stream cannot be opened."""
 
 import socket
 import ssl

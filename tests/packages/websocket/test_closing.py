@@ -1,4 +1,4 @@
-"""What closing a manager ends, and what ends a stream: nothing waits or dials forever."""
+"""Closing a manager ends its tasks, and a stream that ends raises an error."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The queue of dials: programs stay under the limit together, and none waits for long."""
+"""The shared queue of dials: programs stay below the limit, and none waits for long."""
 
 import asyncio
 import fcntl

@@ -1,4 +1,4 @@
-"""WebSocketManager on a server that misbehaves: never a hang, never a wrong row."""
+"""WebSocketManager on a server with faults: it never hangs and never emits a wrong row."""
 
 import asyncio
 import contextlib

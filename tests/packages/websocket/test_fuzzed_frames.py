@@ -1,4 +1,4 @@
-"""Frames that no exchange sends: no crash, no hang, and good frames are read after them.
+"""Fuzzed frames cause no crash and no hang, and valid frames are read after them.
 
 The short form; ONETAPE_FUZZED_FRAMES=100000 (`make streams`) is the long one.
 """

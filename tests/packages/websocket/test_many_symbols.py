@@ -1,4 +1,4 @@
-"""Many symbols over one socket: few messages, and every symbol is live."""
+"""Many symbols on one socket are subscribed with few messages."""
 
 import asyncio
 from contextlib import aclosing

@@ -1,4 +1,4 @@
-"""The exchange's own mark that a candle is final, in CCXT's real classes."""
+"""The exchange's close mark of a final candle, in CCXT's real classes."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Few messages a second leave for an exchange, however many streams are requested."""
+"""Subscriptions are sent in few messages a second, however many streams are requested."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""WebSocketManager on the simulator: what arrives, and what a cut does."""
+"""WebSocketManager on the simulator: received events, and recovery from disconnects."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Times of files become epoch seconds, whatever they count."""
+"""Times in imported files are read as epoch seconds, in every unit and text form."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

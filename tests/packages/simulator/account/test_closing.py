@@ -1,4 +1,4 @@
-"""What becomes of open orders where trading stops: a delisting, an outage, maintenance."""
+"""Open orders when trading stops: a delisting, an outage, maintenance."""
 
 import asyncio
 import json

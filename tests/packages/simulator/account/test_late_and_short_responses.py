@@ -1,4 +1,4 @@
-"""Faults of what a client reads: thin books, late data, bare acknowledgements, lost responses."""
+"""Thin books, late data, bare acknowledgements and lost responses, as clients read them."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager

@@ -1,4 +1,4 @@
-"""What a person does to orders, keys, trading rules and prices, over HTTP."""
+"""Manual actions over HTTP on orders, keys, trading rules and prices."""
 
 import json
 from collections.abc import Callable, Coroutine

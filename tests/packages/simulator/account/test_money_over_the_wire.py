@@ -1,4 +1,4 @@
-"""After any orders of the unchanged CCXT class, its trades alone explain the balances."""
+"""After any orders by CCXT's class, its trades alone explain the balances."""
 
 import random
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Too many orders, and too many requests: what the unchanged CCXT class makes of them."""
+"""Limits of orders and requests, and the errors that CCXT's class raises."""
 
 import json
 from collections.abc import Callable, Coroutine

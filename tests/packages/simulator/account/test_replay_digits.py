@@ -1,4 +1,4 @@
-"""A replay has the price digits of its file, however small the prices, wherever it shows one."""
+"""A replay serves every price with the digits of its file."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager

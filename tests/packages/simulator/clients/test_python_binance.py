@@ -1,4 +1,4 @@
-"""python-binance, unchanged, lives an order's life on the simulator: only its addresses differ."""
+"""python-binance trades on the simulator unchanged; only its addresses differ."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine

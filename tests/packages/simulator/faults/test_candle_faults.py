@@ -1,4 +1,4 @@
-"""Spoiled candles on REST and on streams, as the unchanged CCXT classes hand them on."""
+"""Damaged candles over REST and streams, as the unchanged CCXT classes return them."""
 
 import math
 from collections.abc import Callable, Coroutine

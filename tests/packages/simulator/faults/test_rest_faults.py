@@ -1,4 +1,4 @@
-"""Each fault of a request, as the unchanged CCXT class meets it; the rows are those we survive."""
+"""Each fault of a request and the error of the unchanged CCXT class; rows are failure modes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""The clock that waits for its driver."""
+"""The clock that waits for its driver, and the clock of clients."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The market is a pure function of seed, symbol and time, and every view of it agrees."""
+"""The invented market is a pure function of seed, symbol and time."""
 
 import subprocess
 import sys

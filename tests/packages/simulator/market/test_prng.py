@@ -1,4 +1,4 @@
-"""Noise is exact: the same hash, number and power on every machine."""
+"""Random numbers are exact: equal hashes, numbers and powers on every machine."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The player: recordings come back as they were, to CCXT's classes of three exchanges."""
+"""`simulator play` serves recorded replies unchanged to CCXT's classes of three exchanges."""
 
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""Every recorded reply and message of Binance: ours look like it, or a reason is listed.
+"""The simulator's replies and messages have the shape of the recorded ones of Binance.
 
 Each recording gets a kind, by the table of its file; for each kind one reply of ours is produced in
 `produced` and compared key by key. A recording without a kind and without a reason fails the walk,

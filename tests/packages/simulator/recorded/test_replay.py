@@ -1,4 +1,4 @@
-"""Replay: the recorded candles come back as they are, gaps included, with trades that fit them."""
+"""A replay serves the recorded candles unchanged, gaps included, with matching trades."""
 
 import csv
 import gzip

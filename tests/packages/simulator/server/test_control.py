@@ -1,4 +1,4 @@
-"""The simulator's own endpoints, and where it may listen."""
+"""The control endpoints of the simulator, and the addresses that it may listen on."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any

@@ -1,4 +1,4 @@
-"""Pages kept ready by the simulator grow with the market."""
+"""Cached pages of candles grow with the market."""
 
 import json
 import urllib.request

@@ -1,4 +1,4 @@
-"""Request weights, order counts, bans, dials and messages; and the end of a socket's day."""
+"""Limits of weight, orders, dials and messages; bans; the end of a socket after a day."""
 
 import asyncio
 import json

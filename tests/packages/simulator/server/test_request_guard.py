@@ -1,4 +1,4 @@
-"""Web pages that reach for the simulator through a browser: refused, and nothing changes."""
+"""Requests of foreign web pages through a browser are refused and change nothing."""
 
 import json
 from collections.abc import Callable, Coroutine, Mapping

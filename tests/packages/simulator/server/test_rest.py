@@ -1,4 +1,4 @@
-"""REST: CCXT's unchanged class gets the market, raw requests Binance's semantics and errors."""
+"""REST as CCXT's unchanged class uses it; raw requests get Binance's semantics and errors."""
 
 import json
 from collections.abc import Callable, Coroutine

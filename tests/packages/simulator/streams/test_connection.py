@@ -1,4 +1,4 @@
-"""One socket: commands and their replies, pings, and readers that stand still."""
+"""A WebSocket connection: commands and replies, pings, stalled readers."""
 
 import asyncio
 import json

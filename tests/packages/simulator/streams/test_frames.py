@@ -1,4 +1,4 @@
-"""Frames written in one piece read back as the texts that they were made of."""
+"""WebSocket frames that are written as one message are read as their texts."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""An exchange on a feed of trades that a test writes down itself."""
+"""A simulated exchange on trades that a test lists."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The invented market read as a feed."""
+"""The invented market as a feed of trades and offers."""
 
 from decimal import Decimal
 from typing import Any

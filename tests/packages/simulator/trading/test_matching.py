@@ -1,4 +1,4 @@
-"""How orders meet trades."""
+"""Matching of orders with trades of the market."""
 
 from collections.abc import Callable
 from decimal import Decimal
