@@ -1,4 +1,4 @@
-"""What the trader's tests share; see tests/support for the market and the session."""
+"""Fixtures of the trader's tests; tests/support has the market and the session."""
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path

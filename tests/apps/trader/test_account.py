@@ -1,4 +1,4 @@
-"""Paper accounts: a stored start balance, one strategy each, and nothing of another account."""
+"""Paper accounts: a stored start balance, one strategy, independent of other accounts."""
 
 import time
 from collections.abc import Callable, Coroutine, Mapping

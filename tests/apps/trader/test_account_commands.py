@@ -1,4 +1,4 @@
-"""Commands of a person: one line for each, once in each process, acted on within a second."""
+"""Commands of a person: one printed line, one row, executed within a second in each process."""
 
 import itertools
 import statistics

@@ -1,4 +1,4 @@
-"""What an entry may spend: cash and equity of the account as the backtest has them at an open."""
+"""Cash and equity that an entry may spend equal those of the backtest at the open."""
 
 from collections.abc import Generator, Sequence
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Entries of several symbols take turns: they wait for late symbols, for a while."""
+"""Entries of several symbols at one open: order, waiting for late symbols, slots."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""Settings that cannot be used are refused by file, line and key, and nothing is written."""
+"""Invalid settings are refused by file, line and key, and nothing is written."""
 
 import random
 from pathlib import Path

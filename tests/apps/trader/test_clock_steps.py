@@ -1,4 +1,4 @@
-"""A computer whose clock is set while it trades a real exchange: candles stay right."""
+"""A trader of a real exchange keeps correct candles when the computer's clock is set."""
 
 import asyncio
 import re

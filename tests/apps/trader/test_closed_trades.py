@@ -1,4 +1,4 @@
-"""Closed trades of an account, which its entry guards look at, are those of its stored fills."""
+"""Closed trades of an account, as entry guards read them, equal its stored fills."""
 
 from collections.abc import Generator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""The file of commands next to a database: each line is stored once, whenever it was added."""
+"""The command file next to a database: each line is stored once."""
 
 import os
 import resource

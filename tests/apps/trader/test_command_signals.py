@@ -1,4 +1,4 @@
-"""Commands that come as signals: stored once, whatever the program does at that moment."""
+"""Commands by signal are stored once, at any stage of the program."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The digest of a configuration: what a drill tries changes it, and nothing else does."""
+"""The digest of a configuration depends exactly on the settings that a drill tests."""
 
 from decimal import Decimal
 from pathlib import Path

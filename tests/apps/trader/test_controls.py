@@ -1,4 +1,4 @@
-"""Commands of a person reach a running trader, survive a restart, and are carried out once."""
+"""Commands of a person reach a running trader, survive a restart, and are executed once."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is decided, what keeps an order from being placed, and what an order gets."""
+"""Decisions on candles, the checks that prevent an order, and the fills of orders."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""A position in a market that is not listed any more: a person frees its money and its slot."""
+"""A position in a delisted market: a person frees its money and its slot."""
 
 import json
 import signal

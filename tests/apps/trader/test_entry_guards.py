@@ -1,4 +1,4 @@
-"""Entry guards of a trader on paper pause entries as in a backtest, over restarts too."""
+"""Entry guards of a paper trader pause entries as in a backtest, across restarts."""
 
 from collections.abc import Callable
 from pathlib import Path

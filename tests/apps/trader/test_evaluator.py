@@ -1,4 +1,4 @@
-"""The process that evaluates a strategy: what its code may do, and what ends with it."""
+"""The process that evaluates a strategy: its limits and its end."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Exits that the database cannot take: kept in a separate file, and carried out later."""
+"""The exit journal: exits that the database cannot take are stored in a file and sold later."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""An exit that was decided is done: whatever happens to candle, stream, order and process."""
+"""A decided exit is filled despite faults of candles, stream, orders and process."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable

@@ -1,4 +1,4 @@
-"""A SELL that is decided while the database cannot be written outlives the process."""
+"""A SELL decided while the database is locked survives the end of the process."""
 
 import asyncio
 import re

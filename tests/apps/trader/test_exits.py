@@ -1,4 +1,4 @@
-"""A paper position is left by stops, targets and time, by the same rule as in a backtest."""
+"""Stops, targets and time stops exit a paper position by the rules of a backtest."""
 
 import os
 from collections.abc import Callable

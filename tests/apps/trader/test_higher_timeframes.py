@@ -1,4 +1,4 @@
-"""Larger candles in the trader: the decisions are those that a backtest of the database makes."""
+"""Higher timeframes in the trader: decisions equal those of a backtest of the database."""
 
 import json
 from collections.abc import Callable

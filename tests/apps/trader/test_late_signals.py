@@ -1,4 +1,4 @@
-"""A SELL on a candle that the strategy was late on: the next evaluation returns it."""
+"""A SELL on a candle whose evaluation was late is returned by the next evaluation."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The account at the exchange against ours: what is taken over, what stops entries, what halts."""
+"""Comparison of a live account with the exchange: what is taken over, stops entries, or halts."""
 
 import asyncio
 import shutil

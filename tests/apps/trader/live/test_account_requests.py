@@ -1,4 +1,4 @@
-"""Old executions page by page: an attempt that fails is gone on with, and each counts once."""
+"""Old executions are read page by page; after a failure the read resumes, each page counts once."""
 
 import asyncio
 from decimal import Decimal

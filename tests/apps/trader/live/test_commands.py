@@ -1,4 +1,4 @@
-"""Commands and rules while it is not known what an entry at the exchange has become."""
+"""Commands and rules while the state of an entry at the exchange is unknown."""
 
 from collections.abc import Callable, Generator
 from decimal import Decimal

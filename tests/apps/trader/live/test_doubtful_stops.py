@@ -1,4 +1,4 @@
-"""Stops at a start where others may have sold the position, and the account has its own coins."""
+"""Stops at a start when others may have sold the position and baseline coins exist."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""Fills of live orders: in parts, late, doubled or lost; the account's own trades are right."""
+"""Fills of live orders that are partial, late, duplicate or lost."""
 
 from collections.abc import Callable
 from decimal import Decimal

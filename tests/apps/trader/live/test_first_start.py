@@ -1,4 +1,4 @@
-"""The whole program on Binance and its test network: CCXT's addresses lead to a simulator."""
+"""The whole program on Binance and its test network, with CCXT redirected to a simulator."""
 
 import os
 import signal

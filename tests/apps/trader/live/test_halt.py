@@ -1,4 +1,4 @@
-"""`trader halt` and the end of the program: what is filled keeps its stop, nothing else is sent."""
+"""`trader halt` and the end of the program: positions keep a stop, no other order is sent."""
 
 from collections.abc import Callable
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Exits that only the journal has, while it is not known yet which position is open."""
+"""Exits of the exit journal while it is unknown which position is open."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""Rights of the API key that change while a trader runs: a state, and what to do about it."""
+"""Rights of the API key that change while a trader runs: states and stops."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Positions that are larger than one market order may be: capped entries, exits in parts."""
+"""Positions above the largest market order: capped entries, exits in parts."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Limits of live entries: made smaller, refused, and stopped until a person clears a loss."""
+"""Limits of live entries: smaller or refused entries, and breaches that a person clears."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""Real orders with spread, rounding and fees in coin: each difference has one named cause."""
+"""Live orders with spread, rounding and fees in coin: each difference has one named cause."""
 
 import os
 from collections.abc import Callable

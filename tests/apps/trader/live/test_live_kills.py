@@ -1,4 +1,4 @@
-"""A trader with real orders is killed at named points: nothing doubled, lost or unprotected."""
+"""A trader with live orders, killed at named points: no order repeated, lost or unprotected."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Real orders of one symbol make the trades of the backtest, on a stepped clock."""
+"""Live orders of one symbol make the trades of the backtest, on a stepped clock."""
 
 import os
 from collections.abc import AsyncGenerator, Callable

@@ -1,4 +1,4 @@
-"""The program itself with real orders: `trader --live` against a simulator's process."""
+"""`trader --live` as a process, with live orders against a simulator's process."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A whole session with real orders: what happens meanwhile leaves no position unprotected."""
+"""A whole session with live orders: no event leaves a position unprotected."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Requests that a restart has lost, while the account has not what it had at its opening."""
+"""Requests lost at a restart, while the balances differ from those at the account's opening."""
 
 from collections.abc import Callable
 from decimal import Decimal

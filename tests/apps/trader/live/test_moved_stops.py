@@ -1,4 +1,4 @@
-"""A stop that follows its level: moved by one request, and protected whatever its response is."""
+"""A stop that follows its level is moved by one request and protected whatever the response."""
 
 from collections.abc import Callable
 from decimal import Decimal

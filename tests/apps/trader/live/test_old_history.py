@@ -1,4 +1,4 @@
-"""Executions from before a start: nothing that protects a position waits for them."""
+"""Executions from before a start are read without delaying stops and exits."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A backup from before an account's first session was restored: its orders are left as they are."""
+"""After a restore of a backup from before the first session, older orders are left unchanged."""
 
 import asyncio
 import shutil

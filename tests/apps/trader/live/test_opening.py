@@ -1,4 +1,4 @@
-"""Opening an account at an exchange: the key, whose it is, and that only one trader has it."""
+"""Opening a live account: rights and owner of the key, and only one trader for it."""
 
 import asyncio
 import io

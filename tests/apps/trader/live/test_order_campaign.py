@@ -1,4 +1,4 @@
-"""Round trips while a fifth of the order requests goes wrong: the ledgers are equal."""
+"""Round trips while a fifth of the order requests fail leave the ledgers equal."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Two names for one account at the exchange, in one file: each books its own orders alone."""
+"""Two accounts with one key in one database: each books only its own orders."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""Another copy of the database trades the same account: nothing of it is taken over or doubled."""
+"""Another copy of the database trades the same account: nothing is taken over or repeated."""
 
 import asyncio
 import shutil

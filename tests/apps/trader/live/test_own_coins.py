@@ -1,4 +1,4 @@
-"""Coins that the trader did not buy, or that left the account, are neither sold nor needed."""
+"""Baseline coins, and coins that left the account: the former are never sold."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An order of somebody else has locked coins of the position: the stop covers those that are free.
+"""Coins of the position are locked by an order of another program: the stop covers the free ones.
 
 The stop is cancelled and the order placed at one moment, so that no stop can rest for all.
 """

@@ -1,4 +1,4 @@
-"""Stops at the exchange and exits: never naked for long, never more sold than bought."""
+"""Stops at the exchange and exits: never long without a stop, never more sold than bought."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`trader reconcile`: lists what differs at the exchange, and takes one answer at a time."""
+"""`trader reconcile` lists differences from the exchange and takes one answer at a time."""
 
 import json
 from decimal import Decimal

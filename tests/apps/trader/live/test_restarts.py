@@ -1,4 +1,4 @@
-"""A restart with a position: its stop goes on, and the account is compared before any order."""
+"""A restart with a position takes over its stop, and compares the account before any order."""
 
 from collections.abc import Callable
 

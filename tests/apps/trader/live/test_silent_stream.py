@@ -1,4 +1,4 @@
-"""A session whose stop was refused and whose stream is down: the level still sells, once."""
+"""A session with a refused stop and a broken stream: the level sells once."""
 
 from collections.abc import Callable
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What a start is refused for, and what it leaves out while another symbol has a position."""
+"""Reasons to refuse a start, and symbols that are left out while another has a position."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""A start with a position or an order open: whatever changed, all that is held is looked after."""
+"""A start with an open position or order manages all of them, whatever settings changed."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Stops with a lowest price: sold at the market where the price jumps over it."""
+"""Stops with a lowest price, and a sale at the market if the price passes it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

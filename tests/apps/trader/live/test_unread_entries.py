@@ -1,4 +1,4 @@
-"""An entry that is filled and whose executions cannot be read gets a stop without them."""
+"""A filled entry whose executions cannot be read gets a stop without them."""
 
 import asyncio
 from collections.abc import Callable

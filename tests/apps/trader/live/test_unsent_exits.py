@@ -1,4 +1,4 @@
-"""An exit that is stored and cannot be sent: the stop stays, or is back within seconds."""
+"""A stored exit that cannot be sent: the stop stays, or is placed again within seconds."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""The account's own events: they make things known sooner, and nothing depends on them.
+"""Events of the user stream make changes known sooner; without them polling finds the same.
 
 The short form of the property test; ONETAPE_USER_STREAMS=200 (`make user-streams`) is the long one.
 """

@@ -1,4 +1,4 @@
-"""JSON log, alerts and heartbeat: what each writes, runs or requests; none delays trading."""
+"""JSON log, alerts and heartbeats, which never delay trading."""
 
 import json
 import os
