@@ -2,7 +2,7 @@
 
     uv run python benchmarks/reservations.py > benchmarks/results/reservations.json
 
-A sample is one run with a seed of its own: processes trade symbols of their own with the money of
+A sample is one run with its seed: processes trade different symbols with the money of
 one account, as fast as they can (tests/support/spenders.py). Afterwards the stored trades are added
 up. In the last measurement reservations do not count, which shows that the sum finds money that is
 spent twice. Prints one JSON document.
@@ -56,7 +56,7 @@ def measure_reservations(
 
     Args:
         folder: Folder of the databases; each is deleted with the folder.
-        processes: Processes of a run, each with a symbol of its own.
+        processes: Processes of a run, each with a different symbol.
         orders: Orders of all processes of a run.
         seeds: Seeds of the runs, one for each sample.
     """

@@ -42,7 +42,7 @@ SIZINGS: dict[str, dict[str, float]] = {
     "risk_per_trade": {"risk_per_trade": 0.002},
     "volatility_target": {"volatility_target": 0.2},
 }
-#: Buys after a falling candle, so that many symbols want to enter at once; sells now and then.
+#: Buys after a falling candle, so that many symbols enter at once; sells now and then.
 DIPS = """
 from dataclasses import dataclass
 from typing import ClassVar

@@ -23,7 +23,7 @@ import apsw
 from live_desk import LiveDesk, open_live_desk
 from onetape.exchange.trading import PrivateClient
 
-#: Event that is counted at each point, whether the process dies before or after it, and the count.
+#: Event that is counted at each point, whether the process is killed before or after it, and the count.
 #: Orders of the scene: 1 the entry, 2 its stop, 3 the higher stop, which one request puts in the
 #: place of the second, 4 the exit, before which the third is cancelled.
 POINTS: Final[dict[str, tuple[str, str, int]]] = {

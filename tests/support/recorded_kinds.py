@@ -10,7 +10,7 @@ BOOK_CHANGES = "out: streams of the book's changes are not served, no program of
 MANY_ORDERS = "out: order lists (OCO) and cancel-replace wait until the trader sends them"
 OLD_FILTERS = "out: the filters of 2021; our markets state those of today"
 WS_PRICES = "out: market data over the WebSocket API, which CCXT requests over REST"
-ROLLING = "out: GET /api/v3/ticker with a window of its own is not served"
+ROLLING = "out: GET /api/v3/ticker with a given window is not served"
 NOT_A_REPLY = "out: no reply of Binance but a piece of a futures or margin sample"
 
 #: Kind of a REST recording by its path.

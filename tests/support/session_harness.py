@@ -73,7 +73,7 @@ class Often(Strategy):
 
 
 class SteppedMarket:
-    """A stepped simulator and the proxy before it."""
+    """A simulator with a stepped clock, and the fault proxy before it."""
 
     def __init__(self, simulator: Simulator, proxy: FaultProxy) -> None:
         """Take both, running."""

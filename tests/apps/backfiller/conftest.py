@@ -20,7 +20,7 @@ NOW_MS = 1_709_252_400_000
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a run ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: str

@@ -57,7 +57,7 @@ def _limit_checked_bars(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a run ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: str

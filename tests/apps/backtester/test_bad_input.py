@@ -207,7 +207,7 @@ def test_what_a_strategy_prints_goes_to_stderr_and_leaves_the_document_whole(
     ended = backtest_json("--strategy", "noisy.py")
     assert ended.code == 0
     assert json.loads(ended.out)["strategy"] == "noisy"
-    # The look at some bars after it runs the strategy a hundred times more, in silence.
+    # The bias check after the run evaluates the strategy a hundred times more, without output.
     printed = ended.err.split()
     assert [*dict.fromkeys(printed)] == ["imported", "made", "lookback", "evaluated"]
     assert printed.count("evaluated") == 1

@@ -254,7 +254,7 @@ def test_a_click_on_a_stopped_trade_goes_there_and_draws_its_stop(
     )
 
 
-#: Every element with words of its own: its words, their size, and their contrast (WCAG 2).
+#: Every element with text: the text, its size, and its contrast (WCAG 2).
 READABLE = """
 (() => {
   const numbers = (text) => {

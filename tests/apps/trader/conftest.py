@@ -17,7 +17,7 @@ MAX_WAIT_SECONDS = 180.0
 
 @pytest.fixture
 def run() -> Callable[[Coroutine[Any, Any, T]], T]:
-    """Return a function that runs a coroutine in a loop of its own, for a bounded time.
+    """Return a function that runs a coroutine in a separate loop, for a bounded time.
 
     Whatever asyncio would only log (an exception that was not fetched) fails the test.
     """

@@ -349,7 +349,7 @@ def test_money_reserved_by_a_killed_paper_trader_is_free_at_the_next_start(
         cash = AccountCash(killed.store, killed.name, "paper")
         cash.reserve(order, killed.fence, lambda _: Decimal(600), reserved_ms=0)
         now_ms = time.time_ns() // 1_000_000
-        assert start(now_ms) == [], "its process lives"
+        assert start(now_ms) == [], "its process runs"
         killed.lock.release()
         assert "entry in BTC/USDT" in start(now_ms + 60_000)[0]
         assert start(now_ms + 60_000) == []

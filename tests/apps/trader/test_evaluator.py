@@ -146,7 +146,7 @@ def test_of_endless_output_of_a_strategy_a_part_reaches_stderr(
     name = write_hostile(tmp_path, f"print('first', flush=True); {hostile.FLOODS}")
 
     async def scene() -> None:
-        # A helper of its own: those of other tests print elsewhere.
+        # A separate helper: the helpers of other tests print elsewhere.
         helper = StrategyHelper()
         evaluator = StrategyEvaluator(StrategySettings(name=name), "1h", helper, memory_mb=4_096)
         try:

@@ -639,7 +639,7 @@ def test_an_exit_is_not_filled_at_the_price_of_a_closed_candle_row_30(
             ) as trading,
         ):
             stop = await cut_rest_and_stream(opened, trading)
-            # A stepped clock has no age of its own; here it stands for one that runs.
+            # A stepped clock has no age; here it stands for a running clock.
             monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
             opened.proxy.lets_pass = lambda frame: "k" not in frame
             await opened.go_to(2.5)

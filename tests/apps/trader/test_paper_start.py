@@ -207,7 +207,7 @@ def test_row_103_a_start_that_waits_takes_commands(
                     return capsys.readouterr().out
 
     def run(verb: str) -> str:
-        """Return the line of a command that runs as a program of its own."""
+        """Return the line of a command that runs as a separate program."""
         flags = ("--db", str(db), "--account", NAME)
         with Program("trader", verb, *flags, folder=db.parent) as command:
             assert command.ends() == 0, command.errors

@@ -97,7 +97,7 @@ def test_a_trader_uses_the_parameters_of_the_newest_window_and_stores_their_orig
     assert program.lines[0] == f"parameters of sma_cross: fast=3, slow=7 from {origin}"
     assert program.errors == []
     assert read_sessions(folder) == [({"fast": 3, "slow": 7}, origin)]
-    # The next session has a parameter of its own, and the one after it no run.
+    # The next session has a given parameter, and the session after it no run.
     own = ("--params-from", WALK, "--param", "slow=8")
     with Program("trader", *words, *own, folder=folder) as program:
         program.until("paper trading simulator BTC/USDT 1m with sma_cross (fast 3, slow 8)")

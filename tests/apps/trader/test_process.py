@@ -139,7 +139,7 @@ def test_a_run_prints_what_it_does_line_by_line_and_stops_cleanly(
 
 @contextmanager
 def open_unwritable_output(kind: str) -> Generator[int]:
-    """Return a descriptor that takes no line: of a full disk, or of a pipe that nobody reads."""
+    """Return a descriptor that takes no line: of a full disk, or of a pipe without a reader."""
     if kind == "full disk":
         number = os.open("/dev/full", os.O_WRONLY)
         yield number

@@ -23,7 +23,7 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def treat_silence_as_dead(self: CandleFeed, rest: object) -> bool:
-    """Take every silence for a dead stream: the guard switched off."""
+    """Treat every stream without frames as dead: the guard switched off."""
     del self, rest
     return True
 

@@ -340,7 +340,7 @@ def test_a_cancel_that_the_http_client_repeats_ends_its_order_alone_and_proves_n
         first, second = (stop.client_order_id for stop in stops)
         with pytest.raises(OrderRefused) as caught:
             await client.cancel(SYMBOL, first, is_stop=True)
-        # The order is gone, and not known to be cancelled by somebody else.
+        # The order is gone, and not known to be cancelled by another program.
         assert caught.value.is_absent
         found = [await client.look_up(SYMBOL, name, since_ms=0) for name in (first, second)]
         assert [one and one.status for one in found] == ["canceled", "open"]

@@ -183,7 +183,7 @@ def test_random_rows_never_make_the_paginator_endless(run: Run, kind: str, seed:
     async def work() -> None:
         async with serve_okx(server) as client:
             if kind == "binance":
-                # The same rows to a pager that trusts an empty page to be the end.
+                # The same rows to a paginator that takes an empty page for the end.
                 client.quirks = client.quirks.__class__(300, 3_000, finds_next=True)
             start = NOW - wanted * MINUTE
             # Rows that never go on are an error.

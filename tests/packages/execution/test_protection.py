@@ -114,7 +114,7 @@ def test_one_of_two_stops_is_cancelled() -> None:
 def test_steps_end_with_one_stop_that_sells_at_most_what_is_held(
     held: Decimal, level: Decimal | None, resting: list[RestingStop], since: float
 ) -> None:
-    """Carry the steps out, with as much time as they want, until nothing is left to do."""
+    """Carry the steps out, after any pause, until no step is left."""
     now = [*{one.client_order_id: one for one in resting}.values()]
     for _ in range(8):
         match choose_protection_step(held, level, tuple(now), STEPS, POLICY, since):

@@ -150,8 +150,8 @@ def test_random_positions_have_uniform_p_values_and_so_has_the_best_of_many() ->
 def test_positions_that_avoid_losses_are_better_than_shifted_ones() -> None:
     generator = np.random.default_rng(9)
     market = generator.normal(0.0, 0.01, 1_000)
-    knows = (market > -0.005).astype(np.float64)
-    found = compute_random_timing(market, [TimedPositions(knows, compute_costs(knows))])
+    skilled = (market > -0.005).astype(np.float64)
+    found = compute_random_timing(market, [TimedPositions(skilled, compute_costs(skilled))])
     assert found is not None
     assert found.p_value < 0.01
 

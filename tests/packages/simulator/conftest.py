@@ -22,7 +22,7 @@ MAX_WAIT_SECONDS = 180.0
 
 @pytest.fixture
 def run() -> Callable[[Coroutine[Any, Any, T]], T]:
-    """Return a function that runs a coroutine in a loop of its own, for a bounded time."""
+    """Return a function that runs a coroutine in a separate loop, for a bounded time."""
 
     def runner(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(asyncio.wait_for(work, MAX_WAIT_SECONDS))

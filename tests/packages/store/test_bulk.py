@@ -58,7 +58,7 @@ def insert_by_columns(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> I
 
 
 both = pytest.mark.parametrize("insert", [insert_by_rows, insert_by_columns])
-# Sharing a session's database among examples is intended: each takes a series of its own.
+# Sharing a session's database among examples is intended: each uses a different series.
 many = settings(
     max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -168,7 +168,7 @@ def test_any_rows_are_either_stored_or_refused_and_counted(
     sound = {row.timestamp: row for row in rows if find_candle_fault(row, ONE_HOUR) is None}
     refused = [(fault, repr(row)) for row in rows if (fault := find_candle_fault(row, ONE_HOUR))]
     assert report == InsertReport(len(sound), 0, len(refused), 0)
-    # A row that came twice counts once; columns make -1 of a time that is none.
+    # A row that came twice counts once; columns turn an invalid time into -1.
     faults = Counter(fault for fault, _ in set(refused))
     found = {each.fault: each.refused for each in read_refused_rows(shared_store, key)}
     assert set(found) == set(faults)

@@ -34,7 +34,7 @@ KEY = SeriesKey("binance", "BTC/USDT", "1h")
 ONE_HOUR = Timeframe.parse("1h")
 REVISIONS = "SELECT timestamp, old_close, new_close FROM revisions ORDER BY id"
 
-# Sharing a session's database among examples is intended: each takes a series of its own.
+# Sharing a session's database among examples is intended: each uses a different series.
 many = settings(
     max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -96,7 +96,7 @@ READS_ON = """
         following = owner[at + 1 : at + 1 + n]
         return above(np.append(following, close[-1])[:n], close)
 """
-#: Never repeats itself, or remembers earlier evaluations.
+#: Gives random signals, or stores earlier evaluations.
 UNSTEADY = {
     "random numbers": (
         "return Signals(np.random.default_rng().integers(-1, 2, n), {})",

@@ -334,7 +334,7 @@ def test_averages_skip_values_that_are_missing_at_the_start():
         ([1.0, 0.0, 1.0, 0.0, 0.0, 1.0], [0, 0, 1, 0, 0, 1]),
         ([0.0, 1.0, 1.0], [0, 1, 0]),
         ([0.0, 0.0], [0, 0]),
-        # What rounding can do counts as a touch, with the noise of its own bar.
+        # What rounding can do counts as a touch, with the noise of the bar.
         ([-1e-13, 1e-13, -1e-13], [0, 0, 0]),
         ([1.0, 1e-13, -1e-13, -1.0], [0, 0, 0, -1]),
         ([np.nan, 1.0, np.nan, -1.0, 0.0, 1.0], [0, 0, 0, 0, 0, 1]),

@@ -100,7 +100,7 @@ def test_every_event_of_an_order_arrives_with_the_exchanges_numbers() -> None:
         await desk.until(lambda: len(list_ended_orders(desk.events)) == 2)
         ends = list_ended_orders(desk.events)
         assert ends[request.client_order_id].filled == Decimal("0.03")
-        # The event of a cancellation has an id of its own, and names the order's.
+        # The event of a cancellation has a separate id, and names the order's.
         assert ends[stop.client_order_id].status == "canceled"
         assert ends[stop.client_order_id].stop_price == Decimal(20_000)
         assert desk.count(BalanceMoved) == 0

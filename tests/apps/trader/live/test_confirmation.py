@@ -1,4 +1,4 @@
-"""An account's first live entry: a passed drill, and a person's yes. No position waits for them."""
+"""A first live entry needs a passed drill and a confirmation; an open position needs neither."""
 
 import asyncio
 import os

@@ -76,7 +76,7 @@ def test_row_136_a_larger_position_is_sold_in_parts_each_with_a_separate_order(
         assert sum(parts) == one.sold
         assert 0 <= one.coins < Decimal("0.00001")
         assert not one.has_pending_exit
-        # Each part is an order with an intent and a send of its own, and has one obligation.
+        # Each part is a separate order with its intent and send, under one obligation.
         rows = one.query(
             "SELECT count(*), count(DISTINCT client_order_id), count(DISTINCT obligation), "
             "count(sent_ms), max(obligation = ?) FROM orders WHERE type = 'market' "

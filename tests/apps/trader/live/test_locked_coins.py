@@ -37,7 +37,7 @@ def compute_added_coins(desk: LiveDesk, balance: dict[str, Decimal]) -> Decimal:
     return desk.coins + BASELINE - balance.get("BTC", Decimal(0))
 
 
-@pytest.mark.parametrize("balance", [CASH, FEW], ids=["none of its own", "few of its own"])
+@pytest.mark.parametrize("balance", [CASH, FEW], ids=["no baseline", "small baseline"])
 def test_an_exit_waits_for_coins_that_some_readings_show_as_locked(
     run: Run, balance: dict[str, Decimal]
 ) -> None:

@@ -17,7 +17,7 @@ Run = Callable[..., None]
 #: The look-up of an order by its number, which the history makes for each order of others.
 REFUSED = Fault("status", status=500, method="GET", path="/api/v3/order")
 SLOW = Fault("latency", seconds=1.0, method="GET", path="/api/v3/order")
-#: No coins of its own: an exit need not find out whose coins it sells.
+#: No baseline coins: an exit need not find out whose coins it sells.
 CASH = {"USDT": Decimal(500_000)}
 #: The history is not read: the first page of executions is of the reading.
 LATE = Fault("latency", seconds=600.0, path="/api/v3/myTrades", nth=2)

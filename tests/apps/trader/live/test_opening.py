@@ -265,7 +265,7 @@ def test_coins_of_another_accounts_position_are_not_money_of_a_new_account(
                 store_order_change(first.store, sent, first.fence)
             else:
                 first.fill("buy", amount, "30000", 1)
-            # Another account at the exchange has coins of its own.
+            # Another account at the exchange has baseline coins.
             with TradedAccount(path, "elsewhere", exchange="simulator", mode="live") as other:
                 open_live_account(
                     other.store, LiveAccount("elsewhere", "simulator", "another", {}, 1, 1)

@@ -316,7 +316,7 @@ def test_row_138_a_position_that_the_copy_has_sold_is_closed_once_the_copy_was_s
             await other.until(lambda: other.executor.position.is_flat)
             sold = other.sold
             await one.until(lambda: is_seen(one))
-            # The position is not there any more; the account has coins of its own.
+            # The position is not there any more; the account has baseline coins.
             one.leave()
             await one.drive(0.5)
             assert (one.sold, one.resting) == (sold, [])
@@ -349,7 +349,7 @@ def test_row_138_of_two_copies_that_sell_one_position_at_once_only_one_sells(
                 )
             )
             await asyncio.gather(one.drive(1.5), other.drive(1.5))
-            # The account has coins of its own that a second order could have sold.
+            # The account has baseline coins that a second order could have sold.
             assert 0 < one.sold <= held
             assert [is_seen(one), is_seen(other)].count(True) == 1
 

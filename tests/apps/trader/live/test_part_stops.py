@@ -45,7 +45,7 @@ def unlock(desk: LiveDesk) -> None:
     desk.simulator.account.cancel_by_hand("BTC/USDT", client_id="web_1")
 
 
-@pytest.mark.parametrize("balance", [CASH, BALANCE], ids=["none of its own", "coins of its own"])
+@pytest.mark.parametrize("balance", [CASH, BALANCE], ids=["no baseline", "baseline"])
 def test_a_stop_covers_what_is_free_and_grows_once_the_rest_is(
     run: Run, balance: dict[str, Decimal]
 ) -> None:

@@ -155,7 +155,7 @@ def test_no_stop_covers_baseline_coins_while_a_sell_is_not_visible(run: Run) -> 
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         # The sell is executed; its response, the order and its fills are not seen for a while. The
-        # account has two coins of its own, which are free.
+        # account has two baseline coins, which are free.
         for one in (
             make_order_fault("reset", when="after"),
             Fault("visibility_delay", seconds=60, shape="orders"),

@@ -102,7 +102,7 @@ def test_a_position_without_a_trader_is_named_at_each_start(tmp_path: Path) -> N
         account.fill("buy", "2", "100", 1)
         wall_ms = time.time_ns() // 1_000_000
         other = "paper binance SOL/USDT 1h"
-        assert format_unattended_lines(account.store, other, wall_ms) == [], "its process lives"
+        assert format_unattended_lines(account.store, other, wall_ms) == [], "its process runs"
         account.end()
         account.lock.release()
         (line,) = format_unattended_lines(account.store, other, wall_ms)

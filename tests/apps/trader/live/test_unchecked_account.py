@@ -24,7 +24,7 @@ async def hold_without_stop(path: Path, simulator: Simulator) -> None:
     simulator.account.cancel_by_hand("BTC/USDT")
 
 
-@pytest.mark.parametrize("balance", [CASH, BALANCE], ids=["none of its own", "coins of its own"])
+@pytest.mark.parametrize("balance", [CASH, BALANCE], ids=["no baseline", "baseline"])
 def test_a_stop_is_placed_although_each_reading_fails_after_the_balances(
     tmp_path: Path, balance: dict[str, Decimal]
 ) -> None:

@@ -17,7 +17,7 @@ from trader.live import executors
 from trader.live.executors import SETTLE_SECONDS, settle_orders
 
 Run = Callable[..., None]
-#: The account has no coins of its own: what is locked is not free.
+#: The account has no baseline coins: locked coins are not free.
 NO_COINS = {"USDT": Decimal(50_000)}
 NO_FILLS = Fault("status", path="/api/v3/myTrades", status=503, when="before")
 #: No exit is put off because it waits: the end of the program alone drops it.

@@ -55,7 +55,7 @@ Opened = Callable[..., AbstractAsyncContextManager[AccountWithClient]]
 
 @pytest.fixture
 def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Return a function that runs a coroutine in a loop of its own, for a bounded time."""
+    """Return a function that runs a coroutine in a separate loop, for a bounded time."""
 
     def runner(work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(asyncio.wait_for(work, MAX_WAIT_SECONDS))

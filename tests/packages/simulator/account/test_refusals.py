@@ -118,7 +118,7 @@ OUT_OF_REACH: dict[tuple[int, str] | int, str] = {
     (-2010, "Order would immediately match and take."): "LIMIT_MAKER is not offered yet",
     (-2010, "Stop price would trigger immediately."): "an older wording of the same",
     (-2010, "This symbol is not permitted for this account."): "every market is permitted",
-    -2026: "nothing is archived: the account lives as long as the simulator",
+    -2026: "nothing is archived: the account exists as long as the simulator",
 }
 
 
@@ -145,7 +145,7 @@ def test_a_refusal_is_as_recorded(
     run: Run, scene: Opened, shared: Path, key: tuple[int, str]
 ) -> None:
     async def play() -> tuple[BaseException, int, Any]:
-        # Real time by a clock of its own: a stepped one forgives a timestamp of the past.
+        # Real time by a separate clock: a stepped clock accepts a timestamp of the past.
         async with scene(clock=make_clock(start_ms=1_709_251_200_000)) as at:
             at.client.options["hasAlreadyAuthenticatedSuccessfully"] = False
             status: list[int] = []

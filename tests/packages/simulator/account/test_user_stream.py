@@ -20,7 +20,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Opened = Callable[..., AbstractAsyncContextManager[Any]]
 BTC = "BTC/USDT"
 MARCH_MS = 1_709_251_200_000
-#: How long a socket lives, in market time.
+#: Duration of a socket, market time.
 LIFE_SECONDS = 24 * 3_600
 
 

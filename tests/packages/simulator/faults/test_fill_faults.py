@@ -73,7 +73,7 @@ async def collect_reported_trades(faulty: Opened, shape: str, last: str, seconds
         ("lost", ["1", "3"]),
         ("delayed", ["1", "3", "2"]),
         ("reordered", ["1", "3", "2"]),
-        # CCXT keeps its trades by their ids: it remembers none twice.
+        # CCXT stores trades by their ids, so none is stored twice.
         ("duplicated", ["1", "2", "3"]),
     ],
 )

@@ -133,7 +133,7 @@ async def produce_user_stream_messages(account: SignedAccount) -> dict[str, Any]
     stop = {"side": "SELL", "type": "STOP_LOSS_LIMIT", "price": "20000", "stopPrice": "20001"}
     async with account.session.ws_connect(f"{account.simulator.url}/ws-api/v3") as socket:
         requested = {
-            # As CCXT requests them: with an id of its own, and without the limits in the reply.
+            # As CCXT requests them: with an additional id, and without the limits in the reply.
             "account over WebSocket": await account.requested(
                 socket, "account.status", number="605a6d20", returnRateLimits="false"
             ),
