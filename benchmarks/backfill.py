@@ -107,7 +107,7 @@ async def fetch_with_backfiller(url: str, candles: int, path: Path) -> dict[str,
 
 
 def read_peak_mb() -> float:
-    """Return the largest memory of this process so far, MB."""
+    """Return the peak memory of this process, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
 
 

@@ -108,7 +108,7 @@ def measure_seconds(*works: Callable[[], float]) -> tuple[list[float], list[floa
 
 
 def measure_shares(count: int, rounds: int) -> list[dict[str, Any]]:
-    """Return the measurements at so many candles."""
+    """Return the measurements for a number of candles."""
     account, name = SIZES[count]
     candles = make_walk(count)
     strategy = load_strategy("sma_cross", {"fast": FAST, "slow": SLOW})

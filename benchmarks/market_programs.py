@@ -26,7 +26,7 @@ def run_simulator(folder: Path, *, symbols: int, speed: float) -> Generator[str]
 
 
 def fetch_symbols(url: str, count: int) -> list[str]:
-    """Return so many markets of the simulator that are paid in USDT and traded now."""
+    """Return a number of the simulator's USDT markets that are traded now."""
     found: list[str] = []
     for one in read_json(f"{url}/api/v3/exchangeInfo")["symbols"]:
         if one["quoteAsset"] != "USDT" or one["status"] != "TRADING":

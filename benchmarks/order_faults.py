@@ -45,7 +45,7 @@ ORDER: Final[dict[str, Any]] = {"method": "POST", "path": "/api/v3/order", "coun
 
 
 class NoOrder(Exception):
-    """A program sent no order, so that nothing could go wrong with it."""
+    """A program sent no order, so the fault could not happen to one."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Clocks:
 
 
 async def measure_traders(count: int, orders: int, clocks: Clocks) -> list[float]:
-    """Return the seconds of so many orders of several traders that run at once."""
+    """Return the seconds of each order of several traders that run at once."""
     clocks.seconds.clear()
     async with run_exchange(clocks) as url:
         with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

@@ -32,7 +32,7 @@ MAX_POSITIONS: Final = 2
 
 
 def main() -> None:
-    """Run what the command line names, and print the document."""
+    """Run the measurement of the command line, and print its document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=10)
     parser.add_argument("--orders", type=int, default=10_000, help="of all processes, in a run")

@@ -72,7 +72,7 @@ class Client:
         self.rest = received.partition(b"\r\n\r\n")[2]
 
     def frames(self) -> int:
-        """Wait for some bytes and return the number of whole frames that have come."""
+        """Wait for some bytes and return the number of complete frames received."""
         data, at, count = self.rest + self._read(), 0, 0
         while len(data) - at >= 10:
             length, header = data[at + 1], 2

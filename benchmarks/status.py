@@ -33,7 +33,7 @@ GOAL_SECONDS = 0.3
 
 
 def fill(path: Path, accounts: int) -> None:
-    """Write a database of so many accounts that share the sessions and decisions."""
+    """Write a database with a number of accounts that share sessions and decisions."""
     with open_store(path, create=True) as store:
         for number in range(accounts):
             _fill_account(store, f"account {number}", f"C{number}/USDT", SESSIONS // accounts)

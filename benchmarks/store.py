@@ -54,7 +54,7 @@ def make_candles(rows: int) -> Candles:
 
 
 def make(path: Path, rows: int) -> None:
-    """Make a database that holds so many candles."""
+    """Make a database with a number of candles."""
     with open_store(path, create=True) as store:
         insert_columns(store, KEY, make_candles(rows), source="rest", seen_ms=0)
 

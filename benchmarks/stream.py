@@ -173,7 +173,7 @@ def commit_until(stop: threading.Event, path: Path) -> list[float]:
 
 
 class Feed:
-    """The market of the other process, for the session of this one: its time stands still."""
+    """The market of the other process, for the session of this one, with a stepped clock."""
 
     def __init__(self, url: str) -> None:
         """Take the exchange's URL."""

@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say how to repeat each failure of a run with a given seed."""
+    """Print the command that repeats each failure of a run with a given seed."""
     reports = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
     for line in make_repeat_lines(config, dict.fromkeys(report.nodeid for report in reports)):
         terminalreporter.write_line(line)
@@ -80,13 +80,13 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def random_seed(pytestconfig: pytest.Config) -> int:
-    """Return the seed of tests that choose at random: the same in each run, or the given one."""
+    """Return the seed of random tests: the default, or the one given on the command line."""
     return get_seed(pytestconfig)
 
 
 @pytest.fixture(autouse=True)
 def _seed_generators(pytestconfig: pytest.Config) -> None:
-    """Begin each test with the same state of the generators that modules share."""
+    """Reset the shared random generators before each test."""
     seed_shared_generators(get_seed(pytestconfig))
 
 
@@ -118,7 +118,7 @@ def refusing_port() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    """Return a running headless Chromium; skip where there is none."""
+    """Return a running headless Chromium; skip if none is installed."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("needs Chromium on the path (Debian: apt-get install chromium)")

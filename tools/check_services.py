@@ -259,7 +259,7 @@ def watch(
     signs: list[str],
     settled: threading.Event,
 ) -> None:
-    """Print each line as it comes; settled is set at the first sign of work, or at the end."""
+    """Print each line; set `settled` at the first sign of work, or at the end."""
     for line in process.stdout or ():
         print(line, end="")
         lines.append(line)

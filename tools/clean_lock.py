@@ -13,7 +13,7 @@ PLACEHOLDER_REGISTRY = "index"
 
 
 def clean(lock: str) -> str:
-    """Return the lock text without addresses; a clean lock comes back unchanged."""
+    """Return the lock text without addresses; a clean lock is returned unchanged."""
     lock = re.sub(r'url = "[^"]*/([^"/]+)"', r'filename = "\1"', lock)
     source = f'source = {{ registry = "{PLACEHOLDER_REGISTRY}" }}'
     lock = re.sub(r'source = \{ registry = "[^"]*" \}', source, lock)

@@ -132,7 +132,7 @@ def _format_row(name: str) -> str:
 
 
 def _describe_untested_live(name: str) -> str:
-    """Return the text on live orders of an exchange to which none was ever sent."""
+    """Return the text on live orders of an exchange to which no order was ever sent."""
     if name in UNTESTED_EXCHANGES:
         return "untested, with `--untested-exchange`"
     reason = describe_live_obstacle(name)

@@ -230,7 +230,7 @@ def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None
 
 
 def _compute_trailing_level(symbol: _ExactSymbol, highest: Decimal) -> Decimal | None:
-    """Return the trailing stop after the price has been this high; None: there is none yet."""
+    """Return the trailing stop after a highest price; None before it begins."""
     exits = symbol.rules.exits
     found: list[Decimal] = []
     begins = None if exits.trailing_offset is None else _compute_net_price(symbol, exits.trailing_offset)

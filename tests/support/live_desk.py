@@ -235,7 +235,7 @@ class LiveDesk:
             self.driven_seconds += min(now - before, MOST_ROUND_SECONDS)
 
     async def drive(self, seconds: float) -> None:
-        """Drive the orders for so long at least, and as often as a quiet machine does."""
+        """Drive the orders for a minimum time, and as often as on an idle machine."""
         loop = asyncio.get_running_loop()
         deadline, left = loop.time() + seconds, int(seconds / QUIET_ROUND_SECONDS)
 

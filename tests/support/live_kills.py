@@ -23,7 +23,7 @@ import apsw
 from live_desk import LiveDesk, open_live_desk
 from onetape.exchange.trading import PrivateClient
 
-#: Event that is counted at each point, whether the process is killed before or after it, and the count.
+#: Event counted at each point, whether the process is killed before or after it, and the count.
 #: Orders of the scene: 1 the entry, 2 its stop, 3 the higher stop, which one request puts in the
 #: place of the second, 4 the exit, before which the third is cancelled.
 POINTS: Final[dict[str, tuple[str, str, int]]] = {
@@ -88,7 +88,7 @@ class Striker:
         connection.set_wal_hook(self._committed)
 
     def count(self, what: str, moment: str) -> None:
-        """Count an event before or after it happens; die if it is the point."""
+        """Count an event before or after it happens; kill the process at the point."""
         if moment == "before":
             self._counts[what] = self._counts.get(what, 0) + 1
         if (what, moment, self._counts.get(what, 0)) == (self._what, self._moment, self._nth):

@@ -10,7 +10,7 @@ TICK_SECONDS: Final = 0.005
 
 
 class LoopStalls:
-    """Measures an event loop while the block lasts, by a thread of the same process that counts.
+    """Measure stalls of an event loop while the block lasts, by a counting thread.
 
     While the machine stands still, or runs other processes, neither of them runs: that is no stall
     of the loop.

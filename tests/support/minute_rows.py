@@ -11,7 +11,7 @@ _PAGE_BYTES = 4_096
 
 
 def write_rows(store: Store, count: int, start: int = 0) -> None:
-    """Store so many minutes, from minute `start` after 1970 on."""
+    """Store a number of minutes, from minute `start` after 1970 on."""
     rows = [Candle((start + i) * 60, 1.0, 2.0, 0.5, 1.5, float(i)) for i in range(count)]
     insert_closed_rows(store, KEY, rows, source="rest", seen_ms=1)
 

@@ -82,7 +82,7 @@ def make_order_faults() -> list[Fault]:
 
 @asynccontextmanager
 async def run_moving_simulator(seed: int) -> AsyncGenerator[Simulator]:
-    """Run a simulator whose time goes on by itself in steps, with faults."""
+    """Run a simulator with faults whose stepped clock advances by itself."""
     clock = make_clock(start_ms=START_MS + seed * _DAY_MS, stepped=True)
     balance = {"USDT": CASH, "BTC": COINS}
     faults = make_order_faults()
@@ -101,7 +101,7 @@ async def run_moving_simulator(seed: int) -> AsyncGenerator[Simulator]:
 
 
 async def run_campaign(db: Path, seed: int, orders: int) -> Campaign:
-    """Enter, protect, move the stop and leave until so many orders were sent; then compare.
+    """Enter, protect, move the stop and exit until enough orders were sent; then compare.
 
     Args:
         db: Path of the database.

@@ -111,7 +111,7 @@ def _is_less(ratio: float | Decimal, bound: str) -> bool:
 
 @st.composite
 def draw_guards(draw: st.DrawFn) -> dict[str, Any]:
-    """Return settings of one or more entry guards that small accounts often meet."""
+    """Return settings of one or more entry guards that often pause in small tests."""
     found: dict[str, Any] = {}
     for name in draw(st.lists(st.sampled_from(GUARDS), min_size=1, max_size=3, unique=True)):
         parts: dict[str, int | str] = {

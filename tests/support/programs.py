@@ -16,7 +16,7 @@ MAX_WAIT_SECONDS = 180.0
 
 
 class Program:
-    """A program of ours that runs. Use it as a context manager: it is killed at the end."""
+    """A running program of Onetape, as a context manager that kills it at the end."""
 
     def __init__(self, name: str, *arguments: str, folder: Path, output: int | None = None) -> None:
         """Start the program in a folder.
@@ -59,7 +59,7 @@ class Program:
         return self._process.pid
 
     def until(self, beginning: str, count: int = 1, *, inside: str = "") -> str:
-        """Wait for the next line that begins so and has `inside`, the count-th; return it."""
+        """Return the count-th next line with this beginning and with `inside` in it."""
         deadline = time.monotonic() + MAX_WAIT_SECONDS
         while True:
             try:
@@ -79,7 +79,7 @@ class Program:
                     return line
 
     def until_error(self, beginning: str) -> None:
-        """Wait until a line that begins so was printed on stderr."""
+        """Wait until a line with this beginning was printed on stderr."""
         deadline = time.monotonic() + MAX_WAIT_SECONDS
         while not any(line.startswith(beginning) for line in self.errors):
             if time.monotonic() > deadline:

@@ -37,7 +37,7 @@ def _make_redirected(describe: Any, url: str, network: str) -> Any:
 
 
 class SteppedTime:
-    """The computer's time, so many times as fast, whose time of day a test sets."""
+    """The computer's time, scaled by a factor, whose time of day a test sets."""
 
     def __init__(self, epoch_ms: int, speed: float, seconds: Any) -> None:
         """Begin at `epoch_ms`; `seconds` returns real monotonic seconds."""

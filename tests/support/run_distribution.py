@@ -69,6 +69,6 @@ def count_processes(arguments: Sequence[str]) -> int:
 
 
 def put_longest_first(items: list[pytest.Item], folder: Path) -> None:
-    """Sort tests so that the files that take longest begin first; otherwise their order stays."""
+    """Sort tests so that the longest files begin first; otherwise the order is unchanged."""
     ranks = {folder / name: rank for rank, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))

@@ -81,7 +81,7 @@ class SteppedMarket:
         self.proxy = proxy
 
     async def go_to(self, hours: float) -> None:
-        """Move the market to so many hours after March 2024."""
+        """Move the market to a number of hours after March 2024."""
         await self.simulator.advance_to_ms(int((MARCH + hours * HOUR) * 1_000))
 
     def truth(self, start: int, end: int) -> dict[int, Candle]:
@@ -96,7 +96,7 @@ class SteppedMarket:
 async def open_market(
     hours: float = 0.25, replay: Replay | None = None, **options: Any
 ) -> AsyncGenerator[SteppedMarket]:
-    """Open a market that stands so many hours after March 2024.
+    """Open a stepped market a number of hours after March 2024.
 
     Args:
         hours: Market time at the start, hours after March 2024.
@@ -144,7 +144,7 @@ class SessionHarness:
             await asyncio.sleep(0.005)
 
     async def until_decided(self, hour: int) -> None:
-        """Wait until the candle that opens so many hours after March 2024 was decided on."""
+        """Wait for the decision on the candle that opens a number of hours after March 2024."""
         await self.until(lambda: self.has_decided(MARCH + hour * HOUR))
 
     async def until_no_open_order(self, side: str = "%") -> None:
@@ -153,7 +153,7 @@ class SessionHarness:
         await self.until(lambda: not self.query(open_orders, side))
 
     async def until_live(self, market: "SteppedMarket") -> None:
-        """Wait until this session writes what the stream sends; the market moves on meanwhile.
+        """Wait until this session stores candles of the stream, while market time passes.
 
         Where no session has decided on a candle yet, the first decision is waited for too: the
         strategy is evaluated in another process, and a market that moved on would make it late.

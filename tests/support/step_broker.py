@@ -52,7 +52,7 @@ Step = Callable[[StepRules, StepState, Event], tuple[StepState, list[Intent]]]
 
 
 class SymbolMarket:
-    """One symbol: its candles, its coins and what was filled."""
+    """One symbol: its candles, coins and fills."""
 
     def __init__(self, series: SymbolSeries, rules: AccountConfig) -> None:
         self.name, self.all, self.skipped = series.symbol, series.candles, series.start_index

@@ -19,7 +19,7 @@ class WithoutGuard:
         self._replaced = replaced
 
     def execute(self, statements: str, bindings: Sequence[Any] = ()) -> Any:
-        """Run SQL, or what it is replaced by."""
+        """Run SQL, or its replacement."""
         return self._connection.execute(self._replaced.get(statements, statements), bindings)
 
     def __getattr__(self, name: str) -> Any:
@@ -47,7 +47,7 @@ def switch_off_guards(*names: str) -> None:
 
 
 def _create_in_place(path: Path) -> None:
-    """Make a file under its own name, so that others can open it half made."""
+    """Create a file under its final name, so that others can open it incomplete."""
     path.touch(mode=0o600)
     with closing(connect(path)) as handle:
         handle.set_busy_timeout(database.BUSY_TIMEOUT_MS)

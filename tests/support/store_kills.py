@@ -64,7 +64,7 @@ def run_kills(
     *,
     guards_off: Sequence[str] = (),
 ) -> list[KilledCopy]:
-    """Work on copies of a closed database, and die at a write of each.
+    """Work on copies of a closed database, and kill the process at a write of each.
 
     Args:
         base: The database.
@@ -120,7 +120,7 @@ class CountingFile(apsw.VFSFile):
         super().__init__("unix", name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
-        """Write, or write half and die."""
+        """Write, or write half and kill the process."""
         CountingFile.left -= 1
         if CountingFile.left == 0:
             self._write(bytes(data)[: len(data) // 2], offset)
@@ -149,7 +149,7 @@ def migrate(path: Path, _: Say) -> None:
 
 
 def restore_older(path: Path, _: Say) -> None:
-    """Put back the backup that lies two folders up."""
+    """Restore the backup that is two folders up."""
     restore(path.parent.parent / KEPT, path)
 
 

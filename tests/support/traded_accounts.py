@@ -43,7 +43,7 @@ class CommandResult:
 
 
 def compute_hour_ms(hours: float) -> int:
-    """Return a moment so many hours after March 2024 began, epoch milliseconds."""
+    """Return the time a number of hours after March 2024 began, epoch milliseconds."""
     return int((MARCH + hours * HOUR) * 1_000)
 
 
@@ -138,7 +138,7 @@ class TradedAccount:
         return order_id
 
     def cancel(self, order_id: str, *, hours: float) -> None:
-        """Store that an order of which the intent alone is stored was canceled without a fill."""
+        """Store the cancellation of an order that has only an intent."""
         change = end_of(order_id, "canceled", at_ms=compute_hour_ms(hours), note="")
         store_order_change(self.store, change, self.fence)
 

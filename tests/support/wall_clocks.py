@@ -37,7 +37,7 @@ class QuickWall:
 
 
 class AdjustableWall(ComputerWall):
-    """The computer's time, which a test moves."""
+    """The computer's time, which a test adjusts."""
 
     def __init__(self) -> None:
         """Begin with the time as it is."""

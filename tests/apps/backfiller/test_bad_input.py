@@ -131,7 +131,7 @@ def test_a_folder_that_is_not_writable_is_named(simulator_url: str, folder: Path
 
 
 def get_unprivileged_prefix() -> list[str]:
-    """Return what makes root obey file permissions; nothing for other users."""
+    """Return the command prefix that makes root obey file permissions; empty for other users."""
     if os.geteuid() != 0:
         return []
     setpriv = shutil.which("setpriv")

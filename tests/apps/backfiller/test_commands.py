@@ -226,7 +226,7 @@ def test_a_narrow_terminal_shortens_or_drops_columns() -> None:
 
 
 def run_in_terminal(columns: int, *arguments: str) -> list[str]:
-    """Return what the real program shows in a terminal of so many columns."""
+    """Return the output of the real program in a terminal with a number of columns."""
     master, slave = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(columns), "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, "-m", "backfiller.main", *arguments]

@@ -21,7 +21,7 @@ NAME = "binance_BTC-USDT_1m_x.csv"
 
 
 def write_minutes(folder: Path, count: int) -> None:
-    """Write so many minutes, with a gap after each 10,000."""
+    """Write a number of minutes, with a gap after each 10,000."""
     opens = [MARCH + 60 * (at + at // 10_000) for at in range(-count, 0)]
     lines = (f"{opened},{1 + at % 7},8.5,0.5,{1 + (at + 1) % 7},0.25\n" for at, opened in
              enumerate(opens))  # fmt: skip

@@ -21,7 +21,7 @@ FIELDS = Candle._fields
 
 
 def write_table(name: str, labels: Sequence[str | None]) -> list[dict[str, Any]]:
-    """Return the rows as records with one column more, whose cells come in turn."""
+    """Return the rows as records with an additional column that cycles through the labels."""
     return [
         dict(zip(FIELDS, row, strict=True)) | {name: label}
         for row, label in zip(ROWS, labels, strict=True)

@@ -76,7 +76,7 @@ class KillSetup:
     folder: Path
 
     def requests(self) -> int:
-        """Return how many pages of candles were requested so far."""
+        """Return the number of requested pages of candles."""
         return int(str(self.simulator.faults.list_faults()[0]["fired"]))
 
     def _arguments(self, database: Path) -> list[str]:
@@ -140,7 +140,7 @@ def kill_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillSetup]:
 
 
 def compute_digest(database: Path) -> str:
-    """Return a hash of every row of the table, read without any code of ours."""
+    """Return a hash of every row of the table, read without Onetape's code."""
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
         rows = connection.execute(

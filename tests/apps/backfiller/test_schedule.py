@@ -59,7 +59,7 @@ class SimulatedTime(SteppedClock):
 
 
 def run_schedule(errors: list[OnetapeError | None]) -> tuple[list[int], list[str]]:
-    """Run once for each error, or success, and return when, and what was printed."""
+    """Run once for each error or success; return the times of the runs and the output."""
     computer, noted, began = SimulatedTime(NOW_MS), list[str](), list[int]()
 
     async def run() -> None:
@@ -115,7 +115,7 @@ def simulator() -> Iterator[EmbeddedSimulator]:
 
 @pytest.fixture
 def start_program(simulator: EmbeddedSimulator, tmp_path: Path) -> Callable[..., Program]:
-    """Return a function that starts the real program so that it stays."""
+    """Return a function that starts the real program with a schedule."""
 
     def start(*arguments: str) -> Program:
         address = ("--exchange", "simulator", "--simulator-url", simulator.url)

@@ -31,7 +31,7 @@ STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decima
 def run_engine(
     candles: Candles, start: int, trading_rules: TradingRules, **parameters: str
 ) -> SimulationResult:
-    """Return what the engine makes of the candles, traded from `start` on."""
+    """Return the engine's result on the candles, traded from `start` on."""
     strategy = load_strategy("rsi", parameters)
     signals = evaluate_strategy(strategy, candles)
     first = int(np.searchsorted(candles.timestamp, start))

@@ -100,7 +100,7 @@ PLAIN = ("--exchange", "simulator", "--no-report", "--no-save")
 
 
 def run_script(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """Run the console script, as a user does: what a strategy does may end a whole process."""
+    """Run the console script in a separate process, which a strategy may end."""
     program = Path(sys.executable).with_name("backtester")
     done = subprocess.run(
         [program, *arguments, *PLAIN],
@@ -126,7 +126,7 @@ def run(backtester: Callable[..., Any]) -> Callable[..., tuple[int, str, str]]:
 
 
 def assert_one_line(ended: tuple[int, str, str], code: int, name: str, words: tuple[str, ...]) -> None:
-    """Compare how a program ended: its exit code, and what it printed on stdout and stderr."""
+    """Compare exit code, stdout and stderr of a program with one line of error."""
     assert ended[:2] == (code, "")
     (line,) = ended[2].splitlines()
     # A parameter is reported with its flag.

@@ -28,7 +28,7 @@ HELD = ("--benchmark", "ETH/USDT")
 
 
 def put(store: Store, symbol: str, days: int) -> None:
-    """Store so many daily candles of a symbol."""
+    """Store a number of daily candles of a symbol."""
     bars = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, "1d", START, START + days * DAY)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]

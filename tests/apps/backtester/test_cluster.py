@@ -179,7 +179,7 @@ def test_a_killed_driver_and_a_killed_scheduler_are_resumed(
 
 
 def wait_for_results(folder: Path, count: int) -> Path:
-    """Return the file of the results once it has so many lines."""
+    """Return the file of the results once it has a number of lines."""
     deadline = time.monotonic() + 180
     while True:
         for path in (folder / "data" / "optimizations").glob(f"*/{RESULTS}"):

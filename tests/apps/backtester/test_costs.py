@@ -31,7 +31,7 @@ SIMULATOR = ("costs", "--exchange", "simulator")
 
 
 def make_quote(spread_bps: float, mid: float = 100.0) -> Quote:
-    """Return a bid and an ask that are so far apart."""
+    """Return a bid and an ask with this spread."""
     return mid * (1 - spread_bps / 20_000), mid * (1 + spread_bps / 20_000)
 
 

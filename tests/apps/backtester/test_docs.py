@@ -86,7 +86,7 @@ def test_freqtrade_settings_without_an_equivalent_are_reported(repository: Path,
 
 
 def compute_freqtrade_roi_price(open_price: float, roi: float, fee: float) -> float:
-    """Return the price at which freqtrade 2026.9 sells by ROI: roi is left of what was paid."""
+    """Return the price at which freqtrade 2026.9 sells by ROI, both fees included."""
     return open_price * (1 + roi) * (1 + fee) / (1 - fee)
 
 

@@ -29,7 +29,7 @@ WORDS = st.one_of(
 
 
 def read_by_typer(arguments: list[str]) -> dict[str, Any] | None:
-    """Return what Typer reads; None where it refuses the line, or it names a command."""
+    """Return the values that Typer reads; None if Typer refuses the line, or it names a command."""
     try:
         context = COMMAND.make_context("backtester", list(arguments))
     except TyperException:

@@ -82,7 +82,7 @@ def test_help_imports_no_heavy_module(tmp_path: Path, module: str) -> None:
 
 @pytest.fixture
 def plain(folder: Path, database: Path) -> set[str]:
-    """Return what a plain backtest loads."""
+    """Return the modules that a plain backtest imports."""
     del database
     return list_loaded_modules(folder, "backtester.entry", "--exchange", "simulator", "--json", "--no-report")
 

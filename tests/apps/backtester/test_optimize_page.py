@@ -240,7 +240,7 @@ class Many(Strategy):
 
 @pytest.fixture(scope="module")
 def many_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of what the tests share of one optimization."""
+    """Return the folder of the optimization that the tests share."""
     return tmp_path_factory.mktemp("many")
 
 

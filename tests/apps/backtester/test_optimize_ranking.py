@@ -29,7 +29,7 @@ def test_combinations_without_the_metric_rank_last_and_ties_keep_their_order() -
 
 
 def make_traded_combination(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, object]:
-    """Return a combination with so many closed trades in-sample and out-of-sample."""
+    """Return a combination with these numbers of closed trades in-sample and out-of-sample."""
     return {
         "in_sample": {"sharpe": sharpe, "trades": trades},
         "out_of_sample": {"sharpe": sharpe / 2, "trades": out_of_sample},

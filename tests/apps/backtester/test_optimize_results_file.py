@@ -60,7 +60,7 @@ def test_failed_combinations_are_reported_and_evaluated_again_by_each_start(
 
 @contextmanager
 def limit_file_size(size: int) -> Generator[None]:
-    """Let no file become larger."""
+    """Limit the size of files of this process, bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

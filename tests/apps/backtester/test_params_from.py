@@ -24,7 +24,7 @@ def get_run_name(found: Document) -> str:
 
 @pytest.fixture
 def taken(backtester: Run, database: Path) -> Callable[..., tuple[Document, str]]:
-    """Return a function that runs a backtest; it returns the document and what stderr has."""
+    """Return a function that runs a backtest and returns the document and stderr."""
     del database
 
     def run(*arguments: str) -> tuple[Document, str]:

@@ -56,7 +56,7 @@ def start(database: Path, tmp_path: Path) -> Start:
 
 
 def wait_for(what: Callable[[], Found]) -> Found:
-    """Wait until something is there."""
+    """Wait until a function returns a true value; return the value."""
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     while not (found := what()):
         assert time.monotonic() < deadline

@@ -33,7 +33,7 @@ def two_symbols(database: Path) -> None:
 
 @pytest.fixture
 def market(database: Path) -> None:
-    """Store what the market of the first symbol accepts."""
+    """Store trading rules of the first symbol."""
     steps = TradingRules(None, Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
     with open_store(database, create=False) as store:
         save_trading_rules(store, "simulator", "BTC/USDT", steps, seen_ms=1)

@@ -42,7 +42,7 @@ class Slow(Strategy):
 
 
 def select_reproducible_parts(found: dict[str, Any]) -> str:
-    """Return what must not depend on processes or kills."""
+    """Return the parts of a document that must not depend on processes or kills."""
     return json.dumps(
         [found["results"], found["failed"], found["invalid"], found["rank_stability"]]
     )

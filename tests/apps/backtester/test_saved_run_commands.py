@@ -24,7 +24,7 @@ SIMULATED = ("--exchange", "simulator", "--no-report")
 
 
 def run_in_terminal(columns: int, *arguments: str, folder: Path) -> str:
-    """Return what the program prints in a terminal of so many columns."""
+    """Return the output of the program in a terminal with a number of columns."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     sizeless = {name: value for name, value in os.environ.items() if name != "COLUMNS"}

@@ -57,7 +57,7 @@ FLAGS = ("--strategy", "breakout", "--fee", "0", "--trading-rules", "none")
 
 
 def format_hour(hours: int) -> str:
-    """Return so many hours after the first candle, as a flag takes them."""
+    """Return the date a number of hours after the first candle, as text of a flag."""
     return format_utc(START + hours * HOUR).replace(" ", "T")
 
 

@@ -209,7 +209,7 @@ def test_a_page_that_closes_its_connection_is_not_logged(capfd: pytest.CaptureFi
 
 
 class _LookCounter(threading.Event):
-    """A stop that comes after so many looks, each of which takes no time."""
+    """A stop request after a number of looks at the file, without waiting."""
 
     def __init__(self, count: int) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
 
 @pytest.fixture
 def events() -> Generator[list[Event]]:
-    """Return the events of the trader, as they come."""
+    """Return a list to which the events of the trader are added."""
     seen: list[Event] = []
     with handling_events(seen.append):
         yield seen

@@ -75,7 +75,7 @@ def add_late_lost_and_reordered(opened: SteppedMarket) -> None:
 
 
 def close_by_later_candle(self: StreamCandleWriter, row: Candle, *, is_marked: bool) -> None:
-    """Close a candle when a later one comes, as version 0.3 did: the guard switched off."""
+    """Close a candle when a later one arrives, as version 0.3 did: the guard switched off."""
     del is_marked
     writer: Any = self
     context, newest = writer._context, writer._newest

@@ -247,7 +247,7 @@ def test_the_end_of_a_ban_is_read_by_the_time_of_the_exchange(run: Run) -> None:
 
 @pytest.fixture
 def dates(monkeypatch: pytest.MonkeyPatch) -> Callable[[ExchangeWithClock], None]:
-    """Return what lets an exchange have no request for its time, but dated responses."""
+    """Return a function that removes the time request of an exchange and dates its responses."""
 
     def set_up(opened: ExchangeWithClock) -> None:
         def date() -> str:

@@ -32,7 +32,7 @@ run()
 
 
 class PrintedText:
-    """All that was printed so far."""
+    """All output of the session."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys

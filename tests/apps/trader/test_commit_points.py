@@ -21,7 +21,7 @@ from programs import Program
 STRIKES = int(os.environ.get("ONETAPE_POINT_STRIKES", "0"))
 SPEED = "120"
 #: An exit that was decided is filled so soon after the opening lines of the restart; processor
-#: seconds of a loop busy_loop it.
+#: seconds of a loop next to it.
 EXIT_SECONDS = 10.0
 MINUTE = 60
 #: BUY in every sixth minute; SELL three candles later, where it sells by itself at all.
@@ -73,7 +73,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 
 
 def prepare(folder: Path, point: str) -> None:
-    """Write the strategy, whose position ends by a SELL, or by a time stop alone."""
+    """Write the strategy, whose position ends by a SELL or by a time stop."""
     own = folder / "user" / "strategies"
     own.mkdir(parents=True)
     source = SIXTHS.replace("SELLS", str(point != "stop decided"))

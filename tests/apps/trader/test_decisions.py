@@ -214,7 +214,7 @@ def test_a_buy_while_long_and_a_sell_while_flat_lead_to_no_order(
 
 
 async def read_gates(trading: SessionHarness, hour: int) -> dict[str, str]:
-    """Return the gates of a decision, which became no order."""
+    """Return the gates of a decision that led to no order."""
     await trading.until_decided(hour)
     ((gates, action, signal),) = trading.query(
         "SELECT gates, action, signal FROM decisions WHERE timestamp = ?", MARCH + hour * HOUR
@@ -392,7 +392,7 @@ def test_an_open_order_of_a_killed_session_is_canceled_and_never_filled(
 
 
 def leave_open_order(db: Path) -> None:
-    """Write what a session leaves that was killed between its order and the fill."""
+    """Write the rows of a session that was killed between order and fill."""
     session = Session(
         "session-0", "trader", "paper", ACCOUNT, *(KEY.exchange, KEY.symbol, KEY.timeframe),
         "rsi", {}, "0", 0,

@@ -35,7 +35,7 @@ from trader.traded_symbols import parse_traded_symbols
 from trader.waiting_start import WaitingStart
 
 NAME, SYMBOL = "own", "BTC/USDT"
-#: From SIGTERM to the end of a start that waits, processor seconds of a loop busy_loop it.
+#: From SIGTERM to the end of a start that waits, processor seconds of a loop next to it.
 STOP_SECONDS = 8
 WAITS = "; a position or order is open: no entries and no exits until "
 
@@ -198,7 +198,7 @@ def test_row_103_a_start_that_waits_takes_commands(
         return None if lease is None else lease.renewed_ms
 
     async def printed_by_next_renewal() -> str:
-        """Return what was printed; commands are read right after each renewal of the lease."""
+        """Return the output up to the next renewal of the lease; commands are read right after it."""
         before = renewed_ms()
         async with asyncio.timeout(180):
             while True:

@@ -27,7 +27,7 @@ JANUARY, FEBRUARY = 1_704_067_200, 1_706_745_600
 
 
 def save_run(folder: Path, kind: str, name: str, **values: Any) -> None:
-    """Save what a run has chosen, in the files that the backtester writes."""
+    """Save chosen parameters in the files of a saved run of the backtester."""
     run = folder / "data" / kind / name
     run.mkdir(parents=True, exist_ok=True)
     (run / IDENTITY).write_text("{}\n", encoding="utf-8")

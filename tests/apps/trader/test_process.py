@@ -27,7 +27,7 @@ from trader.main import app
 #: One minute of market takes a quarter of a second.
 SPEED = "240"
 #: A stop takes a second; a request that waits for its response would take ten. Processor seconds
-#: of a loop busy_loop it.
+#: of a loop next to it.
 STOP_SECONDS = 8
 DECISION = re.compile(
     r"\d\d:\d\d close [\d,]+\.\d\d change -?[\d.,]+: "
@@ -237,7 +237,7 @@ def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulato
 
 @contextmanager
 def serve_with_hanging_path(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
-    """Serve what the simulator responds, except for one path: its requests hang."""
+    """Serve the simulator's responses, except for one path, whose requests hang."""
     requested, stop = threading.Event(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

@@ -37,7 +37,7 @@ def write_settings(folder: Path, symbol: str, **changes: Any) -> Path:
 
 
 def read_reload_results(program: Program) -> list[str]:
-    """Return what reloads have printed so far."""
+    """Return the printed results of reloads."""
     return [line for line in program.lines if line.startswith("reload: ")]
 
 

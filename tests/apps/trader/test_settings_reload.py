@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
 
 @dataclass
 class PrintedText:
-    """All that was printed so far."""
+    """All output of the session."""
 
     capsys: Capture
     text: str = field(default="")

@@ -25,7 +25,7 @@ OPEN_MS = (MARCH + HOUR) * 1_000
 
 
 class AdjustableSeconds:
-    """The computer's seconds, which a test moves on as a thread that stands still sees them."""
+    """The computer's seconds, which a test advances to simulate a stalled thread."""
 
     def __init__(self) -> None:
         """Begin with the computer's own."""

@@ -19,7 +19,7 @@ from programs import Program
 
 #: One minute of market takes a quarter of a second.
 SPEED = "240"
-#: It takes 0.4 to 1.5 s; processor seconds of a loop busy_loop it, of which a busy machine has less.
+#: It takes 0.4 to 1.5 s; processor seconds of a loop next to it, of which a busy machine has less.
 STOP_SECONDS = 3.0
 
 

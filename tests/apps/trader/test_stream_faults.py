@@ -76,7 +76,7 @@ class CampaignMeasurements(Struct):
 
 
 async def advance_until(opened: SteppedMarket, trading: SessionHarness, hour: float, holds: Callable[[], Any]) -> float:
-    """Let market time pass in small steps until something holds; return the wall seconds.
+    """Advance market time in small steps until a condition holds; return the wall seconds.
 
     Without what a busy machine adds to a step.
     """

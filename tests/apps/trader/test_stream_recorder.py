@@ -36,7 +36,7 @@ async def go_live(opened: SteppedMarket, trading: SessionHarness, hour: int) -> 
 
 
 def assert_true(opened: SteppedMarket, trading: SessionHarness, *, until_hour: int) -> None:
-    """Every closed row is the simulator's own, and none of the last 100 is missing."""
+    """Check that every closed row equals the simulator's and none of the last 100 is missing."""
     closed = trading.closed_rows()
     truth = opened.truth(min(closed), MARCH + until_hour * HOUR)
     assert closed == truth

@@ -100,7 +100,7 @@ def make_failing_step_from(errors: list[Exception]) -> Callable[[], Awaitable[No
 
 
 async def run_until(work: Any, holds: Callable[[], bool]) -> None:
-    """Run what does not end by itself until a condition holds, and for a moment more."""
+    """Run an endless coroutine until a condition holds, and shortly after."""
     running = asyncio.ensure_future(work)
     while not holds():
         assert not running.done()

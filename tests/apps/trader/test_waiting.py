@@ -18,7 +18,7 @@ ALWAYS = {"candle_from": "2010-01-01", "candle_to": "2030-01-01"}
 
 @pytest.fixture
 def set_candle_deadline(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Return what sets how long a candle may be late: on a busy machine all of them are."""
+    """Return a function that sets the time after which a missing candle is reported."""
 
     def set_seconds(seconds: float) -> None:
         monkeypatch.setattr("trader.wait_notice.NOTICE_AFTER_SECONDS", seconds)

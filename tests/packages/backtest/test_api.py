@@ -104,7 +104,7 @@ def candles(folder: Path) -> ot.StoredCandles:
 
 
 def read_json_document(capfd: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    """Return what the command line prints with --json."""
+    """Return the JSON document that the command line prints."""
     capfd.readouterr()
     code = run_typer_app(app, "backtester", ["--exchange", "simulator", *arguments, "--json"])
     out, err = capfd.readouterr()

@@ -13,7 +13,7 @@ from onetape.backtest.parallel import map_unordered
 
 
 def get_process_by_job(jobs: int, processes: int, work: Callable[[int], object]) -> dict[int, int]:
-    """Return the id of the process of each job, after the given work; 0 if the process was killed."""
+    """Return the id of the process of each job, after the given work; 0: it was killed."""
 
     def report_process(job: int) -> bytes:
         work(job)

@@ -18,7 +18,7 @@ print(before, get_terminal_width(), file={where})
 
 
 def open_terminal(columns: int) -> tuple[int, int]:
-    """Return both ends of a terminal that is so wide."""
+    """Return both ends of a terminal with this width, columns."""
     first, second = pty.openpty()
     termios.tcsetwinsize(second, (24, columns))
     return first, second

@@ -102,7 +102,7 @@ def test_a_trailing_stop_follows_the_price_no_further_than_the_target(
 
 
 def find_exit_on_path(prices: list[float], levels: Levels) -> tuple[float, int] | None:
-    """Return price and kind of an exit where the price goes from each of these to the next."""
+    """Return price and kind of the exit on a path of prices, each reached from the one before."""
     if prices[0] <= levels.stop:
         return prices[0], levels.stop_kind
     if prices[0] >= levels.target:

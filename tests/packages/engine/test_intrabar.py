@@ -208,7 +208,7 @@ FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 
 
 def compute_trailing_stop(levels: Levels, highest: float) -> float:
-    """Return the trailing stop after the price has been this high; 0: none."""
+    """Return the trailing stop after a highest price; 0 without one."""
     before = min(highest, levels.trailing_from) * levels.trailing_before
     stop = max(before, highest * levels.trailing) if highest > levels.trailing_from else before
     return max(stop, levels.even_stop) if highest > levels.even_from else stop

@@ -34,7 +34,7 @@ def compute_mean(values: list[float]) -> float | None:
 
 
 def compute_trade_metrics(result: SimulationResult) -> dict[str, float | None]:
-    """Return the metrics of closed trades: profits after both fees, parts of what was paid."""
+    """Return the metrics of closed trades: profits after both fees, as fractions of the cost."""
     closed = [trade for trade in result.trades if not trade.open_at_end]
     buys = result.fills[0::2]
     paid = [-fill.cash_change for fill in buys][: len(closed)]
@@ -88,7 +88,7 @@ def compute_drawdowns(result: SimulationResult, start: float) -> dict[str, float
 def compute_account_metrics(
     result: SimulationResult, rules: AccountConfig, depth: float
 ) -> dict[str, float | None]:
-    """Return what the whole account made, and what it paid."""
+    """Return profit and costs of the whole account."""
     equity, seconds = result.equity.tolist(), len(result.candles) * HOUR
     growth = (
         (equity[-1] / rules.cash) ** (YEAR / seconds) - 1.0

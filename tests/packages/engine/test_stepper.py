@@ -35,7 +35,7 @@ EXITS = ExitConfig(stop_loss=0.05, take_profit=0.1)
 
 
 class StepperAccount:
-    """The state of an account, and what its symbols' events lead to."""
+    """The state of an account, advanced by events of its symbols."""
 
     def __init__(
         self, account: AccountConfig, symbols: str = "A", slots: int | None = None

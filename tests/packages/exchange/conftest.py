@@ -46,7 +46,7 @@ Script = Callable[[Query], ScriptedResponse]
 
 
 class ScriptedServer(ThreadingHTTPServer):
-    """Returns klines by a script; its clock stands still and its markets are the simulator's."""
+    """Serves klines by a script, with a stopped clock and the markets of the simulator."""
 
     daemon_threads = True
 

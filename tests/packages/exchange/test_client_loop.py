@@ -26,7 +26,7 @@ class Endless:
     """A request that gets no response."""
 
     def __init__(self, *, swallowed: int) -> None:
-        """Swallow so many cancellations, as Python 3.11's `wait_for` may."""
+        """Swallow a number of cancellations, as Python 3.11's `wait_for` may."""
         self.running = 0
         self.begun = asyncio.Event()
         self._swallowed = swallowed

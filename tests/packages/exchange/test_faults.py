@@ -42,7 +42,7 @@ def simulator(_simulator: EmbeddedSimulator) -> Generator[EmbeddedSimulator]:
 
 
 class RecordingClient:
-    """A client on a quick wall, with everything it noted."""
+    """A client with a wall clock that jumps, and its notes."""
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.wall = QuickWall()
@@ -61,7 +61,7 @@ class RecordingClient:
 def run_with_client(
     run: Run, url: str, work: Callable[[RecordingClient], Any], *, has_response: bool = True, **settings: Any
 ) -> Any:
-    """Do something with a client that has had a response before, unless set otherwise."""
+    """Run work with a client that has had a response before, unless set otherwise."""
 
     async def done() -> Any:
         bench = RecordingClient(url, **settings)

@@ -43,7 +43,7 @@ print(json.dumps(sorted(wanted & {*sys.modules})))
 
 
 def run(code: str, folder: Path | None = None) -> Any:
-    """Return what a new process prints as JSON; a folder's modules hide installed ones."""
+    """Return the JSON output of a new process; modules of a folder hide installed ones."""
     environment = {**os.environ, **({"PYTHONPATH": str(folder)} if folder else {})}
     done = subprocess.run(
         [sys.executable, "-W", "error::ImportWarning", "-c", code],

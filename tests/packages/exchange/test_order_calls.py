@@ -51,7 +51,7 @@ UNCOMPARED = {"signature", "nonce"}
 
 @dataclass(frozen=True)
 class SentRequest:
-    """What would have gone out."""
+    """An HTTP request that CCXT would send."""
 
     method: str
     path: str

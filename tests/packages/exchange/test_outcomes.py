@@ -56,7 +56,7 @@ def encode_body(document: object) -> bytes:
 
 
 async def send_order(response: ServerResponse, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
-    """Return the outcome of an order to which the exchange responds so."""
+    """Return the outcome of an order for this response of the exchange."""
     async with (
         OrderServer(lambda _, __: response) as server,
         open_private_client(exchange, server.url) as tap,

@@ -47,7 +47,7 @@ RESPONSES = {
 
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
-    """Collect all that any logger writes, each at level DEBUG, and what is printed."""
+    """Collect all output and all log records, with every logger at level DEBUG."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     loggers = [logging.getLogger(name) for name in [None, *logging.root.manager.loggerDict]]

@@ -69,7 +69,7 @@ async def open_client(exchange: str, server: RefusingServer) -> AsyncGenerator[R
 
 
 def get_request_error(run: Run, exchange: str, server: RefusingServer) -> OnetapeError:
-    """Return what a request for candles ends with."""
+    """Return the error of a request for candles."""
 
     async def work() -> None:
         async with open_client(exchange, server) as client:

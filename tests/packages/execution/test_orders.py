@@ -62,7 +62,7 @@ class OrderHistory(Struct, frozen=True):
         return [*sent, StatusReport(self.final, filled)]
 
     def snapshot(self) -> list[OrderEvent]:
-        """Return what a look-up responses once all has happened."""
+        """Return the result of a look-up after all events."""
         return [StatusReport(self.final, self.filled), *self.fills]
 
 

@@ -38,7 +38,7 @@ class ChosenCandlesServer(ThreadingHTTPServer):
         self.clear()
 
     def clear(self) -> None:
-        """Have no candle, at the first moment."""
+        """Remove all candles and reset the time."""
         self.now_ms = NOW_MS
         self.prices: dict[int, float] = {}
         self.requests = 0
@@ -52,7 +52,7 @@ class ChosenCandlesServer(ThreadingHTTPServer):
         return Endpoint("simulator", f"http://127.0.0.1:{self.server_port}")
 
     def has(self, *hours_before: int, price: float = 100.0) -> None:
-        """Have the candles that opened so many hours before the forming one."""
+        """Add candles that opened these numbers of hours before the forming one."""
         self.prices |= {FORMING - hours * HOUR: price for hours in hours_before}
 
     def later(self, minutes: float) -> None:

@@ -83,7 +83,7 @@ def read_rows(store: Store, key: SeriesKey = KEY) -> list[tuple[Any, ...]]:
 def truth(
     work: Callable[[Work[Any]], Any], simulator: EmbeddedSimulator, tmp_path: Path
 ) -> list[tuple[Any, ...]]:
-    """Return what the simulator has, unspoiled."""
+    """Return the simulator's candles without faults."""
     del simulator
     with open_store(tmp_path / "truth.db", create=True) as store:
         fetch_range(work, store)

@@ -42,7 +42,7 @@ def make_candles(count: int, step_seconds: int = 3_600, price: float = 40_000.0)
 
 
 def make_trades(candles: Candles, every: int, held: int) -> tuple[ReportTrade, ...]:
-    """Return a trade every so many candles; the last one is open at the end."""
+    """Return a trade at a fixed interval of candles; the last one is open at the end."""
     last = len(candles) - 1
     trades: list[ReportTrade] = []
     for entry in range(every, last, every):

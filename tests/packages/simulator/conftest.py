@@ -32,7 +32,7 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
 
 @pytest.fixture
 def stepped() -> Callable[[int], Clock]:
-    """Return a function that makes a clock that stands at so many milliseconds after March 2024."""
+    """Return a function that makes a stepped clock a number of milliseconds after March 2024."""
     return lambda after_ms: make_clock(start_ms=MARCH_MS + after_ms, stepped=True)
 
 

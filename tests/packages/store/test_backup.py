@@ -92,7 +92,7 @@ class Writers:
 
 
 def find_missing_rows(path: Path, acknowledged: dict[str, int]) -> dict[str, int]:
-    """Return the symbols of which a file lacks an acknowledged row, with what it has of them."""
+    """Return the symbols of which a file lacks an acknowledged row, with the rows that it has."""
     with open_store(path, create=False) as store, store.read() as connection:
         assert connection.execute("PRAGMA quick_check").get == "ok"
         rows = dict(

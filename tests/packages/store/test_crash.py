@@ -120,7 +120,7 @@ def closed(path: Path) -> Path:
 
 
 def find_harm(strike: KilledCopy) -> list[str]:
-    """Return what is missing, doubled or half right in a file whose writer was killed."""
+    """Return missing, duplicate and partial rows in a file whose writer was killed."""
     try:
         with open_store(strike.path, create=False) as store, store.read() as connection:
             check = connection.execute("PRAGMA quick_check").get

@@ -81,7 +81,7 @@ def run_and_read_output(command: list[str], environment: dict[str, str]) -> list
 
 
 class OtherProcess:
-    """A process that does something with a file until it is stopped."""
+    """A process that uses a file until it is stopped."""
 
     def __init__(self, script: str, path: Path) -> None:
         """Start it, and wait until it has begun."""

@@ -182,7 +182,7 @@ def test_a_file_created_under_its_final_name_makes_some_opens_fail(path: Path) -
 
 
 def add_in_processes(path: Path, *guards_off: str) -> tuple[int, list[str]]:
-    """Let 8 processes count one number up; return what it became, and the errors."""
+    """Let 8 processes increment one number; return the number and the errors."""
     with open_store(path, create=False) as store:
         acquire_lease(store, "sum", "nobody", now_ms=0, seconds=0)
     workers = run_crowd(path, [("adder", 8)], guards_off=guards_off)

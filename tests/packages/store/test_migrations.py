@@ -150,7 +150,7 @@ def test_a_file_of_a_newer_program_is_refused_and_stays_as_it_was(old_store: Pat
 
 
 def migrate_at_once(path: Path, *guards_off: str) -> list[str]:
-    """Let 8 processes migrate a file at once; return what went wrong."""
+    """Let 8 processes migrate a file at once; return the errors."""
     before = read_all_rows(path)
     workers = run_crowd(path, [("opener", 8)], guards_off=guards_off)
     faults = [worker.error for worker in workers if worker.error]

@@ -32,7 +32,7 @@ def account(tmp_path: Path) -> Generator[TradedAccount]:
 
 
 def read_free_money(account: TradedAccount) -> Decimal:
-    """Return what another order may reserve."""
+    """Return the money that another order may reserve."""
     seen: list[Decimal] = []
 
     def look(free: Decimal) -> Decimal:

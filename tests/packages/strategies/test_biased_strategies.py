@@ -30,7 +30,7 @@ LONG: Candles = random_candles(WHOLE_BARS + 4_000, seed=6)
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Make]:
-    """Return a function that writes a strategy of this body, and returns what makes it."""
+    """Return a function that writes a strategy with a body and returns its factory."""
 
     def written(body: str) -> Make:
         path = tmp_path / "biased.py"
@@ -46,7 +46,7 @@ def run_full_check(make: Make, candles: Candles) -> CheckResult:
 
 
 def run_sampled_check(make: Make, candles: Candles) -> CheckResult:
-    """Return what a plain backtest finds: the whole range was evaluated before."""
+    """Return the sampled check of a backtest, after an evaluation of the whole range."""
     return run_quick_check(make, CheckData(candles), evaluate_strategy(make(), candles).signal)
 
 

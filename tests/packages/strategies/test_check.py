@@ -123,7 +123,7 @@ Write = Callable[..., Callable[[], Strategy]]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Return a function that writes a strategy of this body, and returns what makes it."""
+    """Return a function that writes a strategy with a body and returns its factory."""
 
     def written(
         body: str, lookback: int = 20, higher: tuple[str, ...] = (), higher_lookback: int = 20

@@ -149,7 +149,7 @@ def test_a_series_without_gaps_is_one_segment_and_decided_on_from_its_first_cand
 
 
 class SeenCandles:
-    """Stands for a strategy: keeps what it was given."""
+    """A strategy that records the candles of each evaluation."""
 
     name = "seen"
     higher_timeframes: tuple[str, ...] = ()

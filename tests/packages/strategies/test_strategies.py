@@ -242,7 +242,7 @@ def test_text_from_a_command_line_becomes_the_declared_type():
 
 @dataclass(frozen=True)
 class Careless(Strategy):
-    """Does to its candles, or to the program, what no strategy should."""
+    """A strategy that changes its candles or ends the program."""
 
     name: ClassVar[str] = "careless"
     act: str = parameter("mutate", choices=("mutate", "exit"))

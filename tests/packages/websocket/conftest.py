@@ -98,13 +98,13 @@ class FaultyServer:
             await asyncio.sleep(0.02)
 
     async def wait_for_socket(self, count: int = 1) -> None:
-        """Wait until so many sockets have been subscribed on in all."""
+        """Wait until a total number of sockets have been subscribed on."""
         while len(self.sockets) < count:
             self._opened.clear()
             await self._opened.wait()
 
     async def wait_for_dials(self, count: int) -> None:
-        """Wait until the server was dialled so many times in all."""
+        """Wait until the server was dialled a total number of times."""
         while self.dials < count:
             self._dialled.clear()
             await self._dialled.wait()
@@ -251,7 +251,7 @@ def run_faulty_server() -> Callable[[], AbstractAsyncContextManager[FaultyServer
 
 @pytest.fixture
 def stepped() -> Callable[[int], Simulator]:
-    """Return a function that makes a simulator standing so many milliseconds after March 2024."""
+    """Return a function that makes a simulator, stepped from a time in ms after March 2024."""
     return lambda after_ms: Simulator(clock=make_clock(start_ms=MARCH_MS + after_ms, stepped=True))
 
 

@@ -29,7 +29,7 @@ async def wait_until_live(manager: WebSocketManager, symbol: str) -> None:
 
 
 async def count_live_symbols(count: int) -> tuple[int, FaultProxy]:
-    """Watch so many symbols until each is live; return how many of them are traded."""
+    """Watch a number of symbols until each is live; return the number that are traded."""
     # Each passing second of the computer is a minute of the market, in which all symbols trade.
     clock = make_clock(start_ms=1_709_251_200_000, speed=60)
     async with Simulator(clock=clock, symbols=make_symbols(count)) as simulator:  # noqa: SIM117

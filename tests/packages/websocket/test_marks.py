@@ -52,7 +52,7 @@ WATCHED = [("BTC/USDT", "1h"), ("ETH/USDT", "1h"), ("BTC/USDT", "5m")]
 
 
 def collect_final_candles(exchange: str, *frames: dict[str, Any]) -> dict[Any, Any]:
-    """Return what CCXT's class of an exchange holds as final after these frames."""
+    """Return the final candles of CCXT's class of an exchange after these frames."""
     _, market_id, url = EXCHANGES[exchange]
 
     async def scene() -> dict[Any, Any]:

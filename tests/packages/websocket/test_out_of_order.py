@@ -23,7 +23,7 @@ MisbehavingServer = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 async def read_without_guard(self: CandleFeed) -> CandleUpdate:
-    """The read with its guard off: take what CCXT returns for what has changed."""
+    """Read without the guard: take the rows that CCXT returns for the changed ones."""
     client: Any = self._client  # pyright: ignore[reportPrivateUsage] - its place is taken here
     rows = await client.watch_ohlcv("BTC/USDT", "1h")
     return CandleUpdate(tuple(parse_candle(row) for row in rows), client.connections)

@@ -42,7 +42,7 @@ def test_other_messages_are_not_merged(first: Any, second: Any) -> None:
 
 
 def send_at_once(messages: list[Any], fails: Any = None) -> tuple[list[Any], list[str]]:
-    """Send messages at once; return what left, and what failed."""
+    """Send messages at once; return the sent and the failed ones."""
     left: list[Any] = []
 
     async def send(message: Any) -> None:

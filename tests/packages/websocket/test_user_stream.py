@@ -45,7 +45,7 @@ def make_order(side: str = "buy", stop: Decimal | None = None) -> OrderRequest:
 
 
 class UserStreamSetup:
-    """A stream, its events so far, and a client of the same account."""
+    """A stream, its received events, and a client of the same account."""
 
     def __init__(self, client: PrivateClient, stream: UserStream) -> None:
         self.client = client

@@ -20,7 +20,7 @@ moments = st.integers(1_230_768_000, 4_102_444_799)
 
 @dataclass(frozen=True)
 class ParsedTimes:
-    """What became of one block of times."""
+    """Result of parsing one block of times."""
 
     seconds: list[int]
     unit: str

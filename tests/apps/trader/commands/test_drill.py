@@ -42,7 +42,7 @@ SETTINGS = TraderSettings(account=AccountConfig(exits=ExitConfig(stop_loss=0.05)
 
 
 def run_drill_part(name: str, *program: str) -> PartResult:
-    """Return what a part of the drill shows of a trader that is started so."""
+    """Return the result of a part of the drill for a trader started by a command."""
     parts = [one for one in SCENARIOS if one.name == name]
     (found,) = run_drill(make_drill(SETTINGS, program), parts, 1, lambda result: None)
     return found

@@ -21,7 +21,7 @@ MARCH_FIRST = ("--since", "2024-03-01")
 
 @pytest.fixture
 def eventful(account: TradedAccount) -> TradedAccount:
-    """Return an account to which something of each kind happened, in another order than written."""
+    """Return an account with an event of each kind, stored in another order than that of time."""
     account.fill("buy", "2", "100", 5, fee="0.2")
     account.decide(3, 1, {"candles": "ok", "stream": "the stream is not up"})
     account.decide(6, 1, {"candles": "ok"})

@@ -136,7 +136,7 @@ def draw_accounts(draw: st.DrawFn) -> list[Fill]:
 
 
 def compute_money_after(trades: Sequence[Fill], price: Decimal) -> Decimal:
-    """Return what 1,000 USDT have become, added up fill by fill."""
+    """Return the value of 1,000 USDT after all fills, added up fill by fill."""
     cash, coins = Decimal(1_000), Decimal(0)
     for trade in trades:
         value = trade.price * trade.amount

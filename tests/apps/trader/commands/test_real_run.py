@@ -32,7 +32,7 @@ def simulator(tmp_path: Path) -> Generator[str]:
 
 
 def run_command(capsys: Capture, *arguments: str) -> tuple[int, str]:
-    """Return the exit code of a command, and what it printed."""
+    """Return exit code and output of a command."""
     capsys.readouterr()
     code = run_typer_app(app, "trader", [*arguments, "--exchange", "simulator"])
     return code, capsys.readouterr().out

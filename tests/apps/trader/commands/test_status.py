@@ -20,7 +20,7 @@ Run = Callable[..., CommandResult]
 
 
 def parse_traders(ended: CommandResult) -> list[dict[str, Any]]:
-    """Return what a --json run shows of each trader."""
+    """Return the entry of each trader in the output of a --json run."""
     return json.loads(ended.out)["traders"]
 
 

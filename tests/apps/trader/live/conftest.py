@@ -15,7 +15,7 @@ Scenario = Callable[[LiveDesk], Awaitable[None]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., None]:
-    """Return what runs a scenario on a new database and simulator, with faults and options."""
+    """Return a function that runs a scenario on a new database and simulator."""
 
     def started(scenario: Scenario, *faults: Fault, **options: Any) -> None:
         async def done() -> None:

@@ -65,14 +65,14 @@ class RulesWithCommands:
         return [bool(one) for (one,) in done]
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Drive the orders until a condition holds, and note in the rules what became of them."""
+        """Drive the orders until a condition holds, and pass their results to the rules."""
         await self._desk.until(holds)
         self.runner.settle()
 
 
 @pytest.fixture
 def rules(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., RulesWithCommands]]:
-    """Return what builds the rules of a desk; no time passes between two looks for commands."""
+    """Return a function that builds the rules of a desk, which reads commands without a pause."""
     monkeypatch.setattr("trader.control_watch.CHECK_SECONDS", 0.0)
     journals: list[ExitJournal] = []
 
@@ -96,7 +96,7 @@ async def send_entry(desk: LiveDesk) -> Order:
 
 
 def make_candle(hour: int) -> Candle:
-    """Return a candle so many hours after that of the entry."""
+    """Return the candle a number of hours after that of the entry."""
     return Candle(ENTERED + hour * HOUR, 33_000.0, 33_000.0, 33_000.0, 33_000.0, 1.0)
 
 
@@ -254,7 +254,7 @@ def test_the_rules_sell_a_position_that_was_found_after_the_first_decision(
 
 
 def make_window(timestamp: int) -> tuple[Candles, Signals]:
-    """Return what a strategy is given that looks at one candle, and its HOLD."""
+    """Return the window of a strategy with lookback 1, and its signal HOLD."""
     price = np.array([33_000.0])
     times = np.array([timestamp], np.int64)
     candles = Candles.from_columns(times, price, price, price, price, price)

@@ -128,7 +128,7 @@ def test_with_a_position_open_a_start_without_drill_or_confirmation_only_exits(a
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Make stdin a terminal; yield what types into it."""
+    """Make stdin a terminal; yield a function that types into it."""
     master, slave = pty.openpty()
     stdin: IO[str] = os.fdopen(slave, "r")
     monkeypatch.setattr(sys, "stdin", stdin)

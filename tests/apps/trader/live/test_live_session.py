@@ -193,7 +193,7 @@ def copy_database(db: Path) -> Path:
 
 
 def restore(backup: Path, db: Path) -> None:
-    """Put a copy in the place of the file, whose log goes with it."""
+    """Replace the database and its log by a copy."""
     for file in db.parent.glob(f"{db.name}-[ws][ha][lm]"):
         file.unlink()
     backup.replace(db)

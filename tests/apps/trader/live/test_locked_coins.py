@@ -33,7 +33,7 @@ async def hold_with_late_balances(desk: LiveDesk) -> int:
 
 
 def compute_added_coins(desk: LiveDesk, balance: dict[str, Decimal]) -> Decimal:
-    """Return what the account has beyond what it had before the trader began."""
+    """Return the coins of the account above its baseline."""
     return desk.coins + BASELINE - balance.get("BTC", Decimal(0))
 
 

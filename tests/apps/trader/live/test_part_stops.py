@@ -30,7 +30,7 @@ def stop_of(desk: LiveDesk) -> Any:
 
 
 def stop_amount(desk: LiveDesk) -> Decimal:
-    """Return how much the stop would sell; 0 where none rests."""
+    """Return the amount of the resting stop; 0 without one."""
     found = stop_of(desk)
     return Decimal(0) if found is None else Decimal(found.quantity).scaleb(-5)
 

@@ -21,7 +21,7 @@ PENDING = "SELECT cause, end_reason FROM exit_obligations"
 
 
 async def enter_and_fail_to_leave(opened: SteppedMarket, trading: SessionHarness) -> None:
-    """Buy on the first candle, and let the exchange refuse what the next candle's SELL sends."""
+    """Buy on the first candle, and let the exchange refuse the order of the next candle's SELL."""
     await trading.until_live(opened)
     await opened.go_to(1.1)
     await trading.until(lambda: trading.query("SELECT 1 FROM stop_states WHERE place='exchange'"))

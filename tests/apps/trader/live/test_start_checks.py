@@ -277,7 +277,7 @@ def test_row_65_a_freqtrade_file_for_one_symbol_does_not_stop_a_start_with_a_pos
 
 
 def print_to(lines: queue.Queue[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copy what the start prints about the exchange, as it is printed."""
+    """Copy the lines that the start prints about the exchange to a list."""
 
     def printed(line: str, **_: object) -> None:
         print_line(line)

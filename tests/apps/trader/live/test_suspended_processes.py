@@ -28,7 +28,7 @@ def end_lease(db: Path) -> None:
 
 
 async def take_over(desk: LiveDesk) -> None:
-    """Find out what the other process has done; then do what is still to be done, once."""
+    """Resolve the orders of the suspended process, then finish the remaining steps once."""
     # Before the deadline of what it may have sent nothing is concluded.
     unknown = [one.identity for one in desk.executor.orders.values() if not one.order.is_protection]
     await desk.drive(0.15)

@@ -24,7 +24,7 @@ NO_PRICE = Fault("status", path="/api/v3/ticker/24hr", status=503, when="before"
 
 
 def sell_at_levels(desk: LiveDesk) -> list[tuple[Any, ...]]:
-    """Let the desk send the exit of a level that was passed, once; return what was requested."""
+    """Let the desk send the exit of a passed level once; return the requests."""
     requested: list[tuple[Any, ...]] = []
 
     def leave(kind: Any, *rest: Any) -> None:
@@ -37,7 +37,7 @@ def sell_at_levels(desk: LiveDesk) -> list[tuple[Any, ...]]:
 
 
 def forget_stream_prices(desk: LiveDesk) -> None:
-    """Forget what the stream has sent of the price: it is down."""
+    """Delete the prices of the stream, as while it is down."""
     with desk.store.write() as connection:
         connection.execute("DELETE FROM ticker_data")
 
@@ -164,7 +164,7 @@ def refuse_orders(desk: LiveDesk) -> int:
 
 
 async def wait_for_no_protection(desk: LiveDesk, reason: str) -> None:
-    """Wait until the stop is NONE for a reason, and check what is shown of it."""
+    """Wait until the stop is NONE for a reason, and check the status line."""
     await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
     await desk.until(lambda: desk.stop_state and reason in desk.stop_state.reason)
     assert "NONE" in format_stop_status(desk)

@@ -54,7 +54,7 @@ def open_replay(scene: Opened, replay: Replay) -> AbstractAsyncContextManager[An
 
 
 async def check_fills(at: Any) -> list[Any]:
-    """Return all fills, each inside its candle; the balances are what they add up to."""
+    """Check that each fill is inside its candle and fills add up to the balances; return them."""
     fills = await at.client.fetch_my_trades(BTC)
     balance = {asset: Decimal(amount) for asset, amount in HELD.items()}
     for fill in (one["info"] for one in fills):

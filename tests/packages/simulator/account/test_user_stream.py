@@ -25,7 +25,7 @@ LIFE_SECONDS = 24 * 3_600
 
 
 async def open_stream(at: Any) -> None:
-    """Open the stream and return when it is open: what happens from now on is reported."""
+    """Open the stream and return once its events are reported."""
     await at.client.load_markets()
     await at.client.ensure_user_data_stream_ws_subscribe_signature("spot")
 

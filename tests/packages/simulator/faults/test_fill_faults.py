@@ -39,7 +39,7 @@ async def buy_several(client: Any, times: int) -> None:
 
 
 async def buy_until_reported(client: Any, watch: Callable[..., Any], last: str) -> list[dict[str, Any]]:
-    """Buy three times, one after another; return what each call of CCXT gives, up to the last."""
+    """Buy three times, one after another; return the results of CCXT's calls up to the last."""
     reported: list[dict[str, Any]] = []
 
     async def listen() -> None:

@@ -21,7 +21,7 @@ ORDER = "/api/v3/order"
 
 @asynccontextmanager
 async def open_trading_client(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simulator, Any]]:
-    """Open a client with a key, whose time is the market's, as it stands still."""
+    """Open a client with a key, whose time is that of the stepped market."""
     async with faulty(faults) as (simulator, client):
         client.apiKey = client.secret = "simulator"  # noqa: S105 - nothing is secret there
         client.milliseconds = simulator.clock.now_ms
@@ -29,7 +29,7 @@ async def open_trading_client(faulty: Opened, *faults: Fault) -> AsyncGenerator[
 
 
 async def get_result_or_error(work: Coroutine[Any, Any, Any]) -> Any:
-    """Return what a call gives, or the error that it ends with."""
+    """Return the result of a call, or its error."""
     try:
         return await work
     except Exception as error:
@@ -154,7 +154,7 @@ def test_a_wrong_clock_refuses_a_signed_request_until_the_client_adjusts(
 async def open_user_stream(
     simulator: Simulator,
 ) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
-    """Open the account's stream as CCXT does, but read it raw: CCXT drops what comes twice."""
+    """Open the account's stream as CCXT does and read it raw, because CCXT drops duplicates."""
     requested = {"apiKey": "simulator", "timestamp": simulator.clock.now_ms()}
     signature = hmac.new(b"simulator", urlencode(requested).encode(), hashlib.sha256).hexdigest()
     async with (

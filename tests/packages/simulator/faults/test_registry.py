@@ -24,7 +24,7 @@ def make_registry(*faults: Fault, seed: int = 1) -> tuple[Faults, SteppedClock]:
 
 
 def list_firing_calls(registry: Faults, calls: int, call: Call = KLINES) -> list[int]:
-    """Return which of so many calls something fired at, from 1."""
+    """Return the numbers of the calls, from 1, at which a fault fired."""
     return [number for number in range(1, calls + 1) if registry.fire(call)]
 
 

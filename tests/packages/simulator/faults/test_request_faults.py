@@ -27,7 +27,7 @@ MISSES = 15
 
 @asynccontextmanager
 async def open_trading_client(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simulator, Any]]:
-    """Open a client with a key, whose time is the market's, as it stands still."""
+    """Open a client with a key, whose time is that of the stepped market."""
     async with faulty(faults, pro=True) as (simulator, client):
         client.apiKey = client.secret = "simulator"  # noqa: S105 - nothing is secret there
         client.milliseconds = simulator.clock.now_ms

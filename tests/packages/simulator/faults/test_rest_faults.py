@@ -52,7 +52,7 @@ ERRORS = [
 
 
 async def get_result_or_error(work: Awaitable[Any]) -> Any:
-    """Return what a call gives, or the error that it ends with."""
+    """Return the result of a call, or its error."""
     try:
         return await work
     except Exception as error:

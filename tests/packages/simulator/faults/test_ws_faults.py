@@ -55,7 +55,7 @@ async def wait_until(holds: Callable[[], bool]) -> None:
 async def run_for_each(
     scene: Callable[[str], Coroutine[Any, Any, Any]], names: Iterable[str]
 ) -> dict[str, Any]:
-    """Play a scene for each name at the same time, as most of each is waiting."""
+    """Run a scene for all names at once, because each mostly waits."""
     requested = list(names)
     return dict(zip(requested, await asyncio.gather(*map(scene, requested)), strict=True))
 

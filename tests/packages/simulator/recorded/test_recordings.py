@@ -32,7 +32,7 @@ FAMILIES = dict.fromkeys(
 
 
 class SignedAccount:
-    """Signed requests to a simulator whose clock stands, and one socket of each kind."""
+    """Signed requests to a simulator with a stepped clock, and one socket of each kind."""
 
     def __init__(self, simulator: Simulator, session: aiohttp.ClientSession) -> None:
         self.simulator = simulator
@@ -66,7 +66,7 @@ class SignedAccount:
 
 
 async def produce_replies() -> dict[str, Any]:
-    """Return one reply of ours for each kind."""
+    """Return one reply of the simulator for each kind."""
     clock = make_clock(start_ms=MARCH_MS, stepped=True)
     balance = {"USDT": Decimal(100_000), "BTC": Decimal(2), "BNB": Decimal(9)}
     async with (
@@ -184,7 +184,7 @@ async def produce_stream_messages(account: SignedAccount) -> dict[str, Any]:
 
 
 async def read_waiting_messages(socket: aiohttp.ClientWebSocketResponse, method: str) -> list[Any]:
-    """Return what has been sent before the reply to a request with this method."""
+    """Return the messages sent before the reply to a request with this method."""
     await socket.send_json({"method": method, "id": 77})
     found: list[Any] = []
     while (message := json.loads(await socket.receive_str(timeout=60))).get("id") != 77:
@@ -232,7 +232,7 @@ def _strip_envelope(name: str) -> str:
 
 
 def get_family(kind: str) -> str:
-    """Return which recordings are of the same thing."""
+    """Return the group of recordings with an equal shape."""
     return "report" if "report" in kind.lower() else FAMILIES.get(kind, kind)
 
 

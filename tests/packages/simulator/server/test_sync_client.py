@@ -19,7 +19,7 @@ HELD = {"USDT": Decimal(10_000), "BTC": Decimal(30)}
 
 @pytest.fixture
 def simulator() -> Generator[EmbeddedSimulator]:
-    """Return a simulator that stands still until the test moves it."""
+    """Return a simulator with a stepped clock."""
     clock = make_clock(start_ms=MARCH_MS, stepped=True)
     with embedded_simulator(seed=3, clock=clock, balance=HELD) as simulator:
         yield simulator
@@ -49,7 +49,7 @@ def scale_to_cents(client: Any, factor: str) -> float:
 
 
 def recompute_balances(trades: list[Any]) -> dict[str, Decimal]:
-    """Return what the account must hold by these trades alone."""
+    """Return the balances that follow from these trades."""
     balance = dict(HELD)
     for trade in (one["info"] for one in trades):
         sign = 1 if trade["isBuyer"] else -1

@@ -46,7 +46,7 @@ class ApiSocket:
         return reply
 
     async def use(self, weight: int) -> None:
-        """Use so much weight, a multiple of 20."""
+        """Use an amount of weight, a multiple of 20."""
         for _ in range(weight // 20):
             assert (await self.ask("account.status"))["status"] == 200
 

@@ -26,7 +26,7 @@ FEED = MarketTradeFeed(MARKET, held=False)
 def find_hit_by_loop(
     symbol_id: str, after: tuple[int, int], until_ms: int, low: int, high: int
 ) -> Tick | None:
-    """Return what `next_hit` must, by looking at every trade."""
+    """Return the result that `next_hit` must have, by a loop over every trade."""
     symbol = MARKET.get_symbol(symbol_id)
     for minute in range(after[0] // 60_000 * 60, until_ms // 1_000 + 1, 60):
         trades = MARKET.get_trades(symbol, minute)
