@@ -36,7 +36,7 @@ def main() -> None:
     for _ in range(options.rounds):
         if time.monotonic() > deadline:
             break
-        strike_once(found)
+        kill_at_each_point(found)
     measurements = [
         measure(f"kill {point}: failed", "of 1", samples, goal=1, wanted="below")
         for point, samples in sorted(found.items())
@@ -46,7 +46,7 @@ def main() -> None:
     print_document("exit_kills", command, paths, before, measurements)
 
 
-def strike_once(found: defaultdict[str, list[float]]) -> None:
+def kill_at_each_point(found: defaultdict[str, list[float]]) -> None:
     """Kill a trader once at each point; add the outcome."""
     running = subprocess.run(  # noqa: S603 - fixed arguments
         [sys.executable, "-m", "pytest", "-v", "-n", "0", "--tb=short", TESTS],

@@ -3,7 +3,7 @@
     uv run python benchmarks/live_kills.py --strikes 200
 
 The benchmark continues an earlier run: the results in `results/live_kills.json` stay, and the file
-is written again after each round (a kill at each point). A kill is one of `live_strikes.strike`:
+is written again after each round (a kill at each point). `kill_and_recover` makes one kill:
 a warm process is forked, plays a scene whose time, amount and stop come from a seed, and is killed
 by itself at the point; the next trader recovers, is compared with the simulator's ledger, sells,
 and is compared again. The recovering trader of those has short time limits for look-ups; with
@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from live_desk import QUICK
 from live_kills import POINTS
-from live_kill_outcomes import KillOutcome, WarmProcess, strike, start_warm_process
+from live_kill_outcomes import KillOutcome, WarmProcess, kill_and_recover, start_warm_process
 from onetape.core.errors import OnetapeError
 from trader.live.times import LiveTimes
 
@@ -45,7 +45,7 @@ _commits: list[str] = []
 
 
 def main() -> None:
-    """Kill until every point has its strikes, or the time is over."""
+    """Kill until every point has its kills, or the time is over."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--strikes", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -104,7 +104,7 @@ async def _kill_once(
     """Kill once; return None if the scene did not reach its point, because of load."""
     with TemporaryDirectory(prefix="live-kills-") as folder:
         try:
-            found = await strike(warm, Path(folder), point, seed, times=times, playing=lock)
+            found = await kill_and_recover(warm, Path(folder), point, seed, times=times, playing=lock)
         except (AssertionError, OnetapeError) as error:
             print(f"{point}, seed {seed}: not killed: {error}", file=sys.stderr)  # noqa: T201 - progress
             return None

@@ -79,7 +79,7 @@ class CommitKiller:
         return self._writes <= self._seen and not self._writes_not & self._seen
 
 
-def strike(point: str, moment: Moment, run: Callable[[], Any]) -> None:
+def kill_at(point: str, moment: Moment, run: Callable[[], Any]) -> None:
     """Run a program that is killed at the first commit of a point."""
     apsw.connection_hooks.append(CommitKiller(point, moment).watch)
     run()

@@ -127,7 +127,7 @@ async def start_warm_process() -> AsyncGenerator[WarmProcess]:
         await process.wait()
 
 
-async def strike(
+async def kill_and_recover(
     warm: WarmProcess,
     folder: Path,
     point: str,

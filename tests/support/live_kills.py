@@ -72,7 +72,7 @@ SUSPENSIONS: Final[dict[str, tuple[str, str, int]]] = {
 }
 
 
-class Striker:
+class PointKiller:
     """Counts events, and kills or suspends the process at one point."""
 
     def __init__(self, point: str) -> None:
@@ -140,10 +140,10 @@ def _is_resting(executor: Any) -> bool:
 
 
 def _run_child(job: dict[str, Any]) -> None:
-    striker = Striker(job["point"])
-    apsw.connection_hooks.append(striker.watch)
+    killer = PointKiller(job["point"])
+    apsw.connection_hooks.append(killer.watch)
     for name in ("submit", "replace_stop", "cancel", "fetch_balances"):
-        setattr(PrivateClient, name, striker.around(name, getattr(PrivateClient, name)))
+        setattr(PrivateClient, name, killer.around(name, getattr(PrivateClient, name)))
 
     async def run() -> None:
         async with open_live_desk(

@@ -1,6 +1,6 @@
 """Kill a process with SIGKILL in the middle of a chosen write to the disk.
 
-`run_strikes` starts this file as a program. It forks a child for each strike, which works on its
+`run_kills` starts this file as a program. It forks a child for each kill, which works on its
 own copy of a database through a file layer that counts writes. At the chosen one it writes half of
 what SQLite requested and kills its process.
 """
@@ -43,7 +43,7 @@ SETTLED = 2**44
 #: Name of the backup that `restore_older` takes, next to the database that is copied.
 KEPT = "kept.db"
 KEY = SeriesKey("binance", "BTC/USDT", "1h")
-ACCOUNT = "paper/strike"
+ACCOUNT = "paper/killed"
 Say = Callable[[str], None]
 
 
@@ -60,7 +60,7 @@ def run_kills(
     base: Path,
     folder: Path,
     scenario: str,
-    strikes: Sequence[int],
+    write_numbers: Sequence[int],
     *,
     guards_off: Sequence[str] = (),
 ) -> list[KilledCopy]:
@@ -70,7 +70,7 @@ def run_kills(
         base: The database.
         folder: Folder of the copies.
         scenario: Name of a function below.
-        strikes: The write that kills, counted from 1; 0 for none.
+        write_numbers: The write that kills, counted from 1; 0 for none.
         guards_off: Names in `store_guards.GUARDS`.
     """
     done = subprocess.run(
@@ -80,7 +80,7 @@ def run_kills(
             str(base),
             str(folder),
             scenario,
-            json.dumps([strikes, guards_off]),
+            json.dumps([write_numbers, guards_off]),
         ],
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""},
         stdout=subprocess.PIPE,
@@ -104,10 +104,10 @@ def kill_everywhere(base: Path, scenario: str, *, seed: int, guard_off: str = ""
     writes = range(1, int(whole.lines[-1].removeprefix("writes ")) + 1)
     chosen = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
     wanted = min(STRIKES, STRIKES_WITHOUT_GUARD) if guard_off else STRIKES
-    strikes = sorted(chosen.sample(writes, min(wanted, len(writes))))
-    struck = run_kills(base, base.parent, scenario, strikes, guards_off=guards_off)
-    assert all(strike.killed for strike in struck)
-    return struck
+    write_numbers = sorted(chosen.sample(writes, min(wanted, len(writes))))
+    copies = run_kills(base, base.parent, scenario, write_numbers, guards_off=guards_off)
+    assert all(copy.killed for copy in copies)
+    return copies
 
 
 class CountingFile(apsw.VFSFile):
@@ -156,7 +156,7 @@ def restore_older(path: Path, _: Say) -> None:
 def trade(path: Path, say: Say) -> None:
     """Book trades and store candles; name each that was acknowledged."""
     with open_store(path, create=False) as store:
-        token = acquire_lease(store, ACCOUNT, "strike", now_ms=0, seconds=1)
+        token = acquire_lease(store, ACCOUNT, "kill", now_ms=0, seconds=1)
         fence = Fence(ACCOUNT, token)
         start_session(store, make_session(), fence)
         for number in range(6):
@@ -202,7 +202,7 @@ def make_order(number: int) -> Order:
         bid=None,
         ask=None,
         intended_price=Decimal(100),
-        reason="strike",
+        reason="kill",
         strategy="rsi",
         parameters={},
         code_digest="digest",
@@ -231,22 +231,22 @@ def make_fill(number: int) -> Fill:
 SCENARIOS = {scenario.__name__: scenario for scenario in (migrate, restore_older, trade)}
 
 
-def _run_child(scenario: str, path: Path, strike: int, guards_off: Sequence[str], pipe: int) -> None:
+def _run_child(scenario: str, path: Path, write_number: int, guards_off: Sequence[str], pipe: int) -> None:
     def say(text: str) -> None:
         os.write(pipe, f"{text}\n".encode())
 
     layer = CountingLayer()
-    CountingFile.left = strike
+    CountingFile.left = write_number
     switch_off_guards(*guards_off)
     SCENARIOS[scenario](path, say)
-    say(f"writes {strike - CountingFile.left}")
+    say(f"writes {write_number - CountingFile.left}")
     del layer
 
 
 def _kill_at_write(
-    base: Path, folder: Path, scenario: str, strike: int, guards_off: Sequence[str]
+    base: Path, folder: Path, scenario: str, write_number: int, guards_off: Sequence[str]
 ) -> KilledCopy:
-    path = Path(tempfile.mkdtemp(prefix=f"{scenario}-{strike}-", dir=folder)) / base.name
+    path = Path(tempfile.mkdtemp(prefix=f"{scenario}-{write_number}-", dir=folder)) / base.name
     shutil.copy(base, path)
     listen, pipe = os.pipe()
     child = os.fork()
@@ -254,7 +254,7 @@ def _kill_at_write(
         status = 1
         try:
             os.close(listen)
-            _run_child(scenario, path, strike, guards_off, pipe)
+            _run_child(scenario, path, write_number, guards_off, pipe)
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -271,8 +271,8 @@ def main() -> None:
     """Kill as stated on the command line, and print the result."""
     logging.disable()
     base, folder, scenario = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    strikes, guards_off = json.loads(sys.argv[4])
-    done = [_kill_at_write(base, folder, scenario, strike, guards_off) for strike in strikes]
+    write_numbers, guards_off = json.loads(sys.argv[4])
+    done = [_kill_at_write(base, folder, scenario, write_number, guards_off) for write_number in write_numbers]
     sys.stdout.write(json.dumps([asdict(each) for each in done], default=str))
 
 

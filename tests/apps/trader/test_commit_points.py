@@ -17,7 +17,7 @@ from commit_points import POINTS
 from onetape.store.database import open_store
 from programs import Program
 
-#: How often each point is struck at each moment; make exit-crash-test does it 20 times.
+#: Number of kills at each point and moment; make exit-crash-test does it 20 times.
 STRIKES = int(os.environ.get("ONETAPE_POINT_STRIKES", "0"))
 SPEED = "120"
 #: An exit that was decided is filled so soon after the opening lines of the restart; processor
@@ -56,7 +56,7 @@ PENDING = {
     ("exit acknowledged", "after"),
     ("exit filled", "before"),
 }
-#: In CI each point is struck once, at one of its two moments; a long run strikes both often.
+#: In CI each point is used once, at one of its two moments; a long run uses both often.
 SHORT = list(zip(POINTS, ("after", "before") * len(POINTS), strict=False))
 LONG = [(point, moment) for point in POINTS for moment in ("before", "after")]
 CASES = [(*case, number) for case in LONG for number in range(STRIKES)] or [
@@ -91,11 +91,11 @@ def start_trader(folder: Path, url: str, point: str, *, program: str = "trader")
 def write_killed_program(folder: Path, point: str, moment: str) -> str:
     """Write a program that is the trader, and is killed at a commit; return its path."""
     support = str(Path(commit_points.__file__).parent)
-    path = folder / "struck-trader"
+    path = folder / "killed-trader"
     path.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {support!r})\n"
-        "from commit_points import strike\nfrom trader.start import run\n"
-        f"strike({point!r}, {moment!r}, run)\n",
+        "from commit_points import kill_at\nfrom trader.start import run\n"
+        f"kill_at({point!r}, {moment!r}, run)\n",
         encoding="utf-8",
     )
     path.chmod(0o700)
@@ -136,8 +136,8 @@ def test_a_kill_at_a_commit_loses_no_exit_and_repeats_no_fill_row_82(
     del number
     folder = tmp_path
     prepare(folder, point)
-    with start_trader(folder, simulator, point, program=write_killed_program(folder, point, moment)) as struck:
-        assert struck.ends() == -signal.SIGKILL
+    with start_trader(folder, simulator, point, program=write_killed_program(folder, point, moment)) as killed:
+        assert killed.ends() == -signal.SIGKILL
     (held,) = query(folder, "SELECT count(*) % 2 FROM trades")[0]
     (pending,) = query(folder, "SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL")[0]
     assert pending == ((point, moment) in PENDING)

@@ -198,7 +198,7 @@ def test_row_103_a_start_that_waits_takes_commands(
         return None if lease is None else lease.renewed_ms
 
     async def printed_by_next_renewal() -> str:
-        """Return the output up to the next renewal of the lease; commands are read right after it."""
+        """Return the output until the next renewal of the lease, after which commands are read."""
         before = renewed_ms()
         async with asyncio.timeout(180):
             while True:

@@ -102,7 +102,7 @@ def read_forming(trading: SessionHarness, hour: int) -> Any:
     )
 
 
-async def strike(
+async def inject_fault(
     opened: SteppedMarket, trading: SessionHarness, hour: int, settings: dict[str, Any], seen: CampaignMeasurements
 ) -> None:
     """Add a fault while a candle forms, end it, and close the candle."""
@@ -149,7 +149,7 @@ async def campaign(db: Path, count: int, seed: int) -> CampaignMeasurements:
         await trading.until_decided(0)
         for hour in range(1, count + 1):
             kinds = BREAKING if chosen.random() < 0.4 else BENDING
-            await strike(opened, trading, hour, chosen.choice(kinds), seen)
+            await inject_fault(opened, trading, hour, chosen.choice(kinds), seen)
         for hour in range(count + 1, count + 12):
             await opened.go_to(hour + 1.02)
             await trading.until_decided(hour)

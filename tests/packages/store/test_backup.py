@@ -279,8 +279,8 @@ def test_a_restore_that_is_killed_anywhere_leaves_the_old_file_or_the_new_one(pa
         write_rows(store, 10)
         make_backup(path, path.with_name(KEPT))
         write_rows(store, 5, start=10)
-    struck = kill_everywhere(path, "restore_older", seed=52)
-    assert {read_sound_candles(strike.path) for strike in struck} <= {10, 15}
+    copies = kill_everywhere(path, "restore_older", seed=52)
+    assert {read_sound_candles(copy.path) for copy in copies} <= {10, 15}
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged", "empty", "of another program"])

@@ -119,10 +119,10 @@ def closed(path: Path) -> Path:
     return path
 
 
-def find_harm(strike: KilledCopy) -> list[str]:
+def find_harm(copy: KilledCopy) -> list[str]:
     """Return missing, duplicate and partial rows in a file whose writer was killed."""
     try:
-        with open_store(strike.path, create=False) as store, store.read() as connection:
+        with open_store(copy.path, create=False) as store, store.read() as connection:
             check = connection.execute("PRAGMA quick_check").get
             trades = read_fills(store, ACCOUNT, "BTC/USDT")
             candles = connection.execute("SELECT count(*) FROM ohlcv_data").get
@@ -132,7 +132,7 @@ def find_harm(strike: KilledCopy) -> list[str]:
     except StoreError as error:
         return [str(error)]
     counts = {
-        word: sum(line.startswith(word) for line in strike.lines) for word in ("trade", "candle")
+        word: sum(line.startswith(word) for line in copy.lines) for word in ("trade", "candle")
     }
     found = {
         f"quick_check: {check}": check != "ok",
@@ -152,15 +152,15 @@ def test_a_kill_during_any_write_loses_no_acknowledged_row_and_leaves_no_partial
     closed: Path,
 ) -> None:
     """Failure mode 42."""
-    struck = kill_everywhere(closed, "trade", seed=42)
-    assert [fault for strike in struck for fault in find_harm(strike)] == []
+    copies = kill_everywhere(closed, "trade", seed=42)
+    assert [fault for copy in copies for fault in find_harm(copy)] == []
 
 
 @pytest.mark.parametrize("guard", ["a write is one transaction", "a commit goes through the log"])
 def test_without_a_guard_a_kill_leaves_rows_lost_or_partly_written(closed: Path, guard: str) -> None:
     """Failure mode 42, its guards off."""
-    struck = kill_everywhere(closed, "trade", seed=42, guard_off=guard)
-    assert [fault for strike in struck for fault in find_harm(strike)] != []
+    copies = kill_everywhere(closed, "trade", seed=42, guard_off=guard)
+    assert [fault for copy in copies for fault in find_harm(copy)] != []
 
 
 @pytest.mark.parametrize(("durable", "level"), [(True, 2), (False, 1)])

@@ -173,25 +173,25 @@ def test_without_the_lock_processes_that_migrate_at_once_fail(old_store: Path) -
     assert migrate_at_once(old_store, "a write is one transaction") != []
 
 
-def find_broken(struck: Sequence[KilledCopy], before: object, version: int = 1) -> list[str]:
+def find_broken(copies: Sequence[KilledCopy], before: object, version: int = 1) -> list[str]:
     """Return which files are neither old nor new, or cannot be brought up by the next process."""
     faults: list[str] = []
-    for strike in struck:
+    for copy in copies:
         try:
-            open_store(strike.path, create=False).close()
+            open_store(copy.path, create=False).close()
         except StoreError as error:
             faults.append(str(error))
             continue
-        is_new = read_version(strike.path) == NEWEST_VERSION
-        if not is_new or read_all_rows(strike.path, version) != before:
-            faults.append(f"{strike.path}: rows differ")
+        is_new = read_version(copy.path) == NEWEST_VERSION
+        if not is_new or read_all_rows(copy.path, version) != before:
+            faults.append(f"{copy.path}: rows differ")
         faults += [
             f"{kept}: rows differ"
-            for kept in list_backups(strike.path, version)
+            for kept in list_backups(copy.path, version)
             if (read_version(kept), read_all_rows(kept, version)) != (version, before)
         ]
-        if list(strike.path.parent.glob(".*.new*")):
-            faults.append(f"{strike.path}: an unfinished copy was left")
+        if list(copy.path.parent.glob(".*.new*")):
+            faults.append(f"{copy.path}: an unfinished copy was left")
     return faults
 
 
@@ -201,13 +201,13 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_file_whole(
 ) -> None:
     """Failure mode 54."""
     old = make_old_store(tmp_path / "data" / "onetape.db", version)
-    struck = kill_everywhere(old, "migrate", seed=54)
-    assert find_broken(struck, read_all_rows(old, version), version) == []
+    copies = kill_everywhere(old, "migrate", seed=54)
+    assert find_broken(copies, read_all_rows(old, version), version) == []
 
 
 def test_without_one_transaction_a_killed_migration_leaves_a_file_that_cannot_be_opened(
     old_store: Path,
 ) -> None:
     """Failure mode 54, its guard off."""
-    struck = kill_everywhere(old_store, "migrate", seed=54, guard_off="a write is one transaction")
-    assert find_broken(struck, read_all_rows(old_store)) != []
+    copies = kill_everywhere(old_store, "migrate", seed=54, guard_off="a write is one transaction")
+    assert find_broken(copies, read_all_rows(old_store)) != []

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from live_kills import FIRST_POINTS, POINTS
-from live_kill_outcomes import strike, start_warm_process
+from live_kill_outcomes import kill_and_recover, start_warm_process
 
-#: Each point is struck once, and those of the entry twice, in other scenes. `make live-crash-test`
-#: strikes each 200 times (benchmarks/live_kills.py).
+#: One kill at each point, two at those of the entry, in other scenes. `make live-crash-test`
+#: kills 200 times at each (benchmarks/live_kills.py).
 STRIKES = [*((point, 0) for point in POINTS), *((point, 1) for point in FIRST_POINTS)]
 #: Exits and stops act within this, entries of the symbol within that, wall seconds.
 SAFE_SECONDS, RESOLVED_SECONDS = 10.0, 75.0
@@ -22,7 +22,7 @@ def test_a_trader_killed_at_any_point_repeats_and_loses_no_order(tmp_path: Path,
             for number, (point, seed) in enumerate(STRIKES[group::2]):
                 folder = tmp_path / str(number)
                 folder.mkdir()
-                found = await strike(warm, folder, point, seed)
+                found = await kill_and_recover(warm, folder, point, seed)
                 assert found.fault == "", f"killed at {point!r}: {found.fault}"
                 assert (found.safe_seconds or 0.0) < SAFE_SECONDS, point
                 assert found.resolved_seconds < RESOLVED_SECONDS, point
