@@ -26,8 +26,8 @@ from recording import ROOT, describe_machine, measure, run_git
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from live_desk import QUICK
-from live_kills import POINTS
 from live_kill_outcomes import KillOutcome, WarmProcess, kill_and_recover, start_warm_process
+from live_kills import POINTS
 from onetape.core.errors import OnetapeError
 from trader.live.times import LiveTimes
 
@@ -104,7 +104,9 @@ async def _kill_once(
     """Kill once; return None if the scene did not reach its point, because of load."""
     with TemporaryDirectory(prefix="live-kills-") as folder:
         try:
-            found = await kill_and_recover(warm, Path(folder), point, seed, times=times, playing=lock)
+            found = await kill_and_recover(
+                warm, Path(folder), point, seed, times=times, playing=lock
+            )
         except (AssertionError, OnetapeError) as error:
             print(f"{point}, seed {seed}: not killed: {error}", file=sys.stderr)  # noqa: T201 - progress
             return None

@@ -35,10 +35,10 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from recording import describe_machine, measure, print_document
 from stream_feed import HOURS
 
-from session_harness import MARCH, open_session
 from onetape.cli.output import print_line
 from onetape.simulator.market.clock import make_clock
 from programs import Program
+from session_harness import MARCH, open_session
 
 #: Number of frames a second: in a quiet market, and in a busy one.
 QUIET, BUSY = 5, 200

@@ -17,9 +17,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
-from session_harness import MARCH, SteppedMarket, open_market
 from fault_proxy import make_kline
 from onetape.cli.output import print_line
+from session_harness import MARCH, SteppedMarket, open_market
 
 #: Market time at the start, hours after March 2024.
 HOURS = 0.25

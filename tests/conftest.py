@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from browser import Chromium, BrowserTab
+from browser import BrowserTab, Chromium
 from bytecode import compile_installed
 from inherited_signals import give_children_default_signals
-from onetape.exchange.lazy_ccxt import install
 from memory_files import keep_files_in_memory
+from onetape.exchange.lazy_ccxt import install
 from repeatable import (
-    make_repeat_lines,
     get_seed,
+    make_repeat_lines,
     seed_shared_generators,
     set_up_hypothesis,
     use_given_seed,

@@ -22,7 +22,9 @@ def read_measurements(monkeypatch: pytest.MonkeyPatch) -> Read:
     return run_path(str(BENCHMARKS / "stream_faults.py"))["read_measurements"]
 
 
-def test_the_campaigns_of_several_logs_are_samples_of_one_measurement(read_measurements: Read) -> None:
+def test_the_campaigns_of_several_logs_are_samples_of_one_measurement(
+    read_measurements: Read,
+) -> None:
     frames = "100000 fuzzed frames, seed 12: no crash, 2.5 ms at most for one\n"
     texts = [
         "other lines\n" + FAULTS.format(count=334, seed=1, back=3.5),

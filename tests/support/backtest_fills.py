@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket
 from onetape.engine import (
     AccountConfig,
     ExitConfig,
@@ -14,6 +13,7 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.strategies import evaluate_strategy, load_strategy
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket
 from symbol_desk import Made, get_simulator_candles
 
 #: Candles before the first traded one that sizes depend on.

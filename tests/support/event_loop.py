@@ -149,7 +149,9 @@ def _compute_price_unit(trading_rules: TradingRules) -> Decimal:
     month_steps = [month.price_step for month in trading_rules.months or () if month.price_step]
     if not month_steps:
         return trading_rules.price_step
-    digits = [step.normalize().as_tuple().exponent for step in (trading_rules.price_step, *month_steps)]
+    digits = [
+        step.normalize().as_tuple().exponent for step in (trading_rules.price_step, *month_steps)
+    ]
     return Decimal(1).scaleb(min(int(each) for each in digits))
 
 
@@ -261,7 +263,9 @@ class PlainAccount:
             self._blocked[number] = candidate
             self._count_skipped(number, symbol.plan.find_buy_run(candidate))
             return
-        bought = symbol.buy(candidate, self.cash, self._compute_equity(moment) if self._open else None)
+        bought = symbol.buy(
+            candidate, self.cash, self._compute_equity(moment) if self._open else None
+        )
         if bought is None:
             self._await_entry(number, symbol.plan.find_buy_after(candidate))
             return

@@ -233,7 +233,9 @@ def _compute_trailing_level(symbol: _ExactSymbol, highest: Decimal) -> Decimal |
     """Return the trailing stop after a highest price; None before it begins."""
     exits = symbol.rules.exits
     found: list[Decimal] = []
-    begins = None if exits.trailing_offset is None else _compute_net_price(symbol, exits.trailing_offset)
+    begins = (
+        None if exits.trailing_offset is None else _compute_net_price(symbol, exits.trailing_offset)
+    )
     if exits.trailing_stop is not None and (begins is None or highest > begins):
         found.append(highest * (1 - make_exact(exits.trailing_stop)))
     if exits.break_even is not None and highest > _compute_net_price(symbol, exits.break_even):
@@ -278,10 +280,16 @@ def _compute_levels(
     if wins:
         least = min(wins)
         net = exits.net_targets
-        target = _compute_net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
+        target = (
+            _compute_net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
+        )
     if own_target is not None:
         target = make_exact(own_target) if target is None else min(target, make_exact(own_target))
-    return stop, kinds, None if target is None else _round_to_step(target, symbol, bar, ROUND_CEILING)
+    return (
+        stop,
+        kinds,
+        None if target is None else _round_to_step(target, symbol, bar, ROUND_CEILING),
+    )
 
 
 def _round_to_step(price: Decimal, symbol: _ExactSymbol, bar: int, rounding: str) -> Decimal:
@@ -349,7 +357,9 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, slots: int, mo
         account.skipped += symbol.skipped_run != symbol.run
         symbol.skipped_run = symbol.run
         return
-    fill = _buy(symbol, bar, account.cash, account.cash + sum(_iterate_position_values(held, moment)))
+    fill = _buy(
+        symbol, bar, account.cash, account.cash + sum(_iterate_position_values(held, moment))
+    )
     if fill is None:
         symbol.refused.append(bar)
         return
@@ -390,7 +400,9 @@ def _buy(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> Exac
         amount = min(amount, make_exact(rules.max_volume_share) * volume)
     if impact:
         amount = min(amount, _find_most_with_impact(rules, open_ * fee_factor, budget, volume))
-        moved = open_ * (1 + _compute_slippage(rules) + impact * _compute_volume_fraction(amount, volume))
+        moved = open_ * (
+            1 + _compute_slippage(rules) + impact * _compute_volume_fraction(amount, volume)
+        )
         price = _round_to_step(moved, symbol, bar, ROUND_CEILING)
         amount = min(amount, EXACT.divide(budget, price * fee_factor))
     amount = _round_to_steps(amount, symbol)
@@ -425,7 +437,9 @@ def _is_sellable(symbol: _ExactSymbol, bar: int, base: Decimal) -> bool:
         return False
     if loss is None:
         return True
-    moved = make_exact(rules.volume_impact) * _compute_volume_fraction(amount, symbol.prices.volume[bar - 1])
+    moved = make_exact(rules.volume_impact) * _compute_volume_fraction(
+        amount, symbol.prices.volume[bar - 1]
+    )
     stop = symbol.prices.open[bar] * (1 - make_exact(loss)) * (1 - _compute_slippage(rules) - moved)
     return _is_taken(symbol, _compute_sold_price(stop, symbol, bar), amount)
 
@@ -446,7 +460,12 @@ def _compute_wanted(
     if name == "risk_per_trade":
         loss, fee = rules.exits.first_stop, make_exact(rules.fee_rate)
         assert loss is not None
-        back = symbol.prices.open[bar] * (1 - make_exact(loss)) * (1 - _compute_slippage(rules)) * (1 - fee)
+        back = (
+            symbol.prices.open[bar]
+            * (1 - make_exact(loss))
+            * (1 - _compute_slippage(rules))
+            * (1 - fee)
+        )
         if rules.fee_currency == "base":
             back *= 1 - fee
         return cash, min(EXACT.divide(size * equity, unit - back), EXACT.divide(cash, unit))
@@ -497,7 +516,9 @@ def _sell(
     if kinds == ("target",):
         rate = rate if rules.maker_fee_rate is None else make_exact(rules.maker_fee_rate)
     else:
-        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(amount, symbol.prices.volume[bar - 1])
+        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(
+            amount, symbol.prices.volume[bar - 1]
+        )
         price = at * (1 - _compute_slippage(rules) - moved)
     price = _compute_sold_price(price, symbol, bar)
     if not _is_taken(symbol, price, amount):

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket
 from onetape.core.candles import Candles
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import SimulationResult, make_booked_fill, simulate
 from onetape.simulator.recorded.replay import Replay, read_replay
 from onetape.strategies import evaluate_strategy
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket
 
 #: Candles before March 2024, and hours of it that are traded.
 HISTORY, HOURS = 120, 48
@@ -73,7 +73,9 @@ def read_candles(opened: SteppedMarket, last_hour: int) -> Candles:
     return Candles.from_columns(opens.astype(np.int64), *prices)
 
 
-def run_backtest(opened: SteppedMarket, trading: SessionHarness, last_hour: int) -> SimulationResult:
+def run_backtest(
+    opened: SteppedMarket, trading: SessionHarness, last_hour: int
+) -> SimulationResult:
     """Return the engine's run over the candles from the first decision on."""
     first: int = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
     candles = read_candles(opened, last_hour)

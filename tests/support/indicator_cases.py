@@ -77,7 +77,9 @@ CASES = {
         lambda c: ind.keltner(c.high, c.low, c.close, 20, 2.0), ind.keltner_lookback(20)
     ),
     "aroon": IndicatorCase(lambda c: ind.aroon(c.high, c.low, 25), 26),
-    "rolling_vwap": _make_case(lambda c: ind.rolling_vwap(c.high, c.low, c.close, c.volume, 20), 20),
+    "rolling_vwap": _make_case(
+        lambda c: ind.rolling_vwap(c.high, c.low, c.close, c.volume, 20), 20
+    ),
     "session_vwap": _make_case(
         lambda c: ind.session_vwap(c.timestamp, c.high, c.low, c.close, c.volume, "Europe/Berlin"),
         ind.session_vwap_lookback("1h"),

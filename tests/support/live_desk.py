@@ -444,7 +444,9 @@ async def open_live_desk(
     """
     async with AsyncExitStack() as stack:
         if simulator is None:
-            simulator = await stack.enter_async_context(_make_simulator(faults, is_stepped, balance))
+            simulator = await stack.enter_async_context(
+                _make_simulator(faults, is_stepped, balance)
+            )
         url = simulator if isinstance(simulator, str) else simulator.url
         endpoint = Endpoint("simulator", url)
         exchange = await asyncio.to_thread(RestExchange, endpoint)

@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
-from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.market.symbols import SpotSymbol
+from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket
 
 #: Start balances: other coins, and cash for ten orders, so that no refusal hides an error.
 BALANCE = {"USDT": Decimal(100_000), "BTC": Decimal(20)}

@@ -113,7 +113,9 @@ async def run_campaign(db: Path, seed: int, orders: int) -> Campaign:
     faults: list[str] = []
     async with (
         run_moving_simulator(seed) as simulator,
-        open_live_desk(db, simulator=simulator, timeout_ms=2_000, risk=LIMITS, times=_TIMES) as desk,
+        open_live_desk(
+            db, simulator=simulator, timeout_ms=2_000, risk=LIMITS, times=_TIMES
+        ) as desk,
     ):
         try:
             while _count_sent(desk) < orders:

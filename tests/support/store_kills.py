@@ -94,7 +94,9 @@ def run_kills(
     ]
 
 
-def kill_everywhere(base: Path, scenario: str, *, seed: int, guard_off: str = "") -> list[KilledCopy]:
+def kill_everywhere(
+    base: Path, scenario: str, *, seed: int, guard_off: str = ""
+) -> list[KilledCopy]:
     """Kill a process at each write of a scenario, or at a seeded part of them.
 
     With ONETAPE_STRIKES=100000 it kills at every write.
@@ -231,7 +233,9 @@ def make_fill(number: int) -> Fill:
 SCENARIOS = {scenario.__name__: scenario for scenario in (migrate, restore_older, trade)}
 
 
-def _run_child(scenario: str, path: Path, write_number: int, guards_off: Sequence[str], pipe: int) -> None:
+def _run_child(
+    scenario: str, path: Path, write_number: int, guards_off: Sequence[str], pipe: int
+) -> None:
     def say(text: str) -> None:
         os.write(pipe, f"{text}\n".encode())
 
@@ -272,7 +276,10 @@ def main() -> None:
     logging.disable()
     base, folder, scenario = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     write_numbers, guards_off = json.loads(sys.argv[4])
-    done = [_kill_at_write(base, folder, scenario, write_number, guards_off) for write_number in write_numbers]
+    done = [
+        _kill_at_write(base, folder, scenario, write_number, guards_off)
+        for write_number in write_numbers
+    ]
     sys.stdout.write(json.dumps([asdict(each) for each in done], default=str))
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from session_harness import ACCOUNT, SessionHarness, SteppedMarket, make_evaluator
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.timeframes import Timeframe
@@ -20,6 +19,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.store.database import open_store
 from onetape.store.ledger import read_fills
+from session_harness import ACCOUNT, SessionHarness, SteppedMarket, make_evaluator
 from trader.account import get_configured_balance
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.market_guard import find_simulated_market
@@ -160,7 +160,9 @@ async def run_symbol_sessions(
             simulated = await find_simulated_market(exchange)
             task = asyncio.create_task(run_sessions(contexts, exchange, stop, simulated))
             desks = {
-                context.key.symbol: SessionHarness(context, strategies[context.key.symbol], stop, task, store)
+                context.key.symbol: SessionHarness(
+                    context, strategies[context.key.symbol], stop, task, store
+                )
                 for context in contexts
             }
             try:

@@ -84,7 +84,9 @@ def draw_busy_rules(draw: st.DrawFn) -> AccountConfig:
     )
 
 
-def make_busy_series(seed: int, count: int, rules: AccountConfig, symbols: int) -> list[SymbolSeries]:
+def make_busy_series(
+    seed: int, count: int, rules: AccountConfig, symbols: int
+) -> list[SymbolSeries]:
     """Return symbols on one axis whose signals change often, BUY more often than SELL."""
     rng = np.random.default_rng(seed)
     found: list[SymbolSeries] = []

@@ -108,7 +108,9 @@ class TradedAccount:
 
     def end(self, reason: str = "SIGTERM", *, hours: float = 100) -> None:
         """End the session and give the lease back."""
-        end_session(self.store, self.session.session, ended_ms=compute_hour_ms(hours), reason=reason)
+        end_session(
+            self.store, self.session.session, ended_ms=compute_hour_ms(hours), reason=reason
+        )
         release_lease(self.store, self.fence.name, self.fence.token)
 
     def state(self, state: TraderState, reason: str, remedy: str = "", *, hours: float = 0) -> None:
@@ -119,7 +121,9 @@ class TradedAccount:
     def least_amount(self, amount: str) -> None:
         """Store that amounts of the market are multiples of this one."""
         steps = TradingRules(None, Decimal(amount), Decimal(amount), Decimal(0))
-        save_trading_rules(self.store, self.key.exchange, self.key.symbol, steps, compute_hour_ms(0))
+        save_trading_rules(
+            self.store, self.key.exchange, self.key.symbol, steps, compute_hour_ms(0)
+        )
 
     def candles(self, *prices: tuple[float, float, float, float], first_hour: int = 0) -> None:
         """Store closed candles of 1 h: open, high, low and close of each, volume 1."""
@@ -150,8 +154,8 @@ class TradedAccount:
             self._entry = order_id
         order = Order(
             order_id, self.session.session, self.mode, self.name, *self.key.names, side, type_,
-            "intent", None, MARCH + int(hours) * HOUR - HOUR, compute_hour_ms(hours), None, None, Decimal(1),
-            reason, "rsi", {}, "0", None if side == "buy" else self._entry,
+            "intent", None, MARCH + int(hours) * HOUR - HOUR, compute_hour_ms(hours), None, None,
+            Decimal(1), reason, "rsi", {}, "0", None if side == "buy" else self._entry,
         )  # fmt: skip
         insert_order(self.store, order, self.fence)
         return order_id
@@ -174,7 +178,9 @@ class TradedAccount:
             self.mode, self.name, side, Decimal(price), Decimal(amount), Decimal(fee),
             fee_currency or self.quote, compute_hour_ms(hours),
         )  # fmt: skip
-        change = fill_of(trade, at_ms=compute_hour_ms(hours), filled_timestamp=MARCH + int(hours) * HOUR)
+        change = fill_of(
+            trade, at_ms=compute_hour_ms(hours), filled_timestamp=MARCH + int(hours) * HOUR
+        )
         store_order_change(self.store, change, self.fence)
 
     def decide(
@@ -196,7 +202,8 @@ class TradedAccount:
         assert self._entry is not None
         obligation = ExitObligation(
             f"exit of {self._entry}", self.name, self.mode, self.key.exchange, self.key.symbol,
-            self._entry, "stop_loss", MARCH, Decimal(level), compute_hour_ms(hours), f"stop loss at {level}",
+            self._entry, "stop_loss", MARCH, Decimal(level), compute_hour_ms(hours),
+            f"stop loss at {level}",
         )  # fmt: skip
         with self.store.write() as connection:
             assert add_obligation(connection, obligation)

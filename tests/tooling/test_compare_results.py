@@ -7,7 +7,9 @@ from typing import Any
 import compare_results
 
 
-def compare_documents(tmp_path: Path, before: Any, after: Any, **renames: dict[str, str]) -> list[str]:
+def compare_documents(
+    tmp_path: Path, before: Any, after: Any, **renames: dict[str, str]
+) -> list[str]:
     for name, document in (("before", before), ("after", after)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps(document))

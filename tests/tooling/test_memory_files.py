@@ -19,7 +19,7 @@ def _without_place(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_are_in_memory_if_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quick_files, "LEAST_BYTES", 1)
+    monkeypatch.setattr(memory_files, "LEAST_BYTES", 1)
     keep_files_in_memory(tmp_path)
     assert os.environ[VARIABLE] == str(tmp_path)
 
@@ -27,14 +27,14 @@ def test_files_are_in_memory_if_there_is_room(
 def test_files_stay_on_the_disk_where_there_is_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quick_files, "LEAST_BYTES", 2**80)
+    monkeypatch.setattr(memory_files, "LEAST_BYTES", 2**80)
     keep_files_in_memory(tmp_path)
     keep_files_in_memory(tmp_path / "missing")
     assert VARIABLE not in os.environ
 
 
 def test_a_chosen_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quick_files, "LEAST_BYTES", 1)
+    monkeypatch.setattr(memory_files, "LEAST_BYTES", 1)
     monkeypatch.setenv(VARIABLE, "/chosen")
     keep_files_in_memory(tmp_path)
     assert os.environ[VARIABLE] == "/chosen"

@@ -62,7 +62,9 @@ def backfiller(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...
 
 
 @pytest.fixture
-def backfill_simulator(backfiller: Callable[..., CommandResult], simulator_url: str) -> Callable[..., CommandResult]:
+def backfill_simulator(
+    backfiller: Callable[..., CommandResult], simulator_url: str
+) -> Callable[..., CommandResult]:
     """Return a function that runs the program on the simulator and prints JSON."""
 
     def run(*arguments: str) -> CommandResult:

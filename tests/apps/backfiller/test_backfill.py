@@ -168,7 +168,9 @@ def test_a_separate_process_needs_nothing_but_a_folder(folder: Path) -> None:
     assert (process.returncode, err) == (0, "")
     (summary,) = json.loads(out)["series"]
     assert 48 <= summary["stored"] <= 72
-    assert are_equal(read_stored_candles(), make_simulated_candles(summary["start"], summary["end"]))
+    assert are_equal(
+        read_stored_candles(), make_simulated_candles(summary["start"], summary["end"])
+    )
     assert [entry.name for entry in (folder / "data").iterdir()] == ["simulator.db"]
     assert stat.S_IMODE((folder / DATABASE).stat().st_mode) == 0o600
 
@@ -197,4 +199,7 @@ def test_the_run_after_a_killed_one_resumes_and_ends_in_the_same_table(
 
         (summary,) = backfiller(*address, "--json", *arguments).series
     assert summary["inserted"] == wanted - killed_at
-    assert are_equal(read_stored_candles(minutes), make_simulated_candles(FORMING - 20 * DAY, FORMING + 20 * 60, "1m"))
+    assert are_equal(
+        read_stored_candles(minutes),
+        make_simulated_candles(FORMING - 20 * DAY, FORMING + 20 * 60, "1m"),
+    )

@@ -147,7 +147,9 @@ def test_gaps_lists_a_gap_that_was_never_requested_as_not_fetched(
     assert (one["gaps"], one["missing"], one["unproven"], one["sources"]) == (1, 3, 1, ["rest"])
 
 
-def test_restore_puts_a_backup_back_and_saves_the_replaced_file(backfiller: Run, filled: None) -> None:
+def test_restore_puts_a_backup_back_and_saves_the_replaced_file(
+    backfiller: Run, filled: None
+) -> None:
     made = parse_document(backfiller("backup", "--json", *DB))
     spoil("DELETE FROM ohlcv_data WHERE timestamp > ?", START)
     put = parse_document(backfiller("restore", made["backup"], "--json", *DB))
@@ -162,7 +164,9 @@ def test_markets_are_sorted_by_volume_and_filtered_by_quote(
     backfiller: Run, simulator_url: str
 ) -> None:
     address = ("--exchange", "simulator", "--simulator-url", simulator_url)
-    markets = parse_document(backfiller("markets", *address, "--quote", "usdt", "--json"))["markets"]
+    markets = parse_document(backfiller("markets", *address, "--quote", "usdt", "--json"))[
+        "markets"
+    ]
     volumes = [one["quote_volume"] for one in markets]
     assert volumes == sorted(volumes, reverse=True)
     assert {one["quote"] for one in markets} == {"USDT"}
@@ -185,7 +189,8 @@ def test_markets_are_sorted_by_volume_and_filtered_by_quote(
 
 def test_exchanges_are_listed_without_a_request(backfiller: Run) -> None:
     found = {
-        one["exchange"]: one for one in parse_document(backfiller("exchanges", "--json"))["exchanges"]
+        one["exchange"]: one
+        for one in parse_document(backfiller("exchanges", "--json"))["exchanges"]
     }
     assert found["binance"]["page_limit"] == 1_000
     assert found["kraken"]["newest_only"] is True

@@ -46,7 +46,9 @@ def write_files(folder: Path) -> None:
     with zipfile.ZipFile(folder / "Kraken_OHLCVT.zip", "w") as archive:
         archive.writestr("XBTUSD_60.csv", "\n".join(kraken))
         archive.writestr("ETHUSD_60.csv", "\n".join(kraken))
-    minutes = [(time, *map(float, row.split(","))) for time, row in iterate_rows(GAP - HOUR, 12, 300)]
+    minutes = [
+        (time, *map(float, row.split(","))) for time, row in iterate_rows(GAP - HOUR, 12, 300)
+    ]
     frame = pd.DataFrame(minutes, columns=["date", "open", "high", "low", "close", "volume"])
     frame["date"] = pd.to_datetime(frame["date"], unit="s", utc=True).dt.as_unit("ms")
     (folder / "user_data/data/binance").mkdir(parents=True)

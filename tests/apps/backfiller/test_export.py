@@ -50,7 +50,9 @@ def read_rows(path: str, key: SeriesKey = KEY) -> list[Candle]:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".feather"])
-def test_every_format_is_imported_again_bit_for_bit(backfiller: Run, filled: Path, suffix: str) -> None:
+def test_every_format_is_imported_again_bit_for_bit(
+    backfiller: Run, filled: Path, suffix: str
+) -> None:
     out = f"binance_BRD-BTC_1h_all{suffix}"
     ended = backfiller("export", "--db", str(filled), "--symbol", "BRD/BTC", "--out", out)
     assert ended.code == 0, ended.err
@@ -105,7 +107,9 @@ def test_a_file_is_replaced_only_with_force(backfiller: Run, filled: Path, folde
     assert (folder / "x.csv").read_text() != "mine"
 
 
-def test_an_exported_file_is_private_to_its_owner(backfiller: Run, filled: Path, folder: Path) -> None:
+def test_an_exported_file_is_private_to_its_owner(
+    backfiller: Run, filled: Path, folder: Path
+) -> None:
     backfiller("export", "--db", str(filled), "-p", "BRD/BTC", "--out", "new/x.csv")
     assert stat.S_IMODE((folder / "new" / "x.csv").stat().st_mode) == 0o600
 

@@ -224,7 +224,11 @@ def test_a_late_revision_is_reported_stored_and_accepted_row_18(
     assert line.startswith("1: simulator BTC/USDT 1m 2024-03-01 00:15: ")
     assert count == "data/simulator.db: 1 open revision (1 may be accepted)"
     assert backfiller("revisions", "--accept", "all", "--db", str(DATABASE)).code == 0
-    (changed,) = [pair for pair in zip(read_stored_rows(), make_simulated_rows(), strict=True) if pair[0] != pair[1]]
+    (changed,) = [
+        pair
+        for pair in zip(read_stored_rows(), make_simulated_rows(), strict=True)
+        if pair[0] != pair[1]
+    ]
     assert changed[0].timestamp == NOW - 5 * 60
     assert ": 0 open revisions" in backfiller("revisions", "--db", str(DATABASE)).out
 

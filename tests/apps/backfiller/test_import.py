@@ -34,7 +34,9 @@ ROWS = [
 ]
 
 
-def format_rows(rows: list[Candle], *, factor: int = 1, more: str = "", delimiter: str = ",") -> str:
+def format_rows(
+    rows: list[Candle], *, factor: int = 1, more: str = "", delimiter: str = ","
+) -> str:
     return "".join(
         f"{delimiter.join([str(row[0] * factor), *map(repr, row[1:])])}{more}\n" for row in rows
     )
@@ -53,7 +55,9 @@ def test_binances_archive_is_imported_whether_its_times_are_milliseconds_or_micr
     for month, start, factor in (("2024-03", MARCH, 10**3), ("2025-01", NEW_YEAR, 10**6)):
         rows = [row._replace(timestamp=row.timestamp - MARCH + start) for row in ROWS]
         text = "".join(
-            format_rows([row], factor=factor, more=f",{(row[0] + HOUR) * factor - 1},1.5,7,0.5,0.7,0")
+            format_rows(
+                [row], factor=factor, more=f",{(row[0] + HOUR) * factor - 1},1.5,7,0.5,0.7,0"
+            )
             for row in rows
         )
         with zipfile.ZipFile(folder / f"BTCUSDT-1h-{month}.zip", "w") as archive:
@@ -151,7 +155,9 @@ def test_freqtrades_feather_and_json_are_read(backfiller: Run, folder: Path) -> 
         "comma at the end",
     ],
 )
-def test_tables_of_many_programs_give_the_same_candles(backfiller: Run, folder: Path, text: str) -> None:
+def test_tables_of_many_programs_give_the_same_candles(
+    backfiller: Run, folder: Path, text: str
+) -> None:
     (folder / NAME).write_bytes(text.encode())
     ended = backfiller("import", NAME, "--db", DB)
     assert ended.code == 0, ended.err
@@ -239,7 +245,9 @@ def test_every_decimal_is_read_as_the_nearest_float(backfiller: Run, folder: Pat
     assert [row.open for row in read_stored_rows()] == [float(text) for text in texts]
 
 
-def test_stored_candles_stay_and_different_values_are_reported(backfiller: Run, folder: Path) -> None:
+def test_stored_candles_stay_and_different_values_are_reported(
+    backfiller: Run, folder: Path
+) -> None:
     with open_store(Path(DB), create=True) as store:
         insert_closed_rows(store, KEY, ROWS[:2], source="rest", seen_ms=0)
     changed = [ROWS[0]._replace(close=100.5), *ROWS[1:]]

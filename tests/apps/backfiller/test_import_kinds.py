@@ -57,9 +57,17 @@ def list_stored_series(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        (f"{ARCHIVE}.csv", FUTURES_HEADER + format_archive_rows(ROWS), "header of Binance's archives of"),
+        (
+            f"{ARCHIVE}.csv",
+            FUTURES_HEADER + format_archive_rows(ROWS),
+            "header of Binance's archives of",
+        ),
         ("mine.csv", FUTURES_HEADER + format_archive_rows(ROWS), "header of Binance's archives of"),
-        (f"{ARCHIVE}.csv", format_archive_rows(ROWS, volume=False), "mark, index and premium prices"),
+        (
+            f"{ARCHIVE}.csv",
+            format_archive_rows(ROWS, volume=False),
+            "mark, index and premium prices",
+        ),
     ],
 )
 def test_futures_and_mark_prices_are_recognised_by_their_content(
@@ -112,7 +120,10 @@ def test_futures_are_recognised_by_their_folder_or_name(
 ) -> None:
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_text(format_archive_rows(ROWS))
-    write_zip(folder / "all.zip", {path: format_archive_rows(ROWS), "other.csv": format_archive_rows(ROWS)})
+    write_zip(
+        folder / "all.zip",
+        {path: format_archive_rows(ROWS), "other.csv": format_archive_rows(ROWS)},
+    )
     for file in (path, "all.zip"):
         ended = backfiller("import", file, "--exchange", "binance", "--db", DB)
         assert (ended.code, "Onetape trades spot only" in ended.err) == (2, True)
@@ -134,7 +145,9 @@ def test_a_quote_volume_of_another_market_is_reported(backfiller: Run, folder: P
     )
 
 
-def test_an_archive_in_another_form_than_spot_archives_is_reported(backfiller: Run, folder: Path) -> None:
+def test_an_archive_in_another_form_than_spot_archives_is_reported(
+    backfiller: Run, folder: Path
+) -> None:
     (folder / f"{ARCHIVE}.csv").write_text(format_archive_rows(ROWS))
     assert "8 decimals" not in backfiller("import", f"{ARCHIVE}.csv", "--db", DB).err
     text = re.sub(r"(\.\d\d)0{6},", r"\1,", format_archive_rows(ROWS))
@@ -302,7 +315,9 @@ def test_tables_that_all_fail_make_no_database(backfiller: Run, folder: Path) ->
     assert (ended.code, (folder / DB).exists()) == (2, False)
 
 
-def test_recorded_files_of_other_programs_are_imported_as_expected(backfiller: Run, shared: Path, folder: Path) -> None:
+def test_recorded_files_of_other_programs_are_imported_as_expected(
+    backfiller: Run, shared: Path, folder: Path
+) -> None:
     cases = shared / "data" / "cases"
     named = ("--exchange", "binance", "--symbol", "BTC/USDT")
     runs = [

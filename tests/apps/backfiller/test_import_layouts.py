@@ -59,7 +59,9 @@ LAYOUTS = {
     "tabs": HEADER.replace(",", "\t") + "\n" + format_rows(ROWS, "{t}\t{o}\t{h}\t{l}\t{c}\t{v}"),
     "pipes": HEADER.replace(",", "|") + "\n" + format_rows(ROWS, "{t}|{o}|{h}|{l}|{c}|{v}"),
     "decimal commas": "Date;Open;High;Low;Close;Volume\n"
-    + format_rows(ROWS, "{german};{o};{h};{l};{c};{v}", lambda value: repr(value).replace(".", ",")),
+    + format_rows(
+        ROWS, "{german};{o};{h};{l};{c};{v}", lambda value: repr(value).replace(".", ",")
+    ),
     "points between thousands": "Date;Open;High;Low;Close;Volume\n"
     + format_rows(ROWS, "{iso};{o};{h};{l};{c};{v}", format_german),
     "quoted with thousands": "Date,Open,High,Low,Close,Volume\n"
@@ -101,7 +103,8 @@ LAYOUTS = {
     + format_rows(ROWS, "{t},{h},{l},{o},{v},88.5,{c}"),
     "python-binance": "Open time,Open,High,Low,Close,Volume,Close time,Quote asset volume\n"
     + format_rows(ROWS, "{ms},{o},{h},{l},{c},{v},1,5.5"),
-    "capitals": "OPEN,CLOSE,VOLUME,LOW,HIGH,TIMESTAMP\n" + format_rows(ROWS, "{o},{c},{v},{l},{h},{t}"),
+    "capitals": "OPEN,CLOSE,VOLUME,LOW,HIGH,TIMESTAMP\n"
+    + format_rows(ROWS, "{o},{c},{v},{l},{h},{t}"),
     "comments above": "# made by hand\n\n" + HEADER + "\n" + format_rows(ROWS),
     "a title above rows without a header": "BTC/USDT hourly\n" + format_rows(ROWS),
     "rows without prices": f"{HEADER}\n{MARCH - HOUR},,,,,\n"

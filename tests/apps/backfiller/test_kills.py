@@ -189,7 +189,9 @@ def test_killed_runs_end_in_the_same_table_as_an_uninterrupted_run_rows_16_and_1
             ended = not kill_setup.kill(kill_setup.start(database), chosen)
             kills, here = kills + (not ended), here + (not ended)
         assert kill_setup.finish(database) == 0
-        assert compute_digest(database) == uninterrupted_digest, f"seed {SEED}, database {number}, {here} kills"
+        assert compute_digest(database) == uninterrupted_digest, (
+            f"seed {SEED}, database {number}, {here} kills"
+        )
         database.unlink()
         number, most = number + 1, max(most, here)
     with capsys.disabled():
@@ -222,7 +224,11 @@ def killed_database(kill_setup: KillSetup) -> Path:
     ids=["row-16-gaps-are-looked-for", "row-17-forming-rows-make-way"],
 )
 def test_without_the_guard_the_run_after_a_kill_leaves_another_table(
-    kill_setup: KillSetup, uninterrupted_digest: str, killed_database: Path, tmp_path: Path, guard_off: str
+    kill_setup: KillSetup,
+    uninterrupted_digest: str,
+    killed_database: Path,
+    tmp_path: Path,
+    guard_off: str,
 ) -> None:
     database = tmp_path / "copy.db"
     for suffix in ("", "-wal"):  # a killed process leaves both

@@ -75,7 +75,9 @@ async def fetch_by_ccxt(url: str, symbol: str, timeframe: str, parts: list[Rows]
     return found
 
 
-async def fetch_by_paginator(url: str, symbol: str, timeframe: str, parts: list[Rows]) -> list[Rows]:
+async def fetch_by_paginator(
+    url: str, symbol: str, timeframe: str, parts: list[Rows]
+) -> list[Rows]:
     found: list[Rows] = []
     length = Timeframe.parse(timeframe)
     async with RestExchange(Endpoint("simulator", url)) as exchange:

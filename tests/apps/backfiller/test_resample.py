@@ -77,7 +77,9 @@ def test_windows_over_unexplained_gaps_are_left_out_unless_requested(
     assert [number for number, *_ in read_hours(store)] == [0, 1, 2, 3, 4]
 
 
-def test_windows_over_an_outage_of_the_exchange_are_built_as_the_exchange_builds_them(backfiller: Run, store: Store) -> None:
+def test_windows_over_an_outage_of_the_exchange_are_built_as_the_exchange_builds_them(
+    backfiller: Run, store: Store
+) -> None:
     insert_closed_rows(
         store, MINUTES, make_minutes(range(30, 70), range(90, 180)), source="rest", seen_ms=0
     )
@@ -91,7 +93,9 @@ def test_windows_over_an_outage_of_the_exchange_are_built_as_the_exchange_builds
 
 
 @pytest.mark.parametrize("state", [CONFIRMED, UNKNOWN_IMPORT])
-def test_known_states_of_gaps_are_copied_to_the_built_timeframe(backfiller: Run, store: Store, state: Any) -> None:
+def test_known_states_of_gaps_are_copied_to_the_built_timeframe(
+    backfiller: Run, store: Store, state: Any
+) -> None:
     insert_closed_rows(
         store, MINUTES, make_minutes(range(60), range(180, 240)), source="import", seen_ms=0
     )
@@ -140,7 +144,9 @@ def test_candles_that_cannot_be_built_are_reported(
     assert (ended.code, words in ended.err) == (code, True), ended.err
 
 
-def test_a_migrated_file_of_version_1_takes_the_source_resampled_and_no_unknown_source(folder: Path) -> None:
+def test_a_migrated_file_of_version_1_takes_the_source_resampled_and_no_unknown_source(
+    folder: Path,
+) -> None:
     connection = sqlite3.connect(folder / DB)
     connection.executescript(files("onetape.store").joinpath("schema.sql").read_text("utf-8"))
     connection.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1")

@@ -136,7 +136,9 @@ def wait_for(is_so: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_between_two_runs_ends_the_program_with_0(start_program: Any, number: signal.Signals) -> None:
+def test_a_signal_between_two_runs_ends_the_program_with_0(
+    start_program: Any, number: signal.Signals
+) -> None:
     with start_program("--every", "1d", "--days", "2") as program:
         program.until("database: ")
         program.until_error("next run: ")
@@ -147,7 +149,9 @@ def test_a_signal_between_two_runs_ends_the_program_with_0(start_program: Any, n
         assert program.errors[1:] == [f"{name}: stopped; what was fetched is stored"]
 
 
-def test_a_signal_during_a_request_ends_the_program_with_0(start_program: Any, simulator: EmbeddedSimulator) -> None:
+def test_a_signal_during_a_request_ends_the_program_with_0(
+    start_program: Any, simulator: EmbeddedSimulator
+) -> None:
     simulator.faults.add(kind="timeout", path=KLINES)
     with start_program("--every", "1d", "--days", "2") as program:
         wait_for(lambda: count_requests(simulator) > 0)

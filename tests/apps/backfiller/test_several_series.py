@@ -75,7 +75,9 @@ def test_a_plan_requests_no_candles_and_states_the_requests_of_the_run(
         assert (planned["candles"], planned["pages"]) == (one["inserted"], one["pages"])
 
 
-def test_a_plan_without_json_ends_with_the_sum(backfiller: Run, simulator: EmbeddedSimulator) -> None:
+def test_a_plan_without_json_ends_with_the_sum(
+    backfiller: Run, simulator: EmbeddedSimulator
+) -> None:
     address = ("--exchange", "simulator", "--simulator-url", simulator.url)
     lines = backfiller(*address, *SEVERAL, "--plan").out.splitlines()
     assert lines[0] == (
@@ -143,7 +145,9 @@ def two_exchanges(simulator: EmbeddedSimulator, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("two_exchanges")
-def test_an_unreachable_exchange_prints_one_line_and_stops_no_other_exchange(backfiller: Run) -> None:
+def test_an_unreachable_exchange_prints_one_line_and_stops_no_other_exchange(
+    backfiller: Run,
+) -> None:
     both = ("--exchange", "binanceus", "--exchange", "binance", "--json", "--retry-for", "0")
     ended = backfiller(*both, *SEVERAL)
     assert ended.code == 5

@@ -134,7 +134,9 @@ def backtester(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...
 
 
 @pytest.fixture
-def backtest_json(database: Path, backtester: Callable[..., CommandResult]) -> Callable[..., CommandResult]:
+def backtest_json(
+    database: Path, backtester: Callable[..., CommandResult]
+) -> Callable[..., CommandResult]:
     """Return a function that runs a backtest of the simulator's candles with --json."""
     del database
 
@@ -145,7 +147,9 @@ def backtest_json(database: Path, backtester: Callable[..., CommandResult]) -> C
 
 
 @pytest.fixture
-def optimize(database: Path, backtester: Callable[..., CommandResult]) -> Callable[..., dict[str, Any]]:
+def optimize(
+    database: Path, backtester: Callable[..., CommandResult]
+) -> Callable[..., dict[str, Any]]:
     """Return a function that optimizes on the simulator's candles and returns the document."""
     del database
 

@@ -300,9 +300,7 @@ def test_the_report_goes_to_the_path_of_its_flag(backtester: Run, database: Path
     assert not Path("data/runs").exists()
 
 
-def test_a_json_run_without_a_report_writes_no_file(
-    backtest_json: Run, database: Path
-) -> None:
+def test_a_json_run_without_a_report_writes_no_file(backtest_json: Run, database: Path) -> None:
     before = database.read_bytes()
     assert backtest_json().document["report"] is None
     assert [entry.name for entry in database.parent.iterdir()] == [database.name]

@@ -163,9 +163,7 @@ def test_an_invalid_value_in_the_environment_names_the_variable(
     )
 
 
-def test_a_conflict_of_a_flag_with_a_file_names_the_flag(
-    backtest_json: Run, folder: Path
-) -> None:
+def test_a_conflict_of_a_flag_with_a_file_names_the_flag(backtest_json: Run, folder: Path) -> None:
     (folder / "mine.yaml").write_text("timeframe: 1h\n")
     ended = backtest_json("--config", "mine.yaml", "--timeframe-detail", "1h")
     check(ended, 2, "--timeframe-detail must be under the timeframe 1h, found 1h")
@@ -241,7 +239,9 @@ def test_a_report_path_that_cannot_be_written_is_named(
     assert read_files(folder) == before
 
 
-def test_a_gap_that_kraken_no_longer_serves_is_refused_with_the_import_command(backtester: Run, folder: Path) -> None:
+def test_a_gap_that_kraken_no_longer_serves_is_refused_with_the_import_command(
+    backtester: Run, folder: Path
+) -> None:
     rows = [Candle(START + at * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0) for at in range(60) if at != 30]
     with open_store(folder / "k.db", create=True) as store:
         key = SeriesKey("kraken", "MINA/EUR", "1h")

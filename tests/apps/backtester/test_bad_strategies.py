@@ -125,7 +125,9 @@ def run(backtester: Callable[..., Any]) -> Callable[..., tuple[int, str, str]]:
     return ended
 
 
-def assert_one_line(ended: tuple[int, str, str], code: int, name: str, words: tuple[str, ...]) -> None:
+def assert_one_line(
+    ended: tuple[int, str, str], code: int, name: str, words: tuple[str, ...]
+) -> None:
     """Compare exit code, stdout and stderr of a program with one line of error."""
     assert ended[:2] == (code, "")
     (line,) = ended[2].splitlines()

@@ -78,7 +78,9 @@ def test_the_check_of_a_clean_strategy_prints_one_line(check: Run) -> None:
     assert (ended.code, ended.out, ended.err) == (0, "bias check: passed, 2,136 bars\n", "")
 
 
-def test_look_ahead_exits_with_6_and_names_the_first_bar(check: Run, write_own_strategy: Callable[..., str]) -> None:
+def test_look_ahead_exits_with_6_and_names_the_first_bar(
+    check: Run, write_own_strategy: Callable[..., str]
+) -> None:
     ended = check("--strategy", write_own_strategy(BIASED))
     assert ended.code == 6
     assert ended.out.startswith("bias check: ")
@@ -97,7 +99,9 @@ def test_a_short_lookback_is_reported_with_the_smallest_that_agrees(
     assert "warm-up" in ended.err
 
 
-def test_a_check_with_json_prints_one_document(check: Run, write_own_strategy: Callable[..., str]) -> None:
+def test_a_check_with_json_prints_one_document(
+    check: Run, write_own_strategy: Callable[..., str]
+) -> None:
     ended = check("--strategy", write_own_strategy(SHORT), "--json")
     document = json.loads(ended.out)
     assert (ended.code, document["clean"]) == (6, False)
@@ -180,7 +184,9 @@ def test_an_unknown_flag_of_check_is_named(check: Run) -> None:
 def test_higher_timeframe_candles_are_built_from_stored_candles_and_the_result_states_this(
     backtest_json: Run, check: Run, write_own_strategy: Callable[..., str]
 ) -> None:
-    document = backtest_json("--strategy", write_own_strategy(DAILY, ("1d",)), "--from", "2024-02-01").document
+    document = backtest_json(
+        "--strategy", write_own_strategy(DAILY, ("1d",)), "--from", "2024-02-01"
+    ).document
     assert document["assumptions"]["1d candles"] == (
         "0 stored, 120 built from a lower timeframe; each is seen once it has closed"
     )
@@ -205,7 +211,10 @@ def test_stored_candles_of_the_higher_timeframe_are_used_unchanged(
 def test_a_day_that_has_not_closed_is_seen_by_the_check(
     check: Run, write_own_strategy: Callable[..., str]
 ) -> None:
-    ended = check("--strategy", write_own_strategy(f"{PEEKING} if len(higher['1d']) else candles.close", ("1d",)))
+    ended = check(
+        "--strategy",
+        write_own_strategy(f"{PEEKING} if len(higher['1d']) else candles.close", ("1d",)),
+    )
     assert ended.code == 6
     assert "look-ahead" in ended.err
 
@@ -228,9 +237,9 @@ def test_a_day_that_is_missing_in_the_warm_up_is_printed(
     backtest_json: Run, write_own_strategy: Callable[..., str], database: Path, candles: Candles
 ) -> None:
     delete_hour_30(database, candles)
-    notes = backtest_json("--strategy", write_own_strategy(DAILY, ("1d",)), "--from", "2024-01-10").document[
-        "notes"
-    ]
+    notes = backtest_json(
+        "--strategy", write_own_strategy(DAILY, ("1d",)), "--from", "2024-01-10"
+    ).document["notes"]
     assert any("1d candles missing, first from 2023-" in note for note in notes)
 
 
@@ -238,7 +247,9 @@ def test_a_day_over_an_unexplained_gap_is_not_built(
     backtest_json: Run, write_own_strategy: Callable[..., str], database: Path, candles: Candles
 ) -> None:
     delete_hour_30(database, candles)
-    document = backtest_json("--strategy", write_own_strategy(DAILY, ("1d",)), "--allow-gaps").document
+    document = backtest_json(
+        "--strategy", write_own_strategy(DAILY, ("1d",)), "--allow-gaps"
+    ).document
     assert document["assumptions"]["1d candles"].startswith("0 stored, 119 built")
 
 

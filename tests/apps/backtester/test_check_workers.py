@@ -55,7 +55,9 @@ def make_strategy_factory(folder: Path, body: str) -> StrategyMaker:
 
 
 @pytest.mark.parametrize("what", BODIES)
-def test_several_processes_find_the_same_as_one_process(tmp_path: Path, data: CheckData, what: str) -> None:
+def test_several_processes_find_the_same_as_one_process(
+    tmp_path: Path, data: CheckData, what: str
+) -> None:
     make, bars = make_strategy_factory(tmp_path, BODIES[what]), np.arange(len(data.candles))
     reports: list[int] = []
     alone = check_strategy(make, data, bars)

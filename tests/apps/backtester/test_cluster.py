@@ -101,9 +101,7 @@ def test_results_of_a_cluster_equal_local_results_byte_for_byte(
         assert found["results"] == local["results"]
 
 
-def test_a_cluster_evaluates_a_walk_forward_and_a_user_metric(
-    optimize: Run, folder: Path
-) -> None:
+def test_a_cluster_evaluates_a_walk_forward_and_a_user_metric(optimize: Run, folder: Path) -> None:
     path = folder / "user" / "metrics" / "own.py"
     path.parent.mkdir(parents=True)
     path.write_text('def own(run):\n    return -run.metrics["fees"]\n', encoding="utf-8")
@@ -137,7 +135,9 @@ def test_a_killed_worker_loses_nothing(optimize: Run, folder: Path, slow: tuple[
         driver = ("optimize", "--exchange", "simulator", *slow, *ALL, "--cluster", address)
         with Program("backtester", *driver, folder=folder) as running:
             results = wait_for_results(folder, 3)
-            started = [one for one in list_children(workers.pid) if b"spawn_main" in read_command_line(one)]
+            started = [
+                one for one in list_children(workers.pid) if b"spawn_main" in read_command_line(one)
+            ]
             os.kill(started[0], signal.SIGKILL)
             assert running.ends() == 0, running.errors
     found = optimize(*slow, *ALL)

@@ -127,11 +127,15 @@ def test_every_output_of_a_result_has_the_common_range(
     assert "it has 2024-01-05 00:00 to 2024-02-20 00:00 UTC" in after.err
 
 
-def test_the_order_of_the_symbols_decides_only_between_simultaneous_entries(database: Path, backtester: Run) -> None:
+def test_the_order_of_the_symbols_decides_only_between_simultaneous_entries(
+    database: Path, backtester: Run
+) -> None:
     remove_candle(database, "ETH/USDT", 11)
     # Who buys first of one moment changes nothing where each order costs the same.
     flags = ("--sizing", "quote_amount=1000", "--json")
-    first, second = (backtester(*SIM, *make_symbol_flags(symbols), *flags).document for symbols in ORDERS)
+    first, second = (
+        backtester(*SIM, *make_symbol_flags(symbols), *flags).document for symbols in ORDERS
+    )
     for name in ("from", "to", "candles", "warm_up", "known_outages", "left_out"):
         assert first[name] == second[name], name
     assert sorted(first["notes"]) == sorted(second["notes"])

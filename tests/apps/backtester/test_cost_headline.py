@@ -28,7 +28,9 @@ COSTS = {
 
 
 @pytest.mark.parametrize("what", COSTS)
-def test_the_return_without_costs_equals_that_of_a_run_without_costs(backtest_json: Run, what: str) -> None:
+def test_the_return_without_costs_equals_that_of_a_run_without_costs(
+    backtest_json: Run, what: str
+) -> None:
     flags = ("--no-check", "--trading-rules", "none", *COSTS[what])
     document = backtest_json(*flags).document
     # Of two equal flags the last one counts.

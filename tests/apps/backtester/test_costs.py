@@ -297,7 +297,10 @@ def test_a_variable_that_takes_precedence_over_the_written_value_is_named(
     ("quotes", "text"),
     [
         ([], "data/simulator.db holds no tickers of simulator BTC/USDT; a trader stores one a"),
-        ([make_quote(3.0)] * 99, "holds 99 tickers of simulator BTC/USDT, and 100 are needed; a trader"),
+        (
+            [make_quote(3.0)] * 99,
+            "holds 99 tickers of simulator BTC/USDT, and 100 are needed; a trader",
+        ),
         (
             [make_quote(3.0)] * 99 + [(101.0, 100.0)] * 200,
             "holds 299 tickers of simulator BTC/USDT, 99 with a bid below the ask, and 100 are",
@@ -334,7 +337,9 @@ def test_one_symbol_of_several_without_tickers_changes_nothing(
 
 def test_a_missing_database_is_reported_and_not_created(backtester: Run, folder: Path) -> None:
     ended = backtester("costs", "--db", "data/none.db", "--write")
-    assert_refused(ended, 4, "data/none.db does not exist; a trader stores bid and ask while it runs: ")
+    assert_refused(
+        ended, 4, "data/none.db does not exist; a trader stores bid and ask while it runs: "
+    )
     assert ended.err.endswith(
         "uv run trader --exchange binance --symbol BTC/USDT --db data/none.db\n"
     )
@@ -343,7 +348,9 @@ def test_a_missing_database_is_reported_and_not_created(backtester: Run, folder:
 
 def test_a_file_that_is_not_a_database_is_reported(backtester: Run, folder: Path) -> None:
     (folder / "notes.db").write_text("not a database, but some text in it")
-    assert_refused(backtester("costs", "--db", "notes.db", "--write"), 4, "notes.db is not a SQLite")
+    assert_refused(
+        backtester("costs", "--db", "notes.db", "--write"), 4, "notes.db is not a SQLite"
+    )
     assert [*read_files(folder)] == ["notes.db"]
 
 
@@ -353,7 +360,9 @@ def test_a_spread_outside_the_bounds_of_the_setting_is_measured_and_not_written(
     store_tickers([(1.0, 1_000.0)] * 100)
     assert backtester(*SIMULATOR).code == 0
     ended = backtester(*SIMULATOR, "--write")
-    assert_refused(ended, 4, "the measured spread cannot be a setting: spread_bps must be 0 or more")
+    assert_refused(
+        ended, 4, "the measured spread cannot be a setting: spread_bps must be 0 or more"
+    )
     assert "user/config/backtester.yaml is not changed" in ended.err
     assert read_files(folder) == {}
 
@@ -380,7 +389,9 @@ def test_a_settings_file_that_cannot_be_edited_stays_unchanged(
     assert read_files(folder) == before
 
 
-def test_a_settings_file_without_write_permission_stays_unchanged(backtester: Run, folder: Path) -> None:
+def test_a_settings_file_without_write_permission_stays_unchanged(
+    backtester: Run, folder: Path
+) -> None:
     write_own_file("account:\n  spread_bps: 5\n").chmod(0o444)
     store_tickers([make_quote(3.0)] * 100)
     before = read_files(folder)
@@ -403,7 +414,9 @@ def test_a_settings_file_that_may_not_be_read_is_named(
     closed.chmod(mode)
     try:
         done = subprocess.run(
-            make_unprivileged_command([sys.executable, "-m", "backtester.main", *SIMULATOR, "--write"]),
+            make_unprivileged_command(
+                [sys.executable, "-m", "backtester.main", *SIMULATOR, "--write"]
+            ),
             cwd=folder,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -27,7 +27,9 @@ def list_commands(page: Path) -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
-def test_the_statements_of_the_page_about_strategies_hold(backtester: Run, folder: Path, repository: Path) -> None:
+def test_the_statements_of_the_page_about_strategies_hold(
+    backtester: Run, folder: Path, repository: Path
+) -> None:
     page = repository / "docs" / "strategies.md"
     assert len(write_files(page, folder)) == 3
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page.read_text(), re.MULTILINE)

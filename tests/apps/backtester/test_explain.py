@@ -172,7 +172,9 @@ def test_levels_are_those_of_the_engines_rule_bar_by_bar(
     assert compared > 300
 
 
-def test_an_exit_at_a_stop_fills_at_the_stop_or_at_a_lower_open(backtest_with: Callable[..., Backtest]) -> None:
+def test_an_exit_at_a_stop_fills_at_the_stop_or_at_a_lower_open(
+    backtest_with: Callable[..., Backtest],
+) -> None:
     result = backtest_with("--strategy", "sma_cross", *LEVELS).first.result
     kinds = {"stop_loss", "trailing_stop"}
     checked = 0

@@ -71,7 +71,9 @@ def sample(tmp_path: Path) -> Path:
     return path
 
 
-def load_file_settings(sample: Path, config: Path | None = None, **flags: object) -> BacktesterSettings:
+def load_file_settings(
+    sample: Path, config: Path | None = None, **flags: object
+) -> BacktesterSettings:
     given = {**GIVEN, "strategy": str(sample), "config": config, **flags}
     loaded: Loaded[BacktesterSettings] = load_backtest_settings(given)
     return loaded.settings
@@ -92,7 +94,9 @@ def test_flags_take_precedence_over_the_strategy_file(sample: Path):
     assert settings.account.exits.exit_profit_offset == 0.0
 
 
-def test_a_settings_file_takes_precedence_where_it_differs_from_the_default(sample: Path, tmp_path: Path):
+def test_a_settings_file_takes_precedence_where_it_differs_from_the_default(
+    sample: Path, tmp_path: Path
+):
     config = tmp_path / "own.yaml"
     config.write_text("timeframe: 1h\naccount: {reentry: new_signal}\nexits: {stop_loss: 0.2}\n")
     settings = load_file_settings(sample, config)
@@ -147,7 +151,9 @@ def test_one_command_backtests_and_checks_a_freqtrade_file(backtest_json: Run, s
     assert "target" in kinds
 
 
-def test_a_freqtrade_feature_without_an_equivalent_is_refused_in_one_line(backtest_json: Run, sample: Path):
+def test_a_freqtrade_feature_without_an_equivalent_is_refused_in_one_line(
+    backtest_json: Run, sample: Path
+):
 
     sample.write_text(SAMPLE.replace("stoploss = -0.08", "stoploss = -0.08\n    can_short = True"))
     done = backtest_json("-s", str(sample))

@@ -84,7 +84,9 @@ def test_help_imports_no_heavy_module(tmp_path: Path, module: str) -> None:
 def plain(folder: Path, database: Path) -> set[str]:
     """Return the modules that a plain backtest imports."""
     del database
-    return list_loaded_modules(folder, "backtester.entry", "--exchange", "simulator", "--json", "--no-report")
+    return list_loaded_modules(
+        folder, "backtester.entry", "--exchange", "simulator", "--json", "--no-report"
+    )
 
 
 def test_a_plain_backtest_imports_no_heavy_module_of_onetape(plain: set[str]) -> None:

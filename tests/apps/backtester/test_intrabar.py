@@ -172,7 +172,9 @@ def test_no_bar_is_reported_as_ambiguous_if_intrabar_candles_decided_all(
     assert "0 ambiguous bars: 1m candles decided all that had stop and target inside (1)" in notes
 
 
-def test_a_minute_that_the_exchange_does_not_have_is_not_required(database: Path, backtester: Run) -> None:
+def test_a_minute_that_the_exchange_does_not_have_is_not_required(
+    database: Path, backtester: Run
+) -> None:
     forget(database, MINUTES, START + 8 * DAY, START + DAYS * DAY)
     with open_store(database, create=False) as store:
         # The last one is there again: what lies between is known to be the exchange's own gap.
@@ -183,7 +185,9 @@ def test_a_minute_that_the_exchange_does_not_have_is_not_required(database: Path
     assert "are missing" not in notes
 
 
-def test_without_stop_and_target_nothing_about_intrabar_candles_is_printed(database: Path, backtester: Run) -> None:
+def test_without_stop_and_target_nothing_about_intrabar_candles_is_printed(
+    database: Path, backtester: Run
+) -> None:
     del database
     document = backtester(*SIM, *RSI, *INTRABAR, "--no-report", "--json").document
     assert document["assumptions"]["intrabar"] == (
@@ -351,7 +355,9 @@ def test_other_stored_intrabar_candles_start_another_optimization(
     assert len({*folders, folder_of(*INTRABAR)}) == 3
 
 
-def test_an_intrabar_row_that_breaks_a_rule_of_the_table_is_not_used(database: Path, backtester: Run) -> None:
+def test_an_intrabar_row_that_breaks_a_rule_of_the_table_is_not_used(
+    database: Path, backtester: Run
+) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         # Plain SQL can switch the guards of a table off.
         connection.execute("PRAGMA ignore_check_constraints = 1")

@@ -80,7 +80,9 @@ def test_list_marks_the_run_that_looks_ahead_at_any_width(save_run: Run, biased:
     assert max(map(len, narrow)) <= 80
 
 
-def test_compare_marks_the_run_that_looks_ahead(save_run: Run, backtester: Run, biased: str) -> None:
+def test_compare_marks_the_run_that_looks_ahead(
+    save_run: Run, backtester: Run, biased: str
+) -> None:
     ids = [load_run(save_run(*flags)).id for flags in (("-s", biased), ())]
     assert backtester("compare", *ids).out.splitlines()[1].split() == ["check", "!", "look-ahead"]
 

@@ -40,7 +40,9 @@ def test_every_definition_has_a_formula_and_a_source() -> None:
         ("average holding, candles", "0.05", ""),
     ],
 )
-def test_each_line_has_its_unit_in_the_label_or_the_value(label: str, value: str, held: str) -> None:
+def test_each_line_has_its_unit_in_the_label_or_the_value(
+    label: str, value: str, held: str
+) -> None:
     lines = {line[0]: line[1:3] for line in make_metric_lines(make_metrics(), "USDC")}
     assert lines[label] == (value, held)
 

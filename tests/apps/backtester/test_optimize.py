@@ -248,7 +248,9 @@ def test_a_killed_optimization_is_resumed(optimize: Run, database: Path, tmp_pat
     assert periods == list(range(10, 50))
 
 
-def test_a_second_optimization_in_the_same_folder_is_refused(optimize: Run, backtester: Run) -> None:
+def test_a_second_optimization_in_the_same_folder_is_refused(
+    optimize: Run, backtester: Run
+) -> None:
     path = Path(optimize(*GRID)["folder"]) / RESULTS
     with path.open("r+b") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -297,7 +299,9 @@ def test_the_printed_command_runs_the_best_combination(optimize: Run, backtest_j
 
 
 @pytest.mark.usefixtures("check_all_bars")
-def test_the_text_has_both_parts_the_rank_correlation_and_the_command_to_run(backtester: Run, database: Path) -> None:
+def test_the_text_has_both_parts_the_rank_correlation_and_the_command_to_run(
+    backtester: Run, database: Path
+) -> None:
     del database
     out = backtester("optimize", "--exchange", "simulator", *GRID).out
     for words in (
@@ -315,9 +319,7 @@ def test_the_text_has_both_parts_the_rank_correlation_and_the_command_to_run(bac
 PERIODS = ("--strategy", "rsi", "--param", "period=2,5,7,30,60", "--trading-rules", "none")
 
 
-def test_combinations_with_few_trades_are_listed_last(
-    optimize: Run, backtester: Run
-) -> None:
+def test_combinations_with_few_trades_are_listed_last(optimize: Run, backtester: Run) -> None:
     found = optimize(*PERIODS)
     trades = [one["in_sample"]["trades"] for one in found["results"]]
     ranked = [one["ranked"] for one in found["results"]]
@@ -361,7 +363,9 @@ def test_a_rank_correlation_over_too_few_is_left_out_with_the_reason(
     )
 
 
-def test_without_a_minimum_number_of_trades_all_combinations_are_ranked(optimize: Run, backtester: Run) -> None:
+def test_without_a_minimum_number_of_trades_all_combinations_are_ranked(
+    optimize: Run, backtester: Run
+) -> None:
     flags = (*PERIODS, "--min-trades", "0")
     assert all(one["ranked"] for one in optimize(*flags)["results"])
     text = backtester("optimize", "--exchange", "simulator", *flags).out

@@ -115,7 +115,9 @@ def test_the_colours_of_maps_change_at_zero_on_a_common_and_on_a_separate_scale(
     assert [colour for _, colour in own] != [colour for _, colour in common]
 
 
-def test_a_heading_sorts_the_combinations(optimize: Run, open_page: Callable[..., BrowserTab]) -> None:
+def test_a_heading_sorts_the_combinations(
+    optimize: Run, open_page: Callable[..., BrowserTab]
+) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
     page.run("document.querySelectorAll('#combinations th')[2].click()")
     slow = page.run(
@@ -126,7 +128,9 @@ def test_a_heading_sorts_the_combinations(optimize: Run, open_page: Callable[...
     assert slow[0] != slow[-1]
 
 
-def test_another_metric_redraws_the_maps(optimize: Run, open_page: Callable[..., BrowserTab]) -> None:
+def test_another_metric_redraws_the_maps(
+    optimize: Run, open_page: Callable[..., BrowserTab]
+) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
     shown = "document.querySelector('#map-in_sample td button').textContent"
     before = page.run(shown)

@@ -24,11 +24,18 @@ def make_combination(in_sample: float | None, out_of_sample: float | None) -> di
 
 
 def test_combinations_without_the_metric_rank_last_and_ties_keep_their_order() -> None:
-    results = [make_combination(None, 1.0), make_combination(2.0, 1.0), make_combination(3.0, 0.0), make_combination(2.0, 5.0)]
+    results = [
+        make_combination(None, 1.0),
+        make_combination(2.0, 1.0),
+        make_combination(3.0, 0.0),
+        make_combination(2.0, 5.0),
+    ]
     assert rank_results(results, "sharpe") == [results[2], results[1], results[3], results[0]]
 
 
-def make_traded_combination(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, object]:
+def make_traded_combination(
+    sharpe: float, trades: int, out_of_sample: int = 50
+) -> dict[str, object]:
     """Return a combination with these numbers of closed trades in-sample and out-of-sample."""
     return {
         "in_sample": {"sharpe": sharpe, "trades": trades},
@@ -37,7 +44,12 @@ def make_traded_combination(sharpe: float, trades: int, out_of_sample: int = 50)
 
 
 def test_combinations_with_few_trades_rank_after_all_others_best_first() -> None:
-    results = [make_traded_combination(9.0, 7), make_traded_combination(1.0, 20), make_traded_combination(12.0, 19), make_traded_combination(2.0, 300)]
+    results = [
+        make_traded_combination(9.0, 7),
+        make_traded_combination(1.0, 20),
+        make_traded_combination(12.0, 19),
+        make_traded_combination(2.0, 300),
+    ]
     order = rank_results(results, "sharpe", LeastTrades(20, 9))
     assert order == [results[3], results[1], results[2], results[0]]
 
@@ -50,22 +62,40 @@ def test_without_a_minimum_number_of_trades_every_combination_is_ranked() -> Non
 def test_the_rank_correlation_leaves_out_combinations_with_few_trades_in_either_part() -> None:
     least = LeastTrades.of(20, 700, 300)
     assert least == LeastTrades(20, 9)
-    enough = [make_traded_combination(float(number), 20 + number, 9 + number) for number in range(4)]
+    enough = [
+        make_traded_combination(float(number), 20 + number, 9 + number) for number in range(4)
+    ]
     wild = [make_traded_combination(99.0, 40, 8), make_traded_combination(-99.0, 19, 40)]
-    stability = compute_rank_stability(rank_results([*enough, *wild], "sharpe", least), "sharpe", least)
-    assert (stability.ranked, stability.compared, stability.rank_correlation) == (5, 4, pytest.approx(1.0))
+    stability = compute_rank_stability(
+        rank_results([*enough, *wild], "sharpe", least), "sharpe", least
+    )
+    assert (stability.ranked, stability.compared, stability.rank_correlation) == (
+        5,
+        4,
+        pytest.approx(1.0),
+    )
 
 
 def test_two_combinations_with_enough_trades_have_no_rank_correlation() -> None:
     least = LeastTrades(20, 9)
-    results = [make_traded_combination(3.0, 20), make_traded_combination(2.0, 20), *(make_traded_combination(float(one), 7) for one in range(30))]
+    results = [
+        make_traded_combination(3.0, 20),
+        make_traded_combination(2.0, 20),
+        *(make_traded_combination(float(one), 7) for one in range(30)),
+    ]
     stability = compute_rank_stability(rank_results(results, "sharpe", least), "sharpe", least)
     assert (stability.compared, stability.rank_correlation) == (2, None)
 
 
 def test_a_combination_with_few_trades_is_never_the_best() -> None:
-    stability = compute_rank_stability([make_traded_combination(9.0, 7)], "sharpe", LeastTrades(20, 9))
-    assert (stability.ranked, stability.best_in_sample, stability.median_out_of_sample) == (0, None, None)
+    stability = compute_rank_stability(
+        [make_traded_combination(9.0, 7)], "sharpe", LeastTrades(20, 9)
+    )
+    assert (stability.ranked, stability.best_in_sample, stability.median_out_of_sample) == (
+        0,
+        None,
+        None,
+    )
 
 
 def test_lower_fees_rank_better() -> None:
@@ -74,7 +104,10 @@ def test_lower_fees_rank_better() -> None:
 
 
 def test_rank_stability_has_the_out_of_sample_rank_of_the_best() -> None:
-    order = rank_results([make_combination(3.0, 1.0), make_combination(2.0, 4.0), make_combination(1.0, 2.0)], "sharpe")
+    order = rank_results(
+        [make_combination(3.0, 1.0), make_combination(2.0, 4.0), make_combination(1.0, 2.0)],
+        "sharpe",
+    )
     stability = compute_rank_stability(order, "sharpe")
     assert (stability.best_in_sample, stability.best_out_of_sample) == (3.0, 1.0)
     assert (stability.best_out_of_sample_rank, stability.median_out_of_sample) == (3, 2.0)
@@ -82,7 +115,11 @@ def test_rank_stability_has_the_out_of_sample_rank_of_the_best() -> None:
 
 def test_the_best_combination_may_have_no_out_of_sample_metric() -> None:
     stability = compute_rank_stability([make_combination(3.0, None)], "sharpe")
-    assert (stability.best_out_of_sample, stability.best_out_of_sample_rank, stability.rank_correlation) == (
+    assert (
+        stability.best_out_of_sample,
+        stability.best_out_of_sample_rank,
+        stability.rank_correlation,
+    ) == (
         None,
         None,
         None,
@@ -98,7 +135,9 @@ def test_the_best_combination_may_have_no_out_of_sample_metric() -> None:
         ([1, 5, 5, 9], [2, 3, 4, 5], 4.5 / np.sqrt(4.5 * 5.0)),
     ],
 )
-def test_rank_correlation_is_spearmans(first: list[float], second: list[float], expected: float) -> None:
+def test_rank_correlation_is_spearmans(
+    first: list[float], second: list[float], expected: float
+) -> None:
     found = compute_spearman(np.array(first, float), np.array(second, float))
     assert found == pytest.approx(expected, abs=1e-12)
 

@@ -78,7 +78,10 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_no_partial_line(tmp_path: P
         results.add(make_line(1))
         path = results.folder / RESULTS
         whole = path.read_bytes()
-        with limit_file_size(len(whole) + 20), pytest.raises(ConfigurationError, match="cannot be writt"):
+        with (
+            limit_file_size(len(whole) + 20),
+            pytest.raises(ConfigurationError, match="cannot be writt"),
+        ):
             results.add(make_line(2))
         assert path.read_bytes() == whole
         results.add(make_line(3))

@@ -52,7 +52,9 @@ def parse_values(name: str, text: str) -> tuple[object, ...]:
         ("strict", "yes,no", (True, False)),
     ],
 )
-def test_a_text_of_values_and_ranges_is_parsed(name: str, text: str, expected: tuple[object, ...]) -> None:
+def test_a_text_of_values_and_ranges_is_parsed(
+    name: str, text: str, expected: tuple[object, ...]
+) -> None:
     assert parse_values(name, text) == expected
 
 
@@ -83,7 +85,9 @@ def test_a_grid_has_every_combination_once() -> None:
 
 
 def test_a_grid_that_is_too_large_is_refused() -> None:
-    axes = make_ranges(AllParameterTypes, {"period": "2:500", "width": "0.1:9:0.01"}, is_random=False)
+    axes = make_ranges(
+        AllParameterTypes, {"period": "2:500", "width": "0.1:9:0.01"}, is_random=False
+    )
     with pytest.raises(UsageError, match="444,609 combinations"):
         next(iterate_grid_points(axes))
 
@@ -98,7 +102,9 @@ def test_a_random_search_draws_within_the_declared_bounds() -> None:
 
 def test_a_random_search_repeats_no_draw_and_exhausts_a_small_space() -> None:
     axes = make_ranges(
-        AllParameterTypes, {"period": "5:6", "width": "1,2", "entry": "below", "strict": "no"}, is_random=True
+        AllParameterTypes,
+        {"period": "5:6", "width": "1,2", "entry": "below", "strict": "no"},
+        is_random=True,
     )
     points = [tuple(point.values()) for point in iterate_random_points(axes, 50, seed=1)]
     assert len(points) == len(set(points)) == 4

@@ -57,15 +57,17 @@ def test_a_backtest_uses_strategy_and_parameters_of_the_best_combination(
     assert (document["strategy"], document["parameters"]) == ("sma_cross", best)
     assert line == (
         f"parameters of sma_cross: fast={best['fast']}, slow={best['slow']} from optimization "
-        f"{get_run_name(found)} (best by total_return on simulator BTC/USDT 1h, in-sample 2024-01-01 "
-        "to 2024-03-25 UTC)\n"
+        f"{get_run_name(found)} (best by total_return on simulator BTC/USDT 1h, "
+        "in-sample 2024-01-01 to 2024-03-25 UTC)\n"
     )
     flags = ("--param", f"fast={best['fast']}", "--param", f"slow={best['slow']}")
     typed = backtest_json("-s", "sma_cross", *flags).document
     assert typed["metrics"] == document["metrics"]
 
 
-def test_a_backtest_uses_the_parameters_chosen_in_the_newest_window(optimize: Run, taken: Run) -> None:
+def test_a_backtest_uses_the_parameters_chosen_in_the_newest_window(
+    optimize: Run, taken: Run
+) -> None:
     found = optimize(*GRID, *WALK)
     document, line = taken("--params-from", get_run_name(found))
     assert document["parameters"] == found["windows"][-1]["parameters"]
@@ -102,9 +104,7 @@ def test_a_run_may_be_named_by_folder_or_id_or_a_beginning_of_either_or_a_path(
         assert f"from optimization {name} (" in taken("--params-from", text)[1]
 
 
-def test_values_keep_all_digits_and_their_type(
-    optimize: Run, taken: Run, tmp_path: Path
-) -> None:
+def test_values_keep_all_digits_and_their_type(optimize: Run, taken: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         """
 import numpy as np

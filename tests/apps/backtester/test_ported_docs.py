@@ -85,7 +85,9 @@ def test_the_ported_pine_script_makes_the_trades_of_the_original(
     assert found == run_pine_script(candles)
 
 
-def test_the_ported_backtesting_py_class_makes_the_trades_of_the_original(folder: Path, repository: Path) -> None:
+def test_the_ported_backtesting_py_class_makes_the_trades_of_the_original(
+    folder: Path, repository: Path
+) -> None:
     write_files(repository / "docs" / "backtesting_py.md", folder)
     frame = random_candles(900, seed=7).frame()
     account = Account(cash=1_000_000, fee=0.002)

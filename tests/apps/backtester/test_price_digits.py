@@ -127,7 +127,9 @@ def test_the_report_shows_the_digits_of_its_market(backtester: Run, database: Pa
     assert re.search(r"fees 0\.\d{8} BTC", page)
 
 
-def test_recorded_eur_candles_are_shown_with_four_digits(shared: Path, folder: Path, backtester: Run) -> None:
+def test_recorded_eur_candles_are_shown_with_four_digits(
+    shared: Path, folder: Path, backtester: Run
+) -> None:
     from backfiller.main import app
     from onetape.cli.program import run_typer_app
 

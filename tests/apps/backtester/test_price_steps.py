@@ -46,7 +46,9 @@ def test_a_stated_price_step_coarser_than_the_candles_is_printed_and_moves_no_pr
     assert document["assumptions"]["trading rules"] == WORDS
 
 
-def test_the_text_of_a_run_states_the_step_of_the_candles_in_one_line(backtester: Run, coarse: Path) -> None:
+def test_the_text_of_a_run_states_the_step_of_the_candles_in_one_line(
+    backtester: Run, coarse: Path
+) -> None:
     ended = backtester("--exchange", "simulator", "--no-report")
     assert f"trading rules: {WORDS}" in ended.out.splitlines()
 

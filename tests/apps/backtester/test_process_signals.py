@@ -122,7 +122,9 @@ def test_worker_processes_of_an_optimization_do_not_hold_its_lock(
         assert [name for name in opened if "optimizations" in name] == []
 
 
-def test_a_second_signal_ends_a_program_that_is_stuck_after_the_first(start: Start, tmp_path: Path) -> None:
+def test_a_second_signal_ends_a_program_that_is_stuck_after_the_first(
+    start: Start, tmp_path: Path
+) -> None:
     keeping = """
 try:
     Path("begun").touch()

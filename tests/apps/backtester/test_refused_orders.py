@@ -87,7 +87,9 @@ def test_refusals_for_lack_of_cash_advise_a_smaller_sizing(backtester: Run) -> N
 
 
 @pytest.mark.usefixtures("two_symbols", "market")
-def test_assumptions_that_differ_by_symbol_are_printed_for_each_symbol(backtester: Run, database: Path) -> None:
+def test_assumptions_that_differ_by_symbol_are_printed_for_each_symbol(
+    backtester: Run, database: Path
+) -> None:
     days = SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", "1d", START, START + 100 * DAY)
     with open_store(database, create=False) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1d")

@@ -75,7 +75,9 @@ def test_a_run_without_ambiguous_bars_prints_none_once(run: Run) -> None:
     assert line.split() == ["ambiguous", "bars", "0"]
 
 
-def test_missing_trading_rules_and_allowed_gaps_are_part_of_the_result(run: Run, database: Path) -> None:
+def test_missing_trading_rules_and_allowed_gaps_are_part_of_the_result(
+    run: Run, database: Path
+) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (START + 240 * HOUR,))
     ended = run("--trading-rules", "none", "--allow-gaps")

@@ -158,7 +158,9 @@ def test_a_folder_that_cannot_be_created_prints_one_line(backtester: Run, databa
     assert "--no-save" in ended.err
 
 
-def test_files_left_by_a_killed_run_are_deleted_an_hour_later(save_run: Callable[..., Path]) -> None:
+def test_files_left_by_a_killed_run_are_deleted_an_hour_later(
+    save_run: Callable[..., Path],
+) -> None:
     first = save_run()
     old, young, other = (
         first.with_name(name) for name in (f".{first.name}", f".{first.name}x", ".mine")

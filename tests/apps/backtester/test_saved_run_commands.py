@@ -102,7 +102,9 @@ def test_show_prints_what_the_run_printed(backtester: Run, database: Path) -> No
 
 
 @pytest.mark.parametrize("size", [2, 6])
-def test_a_run_is_found_by_the_beginning_of_its_id(save_run: Callable[..., Path], size: int) -> None:
+def test_a_run_is_found_by_the_beginning_of_its_id(
+    save_run: Callable[..., Path], size: int
+) -> None:
     folder = save_run()
     assert load_run(folder.name.rpartition("_")[2][:size]).folder == folder
 
@@ -167,7 +169,9 @@ def test_compare_shows_metrics_side_by_side_and_only_what_differs(
     assert document["metrics"][ids[1]] == runs[1].metrics
 
 
-def test_a_changed_parameter_is_one_difference(save_run: Callable[..., Path], backtester: Run) -> None:
+def test_a_changed_parameter_is_one_difference(
+    save_run: Callable[..., Path], backtester: Run
+) -> None:
     ids = [load_run(save_run(*flags)).id for flags in ((), ("--param", "period=15"))]
     differences = backtester("compare", *ids, "--json").document["differences"]
     assert differences == {"parameters.period": {ids[0]: 14, ids[1]: 15}}
@@ -186,7 +190,9 @@ def test_compare_states_that_runs_are_equal(save_run: Callable[..., Path], backt
         (("--cash", "5", "list"), "put --cash behind the command"),
     ],
 )
-def test_invalid_arguments_print_one_line(backtester: Run, arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_arguments_print_one_line(
+    backtester: Run, arguments: tuple[str, ...], words: str
+) -> None:
     ended = backtester(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert words in ended.err

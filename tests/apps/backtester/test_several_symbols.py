@@ -118,9 +118,7 @@ def test_symbols_that_cannot_share_an_account_are_refused(
     assert text in ended.err
 
 
-def test_a_note_about_one_symbol_has_its_name(
-    database: Path, backtester: Run
-) -> None:
+def test_a_note_about_one_symbol_has_its_name(database: Path, backtester: Run) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         connection.execute(
             "DELETE FROM ohlcv_data WHERE symbol = 'ETH/USDT' AND timestamp = ?", (START + DAY,)
@@ -157,7 +155,9 @@ def _trade_lines(text: str) -> list[str]:
     return [line for line in table if not line.startswith("(")]
 
 
-def test_trades_of_several_symbols_equal_the_engines_by_time_to_the_last_bit(database: Path) -> None:
+def test_trades_of_several_symbols_equal_the_engines_by_time_to_the_last_bit(
+    database: Path,
+) -> None:
     del database
     flags = (*SIM, *BOTH, *RSI, "--stop-loss", "0.02")
     backtest = run_backtest(load_backtest_from_flags(flags, "explain").config)

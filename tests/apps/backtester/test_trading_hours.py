@@ -53,7 +53,9 @@ def test_without_trading_hours_the_assumptions_have_no_line_of_them(backtest_jso
     assert "trading hours" not in backtest_json().document["assumptions"]
 
 
-def test_trading_hours_in_which_no_candle_opens_print_a_note(database: Path, backtest_json: Run) -> None:
+def test_trading_hours_in_which_no_candle_opens_print_a_note(
+    database: Path, backtest_json: Run
+) -> None:
     key = SeriesKey("simulator", "BTC/USDT", "1d")
     bars = SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", "1d", START, START + 200 * DAY)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)

@@ -136,9 +136,7 @@ def test_a_warm_up_crosses_a_gap_that_also_exists_at_the_exchange(
     assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
 
 
-def test_no_warm_up_crosses_a_gap_of_an_imported_file(
-    backtest_json: Run, database: Path
-) -> None:
+def test_no_warm_up_crosses_a_gap_of_an_imported_file(backtest_json: Run, database: Path) -> None:
     delete(database, 1_000, 1_500)
     with open_store(database, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
@@ -204,7 +202,9 @@ def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_states_
     backtest_json: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
-    document = backtest_json(*FLAGS, "--from", format_hour(1_510), "--to", format_hour(1_600)).document
+    document = backtest_json(
+        *FLAGS, "--from", format_hour(1_510), "--to", format_hour(1_600)
+    ).document
     assert (document["trades"], document["pauses"][0]["trading_since"]) == ([], None)
     assert "the range ends before a warm-up of 120 candles" in get_start_note(document)
     assert document["check"]["clean"] is None
@@ -222,7 +222,9 @@ def test_the_note_distinguishes_trading_that_starts_from_trading_that_starts_aga
 ) -> None:
     delete(database, 500, 510)
     delete(database, 1_000, 1_100)
-    note = get_start_note(backtest_json(*FLAGS, "--from", format_hour(first), "--allow-gaps").document)
+    note = get_start_note(
+        backtest_json(*FLAGS, "--from", format_hour(first), "--allow-gaps").document
+    )
     since = format_utc(START + (1_100 + PERIOD) * HOUR)
     assert note.startswith(f"{begins}{since} UTC, after a warm-up of 120 candles")
     assert note.endswith(ends)

@@ -67,7 +67,9 @@ def refused(backtester: Run, database: Path) -> Callable[..., str]:
     return run
 
 
-def test_a_user_metric_ranks_combinations_and_is_in_every_result(optimize: Run, metric: Run) -> None:
+def test_a_user_metric_ranks_combinations_and_is_in_every_result(
+    optimize: Run, metric: Run
+) -> None:
     text = 'def own(run):\n    return run.metrics["total_return"] * 2 - run.metrics["fees"] / 1e4\n'
     metric(text)
     found = optimize(*GRID, *ALL, "--rank", FILE)
@@ -127,7 +129,9 @@ def test_a_walk_forward_chooses_by_a_user_metric(optimize: Run, metric: Run) -> 
     assert (found["rank"], found["user_metrics"][0]["name"]) == (["own"], "own")
 
 
-def test_the_text_has_name_and_digits_of_a_user_metric(backtester: Run, database: Path, metric: Run) -> None:
+def test_the_text_has_name_and_digits_of_a_user_metric(
+    backtester: Run, database: Path, metric: Run
+) -> None:
     del database
     metric('def own(run):\n    return run.metrics["total_return"] / 1e6\n')
     ended = backtester("optimize", "--exchange", "simulator", *GRID, *ALL, "--rank", FILE)
@@ -230,7 +234,9 @@ def test_a_user_metric_without_a_number_prints_one_line_and_loses_no_result(
     assert all(json.loads(line)["in_sample"]["own"] == 1.0 for line in lines)
 
 
-def test_a_walk_forward_names_the_window_in_which_a_user_metric_has_no_number(refused: Run, metric: Run) -> None:
+def test_a_walk_forward_names_the_window_in_which_a_user_metric_has_no_number(
+    refused: Run, metric: Run
+) -> None:
     metric("def own(run):\n    return None\n")
     line = refused("--rank", FILE, "--walk-forward", "40d/20d", "--jobs", "1")
     assert f"own of {FILE}, training part of window 1: it returned a value of type NoneType" in line
@@ -266,6 +272,8 @@ def test_two_metrics_with_the_same_name_are_refused(refused: Run, metric: Run) -
     assert f"other.py and {FILE} both have a metric own; rename one" in line
 
 
-def test_output_of_a_user_metrics_function_is_not_in_the_document(optimize: Run, metric: Run) -> None:
+def test_output_of_a_user_metrics_function_is_not_in_the_document(
+    optimize: Run, metric: Run
+) -> None:
     metric("print('loaded')\n\ndef own(run):\n    print('called')\n    return 1\n")
     assert optimize(*GRID, *ALL, "--rank", FILE)["rank"] == "own"

@@ -52,7 +52,12 @@ def test_each_choice_is_the_best_of_backtests_of_its_training_part(
     found = optimize(*GRID, *SCHEME)
     assert [len(found["windows"]), found["trials"]["here"]] == [4, 6]
     for window in found["windows"][:2]:
-        ends = ("--from", format_day(window["train_start"]), "--to", format_day(window["test_start"]))
+        ends = (
+            "--from",
+            format_day(window["train_start"]),
+            "--to",
+            format_day(window["test_start"]),
+        )
         sharpes: dict[tuple[int, int], float] = {}
         returns: dict[tuple[int, int], float] = {}
         for fast in (5, 10, 15):
@@ -84,7 +89,9 @@ def test_the_equity_of_a_window_equals_the_backtest_of_its_test_part(
     found = optimize(*GRID, "--walk-forward", "90d/30d", *FEW, "--boundary", "carry")
     (window,) = found["windows"]
     ends = ("--from", format_day(window["test_start"]), "--to", format_day(window["test_end"]))
-    alone = backtest_json("-s", "sma_cross", *make_parameter_flags(window), *ends).document["metrics"]
+    alone = backtest_json("-s", "sma_cross", *make_parameter_flags(window), *ends).document[
+        "metrics"
+    ]
     assert found["metrics"] == alone
     assert window["out_of_sample_return"] == pytest.approx(alone["total_return"])
 

@@ -16,7 +16,7 @@ import pytest
 from backtester.watch.report_server import NewestReport, ReportServer
 from backtester.watch.watch_loop import BacktestWatch
 from backtester.watch.watched_files import WatchedFiles, make_strategy_path
-from browser import Chromium, BrowserTab
+from browser import BrowserTab, Chromium
 from programs import Program
 
 Run = Callable[..., Any]
@@ -138,7 +138,9 @@ def test_a_saved_strategy_is_checked_and_look_ahead_is_reported(
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
-def test_a_broken_file_prints_one_line_and_the_next_version_runs(watched: Program, strategy_path: Path) -> None:
+def test_a_broken_file_prints_one_line_and_the_next_version_runs(
+    watched: Program, strategy_path: Path
+) -> None:
     save(strategy_path, STRATEGY.replace("return self.period + 1", "return self.period +"))
     assert "line 13: SyntaxError" in watched.until("", inside="backtester: strategy file")
     save(strategy_path, STRATEGY)
@@ -153,14 +155,18 @@ def test_the_open_report_reloads_after_a_save(page: BrowserTab, strategy_path: P
     assert page.complaints() == []
 
 
-def test_an_error_in_the_saved_file_is_shown_on_the_page_until_it_is_fixed(page: BrowserTab, strategy_path: Path) -> None:
+def test_an_error_in_the_saved_file_is_shown_on_the_page_until_it_is_fixed(
+    page: BrowserTab, strategy_path: Path
+) -> None:
     save(strategy_path, STRATEGY + "\n1 / 0\n")
     page.wait_for(f"{BAR}.includes('ZeroDivisionError')")
     save(strategy_path, STRATEGY)
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
-def test_sigterm_ends_the_watch_with_0_and_the_page_shows_that(page: BrowserTab, watched: Program) -> None:
+def test_sigterm_ends_the_watch_with_0_and_the_page_shows_that(
+    page: BrowserTab, watched: Program
+) -> None:
     watched.send(signal.SIGTERM)
     assert watched.ends() == 0
     page.wait_for(f"{BAR}.includes('has ended')")

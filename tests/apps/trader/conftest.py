@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import ccxt.async_support
 import pytest
 
-from session_harness import OFTEN
 from bounded_run import run_bounded
+from session_harness import OFTEN
 
 T = TypeVar("T")
 #: Only a test that hangs takes so long, also on a busy machine.

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from session_harness import ACCOUNT, HOUR, KEY, MARCH, OFTEN, open_session, open_market
 from onetape.cli.program import run_typer_app
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import SafetyRefusal, UsageError
@@ -23,6 +22,7 @@ from onetape.store.orders import insert_order, store_order_change
 from onetape.store.reservations import AccountCash
 from onetape.store.sessions import start_session
 from order_changes import change_of, fill_of
+from session_harness import ACCOUNT, HOUR, KEY, MARCH, OFTEN, open_market, open_session
 from traded_accounts import TradedAccount
 from trader.account import (
     check_account_name,
@@ -44,7 +44,10 @@ STORED = AccountSeries(
 
 
 async def start_and_stop(db: Path, *, number: int, **given: Any) -> None:
-    async with open_market(0.25) as opened, open_session(opened, db, number=number, **given) as trading:
+    async with (
+        open_market(0.25) as opened,
+        open_session(opened, db, number=number, **given) as trading,
+    ):
         await trading.until_live(opened)
 
 
@@ -81,7 +84,12 @@ def test_an_account_goes_on_with_its_stored_balance_where_none_is_named(
 @pytest.mark.parametrize(
     ("settings", "key", "strategy", "words"),
     [
-        (make_settings("5000.2"), KEY, "rsi", "opened with 5,000.1 USDT, and cash .* is 5,000.2 now"),
+        (
+            make_settings("5000.2"),
+            KEY,
+            "rsi",
+            "opened with 5,000.1 USDT, and cash .* is 5,000.2 now",
+        ),
         (make_settings("10000"), KEY, "rsi", "is 10,000 now"),
         (make_settings(mode="live"), KEY, "rsi", r"trades on paper, not real money \(live\)"),
         (make_settings(), KEY, "macd", "by strategy rsi, not macd"),
@@ -105,7 +113,9 @@ def test_the_same_use_of_an_account_is_accepted(cash: str | None) -> None:
 
 
 def test_another_symbol_may_be_traded_with_the_money_of_an_account_by_another_strategy() -> None:
-    check_stored_account([STORED], make_settings(), SeriesKey("simulator", "ETH/USDT", "4h"), "macd")
+    check_stored_account(
+        [STORED], make_settings(), SeriesKey("simulator", "ETH/USDT", "4h"), "macd"
+    )
 
 
 def test_a_refused_account_is_unchanged(run: Run[None], db: Path) -> None:

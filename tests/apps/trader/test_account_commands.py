@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from session_harness import ACCOUNT, HOUR, MARCH, OFTEN, SteppedMarket, open_session, open_market
 from held_lock import hold_write_lock
 from onetape.cli.events import Event, handling_events
 from onetape.engine import AccountConfig
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import Store, open_store
+from session_harness import ACCOUNT, HOUR, MARCH, OFTEN, SteppedMarket, open_market, open_session
 from symbol_desk import SymbolDesk, run_symbol_sessions
 from traded_accounts import TradedAccount
 from trader.account_commands import AccountCommands
@@ -64,7 +64,10 @@ def test_commands_in_any_order_print_one_line_and_store_a_row_with_its_time_each
     run: Run, db: Path, holds_long: str, events: list[Event]
 ) -> None:
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=holds_long) as trading,
+        ):
             await trading.until_live(opened)
             undone = "SELECT count(*) FROM controls WHERE done_ms IS NULL"
             for number, pair in enumerate(itertools.product(VERBS, VERBS)):
@@ -126,7 +129,9 @@ def test_in_a_process_of_three_symbols_each_acts_within_a_second_of_a_command(
     async def scene() -> None:
         async with (
             open_market(0.25) as opened,
-            run_symbol_sessions(opened, db, dict.fromkeys(SYMBOLS, holds_long), account=SMALL) as trading,
+            run_symbol_sessions(
+                opened, db, dict.fromkeys(SYMBOLS, holds_long), account=SMALL
+            ) as trading,
         ):
             first = trading.first
             await wait_until_bought(opened, trading)
@@ -135,7 +140,9 @@ def test_in_a_process_of_three_symbols_each_acts_within_a_second_of_a_command(
                 for verb in delays:
                     giver = f"person {number} {verb}."
                     symbols = SYMBOLS if verb == "exit" else (None,)
-                    given_ms = min([store_command(first.store, verb, giver, one) for one in symbols])
+                    given_ms = min(
+                        [store_command(first.store, verb, giver, one) for one in symbols]
+                    )
                     await first.until(
                         lambda giver=giver: len(list_command_lines(events, giver)) == len(SYMBOLS)
                     )
@@ -155,7 +162,10 @@ def test_commands_are_handled_while_a_session_waits_to_be_rebuilt(
     monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 3_600.0)
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=holds_long) as trading,
+        ):
             await trading.until_live(opened)
             with hold_write_lock(db):
                 await trading.until(lambda: any("degraded: " in one.text for one in events))

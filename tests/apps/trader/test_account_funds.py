@@ -52,7 +52,9 @@ def make_funds(account: TradedAccount, *, left_inside: int | None = None) -> Acc
     return funds
 
 
-def read_funds_at(account: TradedAccount, funds: AccountFunds, hour: int) -> tuple[float, float | None]:
+def read_funds_at(
+    account: TradedAccount, funds: AccountFunds, hour: int
+) -> tuple[float, float | None]:
     """Return cash and equity at the open of a candle."""
     seen: list[tuple[float, float | None]] = []
 

@@ -14,13 +14,21 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from fault_proxy import make_kline
 from onetape.core.candles import Candle
 from onetape.engine import ExitConfig
 from onetape.store.candles import replace_forming
 from onetape.store.revisions import read_revisions
 from onetape.store.stream_closes import read_uncompared
+from session_harness import (
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 from trader.comparison import RestComparison
 from trader.stream_candles import StreamCandleWriter
 
@@ -43,7 +51,9 @@ def quick_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", timeout_seconds)
 
 
-def find_wrong_rows(opened: SteppedMarket, trading: SessionHarness, until_hour: int) -> dict[int, Candle]:
+def find_wrong_rows(
+    opened: SteppedMarket, trading: SessionHarness, until_hour: int
+) -> dict[int, Candle]:
     """Return the closed rows before an hour that differ from the exchange's, or are missing."""
     closed = trading.closed_rows()
     true = opened.truth(MARCH, MARCH + until_hour * HOUR)
@@ -239,7 +249,9 @@ def test_a_sell_from_a_correction_exits_a_position_whose_buy_waited_for_a_trade(
             await opened.go_to(rise + 0.1)
             await trading.until_decided(fall)
             # A mark of a candle without a trade: the order to buy waits, and the signal is HOLD.
-            await opened.proxy.inject(make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True, v="0"))
+            await opened.proxy.inject(
+                make_kline((MARCH + rise * HOUR) * 1_000, 33_000, x=True, v="0")
+            )
             await opened.go_to(rise + 1 + 1 / 120)
             await trading.until_decided(rise)
             bought = "SELECT filled_timestamp FROM orders WHERE side = 'buy'"
@@ -367,7 +379,9 @@ def test_a_correction_reaches_every_account_on_the_series(
         async with (
             open_market(fall + 0.25) as opened,
             open_session(opened, db, strategy="buy_and_hold", account_name="first") as first,
-            open_session(opened, db, strategy=strategy_file(), account_name="other", number=2) as other,
+            open_session(
+                opened, db, strategy=strategy_file(), account_name="other", number=2
+            ) as other,
         ):
             await first.until_live(opened)
             await other.until(other.decided)

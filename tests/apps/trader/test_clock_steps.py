@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from session_harness import MARCH, make_evaluator
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import ScaledClock
@@ -25,6 +24,7 @@ from onetape.simulator.server.simulator import Simulator
 from onetape.store.database import open_store
 from onetape.store.trader_states import StateChange
 from real_endpoint import SteppedTime, redirect_binance
+from session_harness import MARCH, make_evaluator
 from trader.clock_watch import ClockWatch
 from trader.live.start_plan import StartPlan
 from trader.run import trade_in_sessions
@@ -54,7 +54,9 @@ class ExchangeWithClock:
 
 
 @asynccontextmanager
-async def open_exchange_with_clock(*, step_ms: int = 0, speed: float = 1.0) -> AsyncGenerator[ExchangeWithClock]:
+async def open_exchange_with_clock(
+    *, step_ms: int = 0, speed: float = 1.0
+) -> AsyncGenerator[ExchangeWithClock]:
     clock = ScaledClock(MARCH * 1_000, speed)
     async with Simulator(clock=clock) as simulator:
         with redirect_binance(simulator.url):
@@ -331,7 +333,9 @@ def test_a_date_in_whole_seconds_corrects_the_clock_only_if_it_proves_the_clock_
 
 
 @pytest.mark.parametrize("calls", range(1, 12))
-def test_a_process_suspended_between_two_readings_is_not_taken_for_a_clock_change(calls: int) -> None:
+def test_a_process_suspended_between_two_readings_is_not_taken_for_a_clock_change(
+    calls: int,
+) -> None:
     left = [10_000]
 
     def seconds() -> float:

@@ -136,7 +136,9 @@ def test_a_kill_at_a_commit_loses_no_exit_and_repeats_no_fill_row_82(
     del number
     folder = tmp_path
     prepare(folder, point)
-    with start_trader(folder, simulator, point, program=write_killed_program(folder, point, moment)) as killed:
+    with start_trader(
+        folder, simulator, point, program=write_killed_program(folder, point, moment)
+    ) as killed:
         assert killed.ends() == -signal.SIGKILL
     (held,) = query(folder, "SELECT count(*) % 2 FROM trades")[0]
     (pending,) = query(folder, "SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL")[0]

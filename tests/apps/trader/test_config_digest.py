@@ -26,7 +26,9 @@ GUARD = "trade_limit=2,lookback_period_candles=9,stop_duration_candles=4"
         replace(PLAIN, account=AccountConfig(stoploss_guard=GUARD)),
     ],
 )
-def test_the_digest_ignores_exchange_account_balance_trading_hours_and_guards(other: TraderSettings) -> None:
+def test_the_digest_ignores_exchange_account_balance_trading_hours_and_guards(
+    other: TraderSettings,
+) -> None:
     assert compute_config_digest(other) == compute_config_digest(PLAIN)
 
 
@@ -41,7 +43,9 @@ def test_the_digest_ignores_exchange_account_balance_trading_hours_and_guards(ot
         replace(PLAIN, max_open_trades=3),
     ],
 )
-def test_the_digest_depends_on_symbol_timeframe_strategy_exits_and_sizing(other: TraderSettings) -> None:
+def test_the_digest_depends_on_symbol_timeframe_strategy_exits_and_sizing(
+    other: TraderSettings,
+) -> None:
     assert compute_config_digest(other) != compute_config_digest(PLAIN)
 
 

@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 
-from session_harness import ACCOUNT, HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.controls import NewControl, insert_controls
+from session_harness import (
+    ACCOUNT,
+    HOUR,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 from trader.command_file import get_command_file
 from trader.control_watch import ControlWatch
 

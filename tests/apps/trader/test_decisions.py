@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from session_harness import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candles
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Decision, Fill, Order, Session
@@ -21,6 +20,16 @@ from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
 from onetape.store.sessions import start_session
 from onetape.strategies import evaluate_strategy
+from session_harness import (
+    ACCOUNT,
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -66,7 +75,9 @@ def read_candles(opened: SteppedMarket, start: int, end: int) -> Candles:
     return Candles.from_columns(opens.astype(np.int64), *prices)
 
 
-def backtest(opened: SteppedMarket, trading: SessionHarness, last_hour: int) -> list[tuple[str, BookedFill]]:
+def backtest(
+    opened: SteppedMarket, trading: SessionHarness, last_hour: int
+) -> list[tuple[str, BookedFill]]:
     """Return the fills of the engine's own run over the candles from the first decision on."""
     first = trading.decided()[0]
     candles = read_candles(opened, first - EARLIER * HOUR, MARCH + (last_hour + 1) * HOUR)

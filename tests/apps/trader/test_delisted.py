@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from session_harness import ACCOUNT, SessionHarness, open_session, open_market
+from bounded_run import run_bounded
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, RESTING
 from onetape.cli.program import HELP_NAMES
@@ -22,13 +22,13 @@ from onetape.store.account_reading import read_open_obligations, read_traded_ser
 from onetape.store.live_accounts import read_open_differences
 from onetape.store.reservations import AccountCash
 from programs import Program
+from session_harness import ACCOUNT, SessionHarness, open_market, open_session
 from traded_accounts import TradedAccount
 from trader.commands.status_record import TraderStatus, read_status
 from trader.delisted import note_delisted, note_listed, write_off_if_answered
 from trader.live.start_plan import is_open
 from trader.live.times import LiveTimes
 from trader.main import app
-from bounded_run import run_bounded
 
 NAME, SYMBOL = "own", "BTC/USDT"
 #: BUY after every candle.

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import hostile_strategies as hostile
-from session_harness import make_evaluator
 from hostile_strategies import is_running, read_noted_processes, write_hostile
 from loop_stalls import LoopStalls
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
+from session_harness import make_evaluator
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.evaluator.results import Evaluation, EvaluationFailure
@@ -72,7 +72,9 @@ async def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 @pytest.mark.parametrize("name", ["rsi", "macd", "bollinger", "donchian"])
-def test_signals_and_values_equal_those_of_an_evaluation_in_this_process(run: Run, name: str) -> None:
+def test_signals_and_values_equal_those_of_an_evaluation_in_this_process(
+    run: Run, name: str
+) -> None:
     async def scene() -> None:
         strategy = load_strategy(name)
         expected = evaluate_strategy(strategy, CANDLES)
@@ -180,9 +182,7 @@ def test_processes_that_a_strategy_leaves_running_are_ended_after_the_candle(
     run(scene())
 
 
-def test_a_late_worker_is_ended_together_with_its_child_processes(
-    run: Run, tmp_path: Path
-) -> None:
+def test_a_late_worker_is_ended_together_with_its_child_processes(run: Run, tmp_path: Path) -> None:
     attack = f"{hostile.FORKS}\n            note_process()\n            {hostile.ENDLESS}"
     name = write_hostile(tmp_path, attack)
 
@@ -227,9 +227,7 @@ def test_a_hanging_worker_delays_no_other_worker(run: Run, tmp_path: Path) -> No
 def test_a_helper_that_was_killed_is_started_again(run: Run) -> None:
     async def scene() -> None:
         helper = StrategyHelper()
-        evaluator = StrategyEvaluator(
-            make_evaluator("rsi").settings, "1h", helper, memory_mb=4_096
-        )
+        evaluator = StrategyEvaluator(make_evaluator("rsi").settings, "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
             assert isinstance(await evaluate(evaluator), Evaluation)
@@ -368,9 +366,7 @@ def test_the_process_of_a_strategy_has_no_settings_no_sockets_and_no_ccxt(
 
     async def scene() -> None:
         helper = StrategyHelper()
-        evaluator = StrategyEvaluator(
-            make_evaluator(name).settings, "1h", helper, memory_mb=4_096
-        )
+        evaluator = StrategyEvaluator(make_evaluator(name).settings, "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
             assert await evaluate_signal(evaluator) == 1

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from session_harness import MARCH, OFTEN, SessionHarness, SteppedMarket, open_session, open_market
 from held_lock import hold_write_lock
 from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig
+from session_harness import MARCH, OFTEN, SessionHarness, SteppedMarket, open_market, open_session
 from trader.exit_journal import SLOT_BYTES, SLOTS, ExitJournal
 
 Run = Callable[[Any], Any]
@@ -189,7 +189,9 @@ def test_a_stop_that_is_passed_while_the_database_is_locked_sells_after_the_lock
                 if how == "the lock ends":
                     await trade_until_sold(opened, trading)
             if how == "the trader is started again":
-                async with open_session(opened, db, strategy=name, exits=exits, number=2) as trading:
+                async with open_session(
+                    opened, db, strategy=name, exits=exits, number=2
+                ) as trading:
                     await trade_until_sold(opened, trading)
 
     run(scene())

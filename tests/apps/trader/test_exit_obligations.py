@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from session_harness import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from fault_proxy import make_kline
 from onetape.core.clock import SteppedClock, SystemClock, format_utc
 from onetape.core.trading import Order
@@ -20,6 +19,16 @@ from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.orders import insert_order, store_order_change
 from order_changes import change_of
+from session_harness import (
+    ACCOUNT,
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 from strategy_sources import make_scripted_source
 from symbol_desk import run_symbol_sessions
 
@@ -324,7 +333,9 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
             if restarts:
                 await opened.go_to(9.5)
                 opened.proxy.refuses_sockets = opened.proxy.rest_is_down = False
-                async with open_session(opened, db, strategy=name, number=2, exits=FALLS) as trading:
+                async with open_session(
+                    opened, db, strategy=name, number=2, exits=FALLS
+                ) as trading:
                     await is_sold_late(opened, trading)
 
     run(scene())
@@ -382,7 +393,10 @@ def test_an_entry_waits_for_a_candle_before_it_that_is_missing_row_83(
     missing_ms = (MARCH + HOUR) * 1_000
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=scripted([0], [])) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=scripted([0], [])) as trading,
+        ):
             await trading.until_live(opened)
             opened.proxy.lets_pass = lambda frame: frame.get("k", {}).get("t") != missing_ms
             opened.proxy.hidden_candles = {missing_ms}
@@ -401,7 +415,9 @@ def test_an_entry_waits_for_a_candle_before_it_that_is_missing_row_83(
     run(scene())
 
 
-def test_after_a_refused_exit_the_next_sell_is_filled(run: Run, db: Path, scripted: Scripted) -> None:
+def test_after_a_refused_exit_the_next_sell_is_filled(
+    run: Run, db: Path, scripted: Scripted
+) -> None:
     # 0.00015 BTC are bought over 33,333.33, and sold under it they are less than 5 USDT.
     account = AccountConfig(sizing="quote_amount", quote_amount=5.2)
     exits = ExitConfig(time_stop_bars=2)
@@ -536,7 +552,9 @@ def make_low_frame(opened: SteppedMarket, stop: float, candles_ago: int = 0) -> 
 
 
 @asynccontextmanager
-async def send_low_prices(opened: SteppedMarket, stop: float, candles_ago: int = 0) -> AsyncGenerator[float]:
+async def send_low_prices(
+    opened: SteppedMarket, stop: float, candles_ago: int = 0
+) -> AsyncGenerator[float]:
     """Send prices below a stop while the block lasts; give the price."""
     frame = make_low_frame(opened, stop, candles_ago)
 
@@ -701,7 +719,9 @@ def test_a_stop_is_filled_by_the_stream_while_the_first_candles_are_refused_row_
             faults = opened.simulator.faults
             faults.add(kind="status", status=403, path="/api/v3/klines")
             await opened.go_to(3.3)
-            async with open_session(opened, db, strategy=strategy, exits=exits, number=2) as trading:
+            async with open_session(
+                opened, db, strategy=strategy, exits=exits, number=2
+            ) as trading:
                 async with send_low_prices(opened, stop) as price:
                     await wait_for_stop_at(trading, price)
                 assert trading.decided() == []

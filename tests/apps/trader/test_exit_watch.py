@@ -9,14 +9,23 @@ from typing import Any
 
 import pytest
 
-from session_harness import ACCOUNT, HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from held_lock import hold_write_lock
 from onetape.core.trading import ExitObligation
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
 from onetape.store.leases import make_lease_name
-from strategy_sources import make_scripted_source
 from programs import Program
+from session_harness import (
+    ACCOUNT,
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
+from strategy_sources import make_scripted_source
 from trader.exit_journal import ExitJournal
 
 Run = Callable[[Any], Any]

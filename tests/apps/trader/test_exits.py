@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candles
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import EXIT_KINDS, AccountConfig, ExitConfig, make_booked_fill, simulate
 from onetape.strategies import evaluate_strategy
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_market, open_session
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -168,7 +168,10 @@ def test_restarts_with_an_open_position_change_nothing_about_its_exits(
                     hour += 4
                     held += len(trading.fills()) % 2
                     if number == 8:
-                        fills, trades = run_backtest(opened, trading, hour), list_paper_fills(trading)
+                        fills, trades = (
+                            run_backtest(opened, trading, hour),
+                            list_paper_fills(trading),
+                        )
                         assert fills[: len(trades)] == trades
                         assert len(fills) - len(trades) <= 1
             assert held > 0
@@ -202,7 +205,10 @@ def test_an_exit_that_the_market_refused_is_not_tried_again_and_the_next_sell_is
                     assert len(entries) == len(set(entries))
                     if number == sessions:
                         assert entries
-                        fills, trades = run_backtest(opened, trading, hour), list_paper_fills(trading)
+                        fills, trades = (
+                            run_backtest(opened, trading, hour),
+                            list_paper_fills(trading),
+                        )
                         assert fills[: len(trades)] == trades
                         assert len(fills) - len(trades) <= 1
 

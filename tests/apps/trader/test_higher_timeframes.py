@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.strategies import align_higher_candles, evaluate_strategy
+from session_harness import (
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -64,7 +72,10 @@ def test_every_decision_equals_that_of_a_backtest_over_the_exchanges_candles(
     async def scene() -> None:
         name = strategy_file(ABOVE, "above")
         last = 22
-        async with open_market(begins) as opened, open_session(opened, db, strategy=name) as trading:
+        async with (
+            open_market(begins) as opened,
+            open_session(opened, db, strategy=name) as trading,
+        ):
             await step_to(opened, trading, range(int(begins), last))
             start = MARCH - 200 * HOUR
             candles = get_simulator_candles(opened, "1h", start, MARCH + (last - 1) * HOUR)

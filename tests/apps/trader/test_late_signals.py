@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from hostile_strategies import let_others_be_slow
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_market, open_session
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -83,7 +83,9 @@ def test_a_late_sell_from_before_a_restart_is_filled_after_the_restart(
 
     async def scene() -> None:
         async with open_market(0.25) as opened:
-            async with open_session(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading:
+            async with open_session(
+                opened, db, strategy=name, strategy_timeout_seconds=1.0
+            ) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 4))
                 assert list_fill_sides(trading) == ["buy"]

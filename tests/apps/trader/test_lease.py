@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from session_harness import open_session, open_market
 from onetape.core.errors import SafetyRefusal
 from onetape.store.database import open_store
 from onetape.store.leases import acquire_lease, renew_lease
 from onetape.store.process_lock import ProcessLock
+from session_harness import open_market, open_session
 from trader.lease import LEASE_SECONDS, Lease
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from busy_loop import BusyLoop
-from session_harness import OFTEN
 from held_port import hold_port
 from onetape.core.clock import format_utc
 from onetape.core.errors import StoreError
@@ -18,6 +17,7 @@ from onetape.core.simulated import SimulatedSource
 from onetape.store.database import open_store
 from onetape.store.simulated_source import require_source
 from programs import Program
+from session_harness import OFTEN
 
 #: One minute of market takes a quarter of a second.
 SPEED = "240"

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from session_harness import make_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session
@@ -20,6 +19,7 @@ from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import read_fills
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
+from session_harness import make_evaluator
 from trader.account import get_configured_balance, open_or_continue_account
 from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor

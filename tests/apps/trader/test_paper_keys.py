@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from session_harness import open_session, open_market
+from session_harness import open_market, open_session
 from trader.live.times import LiveTimes
 
 Run = Callable[[Any], Any]
@@ -48,7 +48,10 @@ def test_row_73_paper_trading_sends_no_signed_request_whatever_keys_are_set(
     live = LiveTimes() if mode == "live" else None
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=name, live=live) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, live=live) as trading,
+        ):
             await trading.until(trading.fills)
             assert [trade.mode for trade in trading.fills()] == [mode]
             signed = opened.proxy.signed_paths

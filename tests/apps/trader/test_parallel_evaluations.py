@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import hostile_strategies as hostile
-from session_harness import make_evaluator
 from hostile_strategies import read_noted_processes, write_hostile
 from onetape.core.candles import Candles
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
+from session_harness import make_evaluator
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import HEADER
 from trader.evaluator.processes import WorkerConnection

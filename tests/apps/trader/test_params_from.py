@@ -205,7 +205,9 @@ def test_a_reload_does_not_change_the_origin_of_the_parameters() -> None:
     assert find_changed_settings(TraderSettings(), TraderSettings(params_from="a run")) == {}
 
 
-def test_a_drill_uses_the_parameters_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_drill_uses_the_parameters_of_a_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     del folder
     given = ["drill", "--params-from", WALK, "--only", "no part has this in its name"]
     assert run_typer_app(app, "trader", given) == 2

@@ -16,13 +16,13 @@ from backtest_fills import (
     FREQTRADE_DIPS,
     LEVEL_DIPS,
     SIZINGS,
-    make_account,
     list_backtest_fills,
+    make_account,
 )
-from session_harness import HOUR, MARCH, SteppedMarket, open_market
-from onetape.engine import AccountConfig
-from symbol_desk import SymbolDesk, run_symbol_sessions
 from bounded_run import run_bounded
+from onetape.engine import AccountConfig
+from session_harness import HOUR, MARCH, SteppedMarket, open_market
+from symbol_desk import SymbolDesk, run_symbol_sessions
 
 StrategyFile = Callable[..., str]
 

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from session_harness import OFTEN
 from hostile_strategies import is_running, read_noted_processes, write_hostile
 from onetape.cli.program import run_typer_app
 from onetape.store.database import open_store
 from programs import Program
+from session_harness import OFTEN
 from trader.main import app
 
 #: One minute of market takes a quarter of a second.
@@ -276,7 +276,10 @@ def serve_with_hanging_path(behind: str, path: str) -> Generator[tuple[str, thre
 def test_a_stop_before_the_first_decision_is_clean(
     folder: Path, simulator: str, path: str, number: signal.Signals, name: str
 ) -> None:
-    with serve_with_hanging_path(simulator, path) as (url, requested), start_trader(folder, url) as program:
+    with (
+        serve_with_hanging_path(simulator, path) as (url, requested),
+        start_trader(folder, url) as program,
+    ):
         assert requested.wait(180)
         with BusyLoop() as busy_loop:
             program.send(number)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, MARCH, SessionHarness, open_session, open_market
 from onetape.websocket.feeds import CandleFeed
+from session_harness import HOUR, MARCH, SessionHarness, open_market, open_session
 from trader.stream_recorder import StreamRecorder
 
 Run = Callable[[Any], Any]
@@ -75,7 +75,10 @@ def test_a_market_that_is_not_traded_any_more_is_reported_once_and_its_return_to
     run: Run, db: Path, capsys: pytest.CaptureFixture[str], kind: str, words: str
 ) -> None:
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, stale_after_seconds=1.0) as trading,
+        ):
             await trading.until_live(opened)
             number = opened.simulator.faults.add(kind=kind, symbol="BTC/USDT")
             await trading.until(lambda: any(words in reason for _, reason in read_states(trading)))
@@ -94,7 +97,10 @@ def test_the_end_of_a_halt_is_noticed_soon_after_frames_come_again_row_27(
     monkeypatch.setattr("trader.market_status.FETCH_AGAIN_SECONDS", 0.1)
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, stale_after_seconds=1.0) as trading,
+        ):
             await trading.until_live(opened)
             number = opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
             await trading.until(lambda: "halted" in read_states(trading)[-1][1])
@@ -114,7 +120,10 @@ def test_a_halted_market_is_named_as_the_reason_instead_of_a_silent_stream(
     monkeypatch.setattr("trader.decision_loop.LOOP_SECONDS", 0.05)
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=9.0) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, stale_after_seconds=9.0) as trading,
+        ):
             await trading.until_live(opened)
             opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
             opened.proxy.refuses_sockets = True
@@ -173,7 +182,10 @@ def test_without_frames_and_rest_the_connection_stays_and_nothing_counts_as_know
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, stale_after_seconds=1.0) as trading,
+        ):
             await trading.until_live(opened)
             dials = opened.proxy.dials
             opened.proxy.lets_pass = lambda frame: "e" not in frame
@@ -196,7 +208,10 @@ def test_a_response_of_rest_confirms_that_a_market_without_frames_is_quiet(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, stale_after_seconds=1.0) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, stale_after_seconds=1.0) as trading,
+        ):
             await trading.until_live(opened)
             opened.proxy.lets_pass = lambda frame: "e" not in frame
             opened.proxy.rest_is_down = True

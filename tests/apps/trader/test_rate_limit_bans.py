@@ -35,7 +35,9 @@ def test_a_ban_is_stored_for_other_processes(tmp_path: Path) -> None:
         bans.close()
 
 
-def test_a_ban_while_the_database_is_locked_applies_at_once_and_is_stored_later(tmp_path: Path) -> None:
+def test_a_ban_while_the_database_is_locked_applies_at_once_and_is_stored_later(
+    tmp_path: Path,
+) -> None:
     db = tmp_path / "x.db"
     with open_store(db, create=True) as store:
         bans = SharedRateLimitBans(db, "binance")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from session_harness import SessionHarness, SteppedMarket, open_session, open_market
+from session_harness import SessionHarness, SteppedMarket, open_market, open_session
 from wall_clocks import AdjustableWall
 
 Run = Callable[[Any], Any]
@@ -68,7 +68,11 @@ def test_a_lasting_refusal_changes_the_state_once_and_is_retried_ever_more_rarel
             faults.remove(name)
             await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             await trading.until_decided(0)
-            assert [state for state, _ in read_states(trading)] == ["trading", "degraded", "trading"]
+            assert [state for state, _ in read_states(trading)] == [
+                "trading",
+                "degraded",
+                "trading",
+            ]
 
     run(scene())
     assert capsys.readouterr().out.count("candles: stream") == 1
@@ -199,7 +203,11 @@ def test_row_7_a_ban_degrades_the_trader_and_candles_are_requested_right_after_i
             assert len(opened.proxy.kline_requests) == requests
             wall.moved_seconds = 601.0
             await trading.until(lambda: read_states(trading)[-1][0] == "trading")
-            assert [state for state, _ in read_states(trading)] == ["trading", "degraded", "trading"]
+            assert [state for state, _ in read_states(trading)] == [
+                "trading",
+                "degraded",
+                "trading",
+            ]
             assert len(opened.proxy.kline_requests) > requests
 
     run(scene())
@@ -217,10 +225,16 @@ def test_rows_5_and_7_lasting_refusals_degrade_the_trader_until_candles_are_retu
             name = faults.add(kind="status", status=429, code=-1003, path="/api/v3/klines")
             await pass_hours(opened, trading)
             await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
-            assert "simulator has refused requests for 0.5 s: too many" in read_states(trading)[-1][1]
+            assert (
+                "simulator has refused requests for 0.5 s: too many" in read_states(trading)[-1][1]
+            )
             faults.remove(name)
             await trading.until(lambda: read_states(trading)[-1][0] == "trading")
-            assert [state for state, _ in read_states(trading)] == ["trading", "degraded", "trading"]
+            assert [state for state, _ in read_states(trading)] == [
+                "trading",
+                "degraded",
+                "trading",
+            ]
 
     run(scene())
 
@@ -274,7 +288,9 @@ def test_a_stream_that_stays_down_degrades_the_trader_until_it_is_back(
             await trading.until(lambda: not trading.is_live)
             seconds.added += 45.0
             await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
-            assert read_states(trading)[-1][1].startswith("no market data from the stream for 45 s: ")
+            assert read_states(trading)[-1][1].startswith(
+                "no market data from the stream for 45 s: "
+            )
             opened.proxy.refuses_sockets = False
             await opened.go_to(0.5)
             await trading.until(lambda: read_states(trading)[-1][0] == "trading")

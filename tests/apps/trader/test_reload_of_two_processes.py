@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from session_harness import OFTEN
 from onetape.cli.program import run_typer_app
 from onetape.store.database import open_store
 from programs import Program
+from session_harness import OFTEN
 from trader.main import app
 
 SIMULATOR = ("--port", "0", "--speed", "240", "--start", "2024-03-01T00:00:20")

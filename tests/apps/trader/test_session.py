@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, KEY, MARCH, OFTEN, SessionHarness, open_session, open_market
 from live_desk import BALANCE, QUICK
 from onetape.core.candles import Candle
 from onetape.core.errors import (
@@ -19,6 +18,7 @@ from onetape.core.errors import (
 from onetape.engine import ExitConfig
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
+from session_harness import HOUR, KEY, MARCH, OFTEN, SessionHarness, open_market, open_session
 from trader.live.times import LiveTimes
 
 Run = Callable[[Any], Any]

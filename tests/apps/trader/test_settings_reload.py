@@ -8,11 +8,19 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from session_harness import ACCOUNT, KEY, OFTEN, SessionHarness, SteppedMarket, open_session, open_market
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
+from session_harness import (
+    ACCOUNT,
+    KEY,
+    OFTEN,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 from trader.settings import SymbolSettings, TraderSettings
 from trader.settings_reload import find_changed_settings, reloading_with
 
@@ -32,7 +40,9 @@ class PrintedText:
         return part in self.text
 
 
-async def reload(trading: SessionHarness, printed: PrintedText, *, applies_to_open: bool = False) -> None:
+async def reload(
+    trading: SessionHarness, printed: PrintedText, *, applies_to_open: bool = False
+) -> None:
     row = NewControl(ACCOUNT, "reload", 1, "anna", applies_to_open=applies_to_open)
     insert_controls(trading.store, [row])
     waiting = "SELECT count(*) FROM controls WHERE done_ms IS NULL"
@@ -67,7 +77,10 @@ def test_changed_exits_wait_for_the_end_of_an_open_trade_unless_they_apply_to_op
     printed = PrintedText(capsys)
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=holds_long) as trading,
+        ):
             await trading.until_live(opened)
             await step(opened, trading, 1)
             exits = ExitConfig(time_stop_bars=1)
@@ -99,7 +112,10 @@ def test_a_waiting_change_is_dropped_if_the_file_is_changed_back(
     printed = PrintedText(capsys)
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=holds_long) as trading,
+        ):
             await trading.until_live(opened)
             await step(opened, trading, 1)
             old = trading.context.settings
@@ -129,7 +145,10 @@ def test_a_file_that_cannot_be_read_changes_nothing(
         raise ConfigurationError("own.yaml:3: unknown key 'stop'")
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=holds_long) as trading,
+        ):
             await trading.until_live(opened)
             before = trading.context.settings
             with reloading_with(fail):
@@ -140,11 +159,16 @@ def test_a_file_that_cannot_be_read_changes_nothing(
     assert "reload: own.yaml:3: unknown key 'stop'; nothing is changed" in printed.text
 
 
-def test_changed_time_limits_apply_at_once(run: Run, db: Path, holds_long: str, capsys: Capture) -> None:
+def test_changed_time_limits_apply_at_once(
+    run: Run, db: Path, holds_long: str, capsys: Capture
+) -> None:
     printed = PrintedText(capsys)
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=holds_long) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=holds_long) as trading,
+        ):
             await trading.until_live(opened)
             with reloading_with(
                 lambda: replace(trading.context.settings, max_signal_age_seconds=7)

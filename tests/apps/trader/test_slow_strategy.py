@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import hostile_strategies as hostile
-from session_harness import HOUR, KEY, MARCH, OFTEN, open_session, open_market
 from hostile_strategies import let_others_be_slow, read_noted_processes, write_hostile
 from onetape.engine import ExitConfig
 from onetape.store.candles import read_last_closed
 from onetape.strategies import evaluate_strategy
+from session_harness import HOUR, KEY, MARCH, OFTEN, open_market, open_session
 from trader.evaluations import Evaluations
 from trader.rule_runner import RuleRunner
 
@@ -90,7 +90,9 @@ def test_a_candle_without_signals_does_not_let_a_run_of_buys_enter_again(
     async def scene() -> None:
         async with (
             open_market(0.25) as opened,
-            open_session(opened, db, strategy=name, exits=TIGHT, strategy_timeout_seconds=1.0) as trading,
+            open_session(
+                opened, db, strategy=name, exits=TIGHT, strategy_timeout_seconds=1.0
+            ) as trading,
         ):
             await trading.until(trading.fills)
             for hour in (1, 2, 3):

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from fault_proxy import make_kline
 from onetape.core.clock import SteppedClock
 from onetape.engine import ExitConfig
 from onetape.websocket.events import CandleUpdate, StreamEvent
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_market, open_session
 from strategy_sources import make_scripted_source
 from trader import stalls
 from trader.stream_recorder import StreamRecorder
@@ -76,7 +76,10 @@ def test_a_stop_that_was_passed_during_a_stall_is_filled_at_the_first_price_afte
     name = strategy_file(make_scripted_source([0], []), "scripted")
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=name, exits=STOP) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, exits=STOP) as trading,
+        ):
             clock = opened.simulator.clock
             assert isinstance(clock, SteppedClock)
             bought = await buy(opened, trading)
@@ -120,7 +123,10 @@ def test_frames_from_before_the_end_of_a_stall_start_no_new_watch(
     monkeypatch.setattr(StreamRecorder, "handle", noted)
 
     async def scene() -> None:
-        async with open_market(0.25) as opened, open_session(opened, db, strategy=name, exits=STOP) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, exits=STOP) as trading,
+        ):
             clock = opened.simulator.clock
             assert isinstance(clock, SteppedClock)
             bought = await buy(opened, trading)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from session_harness import make_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Decision, Order, Session, Side
@@ -23,6 +22,7 @@ from onetape.store.orders import insert_order, store_order_change
 from onetape.store.sessions import start_session
 from onetape.strategies import BUY, SELL, Signals
 from order_changes import end_of
+from session_harness import make_evaluator
 from trader.account import get_configured_balance, open_or_continue_account
 from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor
@@ -120,7 +120,9 @@ def stored(tmp_path: Path) -> Generator[StoredAccount]:
         yield StoredAccount(store)
 
 
-def test_an_entry_of_the_candle_that_is_open_keeps_its_stop_over_a_restart(stored: StoredAccount) -> None:
+def test_an_entry_of_the_candle_that_is_open_keeps_its_stop_over_a_restart(
+    stored: StoredAccount,
+) -> None:
     stored.close(0)
     stored.decide(0, BUY)
     replace_forming(stored.context.store, KEY, make_candle(1), seen_ms=0)
@@ -174,7 +176,9 @@ def test_a_stop_of_a_candle_that_no_session_decided_on_comes_with_the_next_evalu
     assert stop_of(stepper) == 98.0
 
 
-def test_an_entry_that_waited_has_the_stop_of_its_buy_after_a_restart(stored: StoredAccount) -> None:
+def test_an_entry_that_waited_has_the_stop_of_its_buy_after_a_restart(
+    stored: StoredAccount,
+) -> None:
     stored.close(0, 1)
     stored.decide(0, BUY, stop__at_entry=97.0)
     stored.decide(1, 0)
@@ -211,7 +215,9 @@ def find_entry_obstacle(stored: StoredAccount, stepper: RuleStepper, *signals: i
 def test_a_run_that_has_entered_stays_used_over_candles_without_a_decision(
     stored: StoredAccount,
 ) -> None:
-    assert find_entry_obstacle(stored, make_stepper_after_exit(stored), 1, 1, 1, 1, 1, 1) == "run_used"
+    assert (
+        find_entry_obstacle(stored, make_stepper_after_exit(stored), 1, 1, 1, 1, 1, 1) == "run_used"
+    )
 
 
 def test_a_candle_without_a_known_signal_does_not_end_a_run(stored: StoredAccount) -> None:
@@ -245,7 +251,9 @@ def test_a_candle_that_was_not_decided_on_in_this_session_is_read_from_the_strat
     assert stepper.find_entry_obstacle(START + 5 * HOUR) == "run_used"
 
 
-def test_a_candle_whose_row_was_taken_back_does_not_hold_up_the_next_one(stored: StoredAccount) -> None:
+def test_a_candle_whose_row_was_taken_back_does_not_hold_up_the_next_one(
+    stored: StoredAccount,
+) -> None:
     stepper = stored.stepper()
     stepper.close(make_candle(0))
     stepper.open(make_candle(1))
@@ -254,7 +262,9 @@ def test_a_candle_whose_row_was_taken_back_does_not_hold_up_the_next_one(stored:
     assert stepper.is_decidable(START + 2 * HOUR)
 
 
-def test_a_candle_that_arrives_after_a_later_one_has_opened_is_skipped(stored: StoredAccount) -> None:
+def test_a_candle_that_arrives_after_a_later_one_has_opened_is_skipped(
+    stored: StoredAccount,
+) -> None:
     stepper = stored.stepper()
     stepper.close(make_candle(0))
     stepper.open(make_candle(2))
@@ -262,7 +272,9 @@ def test_a_candle_that_arrives_after_a_later_one_has_opened_is_skipped(stored: S
     assert not stepper.is_decidable(START + HOUR)
 
 
-def test_levels_end_with_a_refused_sell_of_the_strategy_over_a_restart(stored: StoredAccount) -> None:
+def test_levels_end_with_a_refused_sell_of_the_strategy_over_a_restart(
+    stored: StoredAccount,
+) -> None:
     stored.close(0, 1)
     for hour, signal in ((0, BUY), (1, SELL)):
         stored.decide(hour, signal)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from session_harness import OFTEN
 from held_lock import hold_write_lock
 from programs import Program
+from session_harness import OFTEN
 
 #: One minute of market takes a quarter of a second.
 SPEED = "240"

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from session_harness import OFTEN
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import SafetyRefusal
 from onetape.core.trading import Mode
 from onetape.simulator.embedded import embedded_simulator
 from onetape.store.sessions import change_session_rules
 from programs import Program
+from session_harness import OFTEN
 from traded_accounts import TradedAccount
 from trader.evaluator.processes import StrategyHelper
 from trader.live.start_checks import Start, check_accounts
@@ -163,7 +163,9 @@ def test_row_137_another_class_of_one_name_in_the_same_file_is_refused(
         assert "which holds several strategies now" in str(refused.value)
 
 
-def test_row_137_another_class_of_the_same_file_does_not_exit_a_position(live: TradedAccount) -> None:
+def test_row_137_another_class_of_the_same_file_does_not_exit_a_position(
+    live: TradedAccount,
+) -> None:
     store_origin(live, "a/own.py:Often")
     live.fill("buy", "2", "100", 1)
     Path("a/own.py").write_text(TWO, encoding="utf-8")

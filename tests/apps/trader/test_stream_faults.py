@@ -14,10 +14,18 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from bounded_run import run_bounded
 from onetape.core.candles import Candle
 from onetape.store.stream_closes import read_uncompared
-from bounded_run import run_bounded
+from session_harness import (
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 
 COUNT = int(os.environ.get("ONETAPE_STREAM_FAULTS", "14"))
 SEED = int(os.environ.get("ONETAPE_STREAM_SEED", "12"))
@@ -75,7 +83,9 @@ class CampaignMeasurements(Struct):
     wrong: dict[int, Candle] = {}
 
 
-async def advance_until(opened: SteppedMarket, trading: SessionHarness, hour: float, holds: Callable[[], Any]) -> float:
+async def advance_until(
+    opened: SteppedMarket, trading: SessionHarness, hour: float, holds: Callable[[], Any]
+) -> float:
     """Advance market time in small steps until a condition holds; return the wall seconds.
 
     Without what a busy machine adds to a step.
@@ -103,7 +113,11 @@ def read_forming(trading: SessionHarness, hour: int) -> Any:
 
 
 async def inject_fault(
-    opened: SteppedMarket, trading: SessionHarness, hour: int, settings: dict[str, Any], seen: CampaignMeasurements
+    opened: SteppedMarket,
+    trading: SessionHarness,
+    hour: int,
+    settings: dict[str, Any],
+    seen: CampaignMeasurements,
 ) -> None:
     """Add a fault while a candle forms, end it, and close the candle."""
     faults = opened.simulator.faults

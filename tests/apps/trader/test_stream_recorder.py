@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
 from fault_proxy import make_kline
 from onetape.core.candles import Candle
 from onetape.core.clock import SteppedClock, SystemClock
@@ -21,6 +20,15 @@ from onetape.store.revisions import read_revisions
 from onetape.websocket.built_candles import PolledTickerFeed
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.websocket import WebSocketManager
+from session_harness import (
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 from trader.stream_candles import has_ended
 from trader.stream_recorder import StreamRecorder
 

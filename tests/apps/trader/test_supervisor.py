@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from busy_loop import BusyLoop
-from session_harness import SessionHarness, open_session, open_market
 from held_lock import hold_write_lock
 from onetape.core.errors import (
     DataError,
@@ -26,6 +25,7 @@ from onetape.core.errors import (
     StoreUnwritable,
 )
 from onetape.store.trader_states import StateChange
+from session_harness import SessionHarness, open_market, open_session
 from trader.states import Problem, TraderStates
 from trader.supervisor import Reaction, Supervisor, TaskEnded, find_error_rule
 
@@ -191,7 +191,9 @@ def test_a_refusal_for_safety_ends_the_program(run: Run) -> None:
 
     async def scene() -> None:
         with pytest.raises(SafetyRefusal):
-            await recorded.supervisor.run(make_failing_step(SafetyRefusal("lost")), asyncio.Event().wait)
+            await recorded.supervisor.run(
+                make_failing_step(SafetyRefusal("lost")), asyncio.Event().wait
+            )
 
     run(scene())
     assert recorded.rows == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, MARCH, open_session, open_market
+from session_harness import HOUR, MARCH, open_market, open_session
 
 Run = Callable[[Any], Any]
 MARCH_MS = MARCH * 1_000
@@ -53,7 +53,9 @@ def test_a_ticker_dated_in_the_future_is_stored_with_the_current_time(run: Run, 
 
 
 @pytest.mark.parametrize("bid", ["0.00000000", "-1", "1e300"])
-def test_a_ticker_with_an_empty_side_is_stored_without_that_side(run: Run, db: Path, bid: str) -> None:
+def test_a_ticker_with_an_empty_side_is_stored_without_that_side(
+    run: Run, db: Path, bid: str
+) -> None:
     async def scene() -> None:
         async with open_market(0.25) as opened, open_session(opened, db) as trading:
             await trading.until(lambda: trading.source(0) == (0, "ws"))

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, MARCH, open_session, open_market
 from held_lock import hold_write_lock
 from loop_stalls import LoopStalls
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import Candle
 from onetape.websocket.events import CandleUpdate, StreamLost, TickerUpdate
+from session_harness import HOUR, MARCH, open_market, open_session
 from trader.stream import EventQueue
 from trader.trading_thread import run_in_thread
 
@@ -35,7 +35,10 @@ def test_a_locked_database_delays_the_sockets_only_without_a_separate_thread(
         return "degraded: " in "".join(printed)
 
     async def scene() -> float:
-        async with open_market(0.25) as opened, open_session(opened, db, in_thread=in_thread) as trading:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, in_thread=in_thread) as trading,
+        ):
             await trading.until_decided(-1)
             await trading.until_live(opened)
             with hold_write_lock(db):

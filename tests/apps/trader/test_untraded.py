@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, MARCH, open_session, open_market
 from halting_market import (
     ALWAYS_BUY,
     HISTORY,
     HOURS,
     RUNS,
-    run_backtest,
     list_engine_fills,
-    write_halting_candles,
     list_paper_fills,
+    run_backtest,
     step,
+    write_halting_candles,
 )
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.engine.account_config import Reentry
 from onetape.simulator.recorded.replay import read_replay
+from session_harness import HOUR, MARCH, open_market, open_session
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from session_harness import MARCH, open_session, open_market
 from onetape.core.clock import format_utc
+from session_harness import MARCH, open_market, open_session
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -27,7 +27,9 @@ def set_candle_deadline(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], No
     return set_seconds
 
 
-def read_new_lines(capsys: pytest.CaptureFixture[str], beginning: str, so_far: list[str]) -> list[str]:
+def read_new_lines(
+    capsys: pytest.CaptureFixture[str], beginning: str, so_far: list[str]
+) -> list[str]:
     so_far += capsys.readouterr().out.splitlines()
     return [line for line in so_far if line.startswith(beginning)]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from session_harness import HOUR, KEY, MARCH, open_session, open_market
 from onetape.store.gaps import set_gap
+from session_harness import HOUR, KEY, MARCH, open_market, open_session
 from trader.window import WarmupGaps, read_decision_window
 
 Run = Callable[[Any], Any]

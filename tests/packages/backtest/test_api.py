@@ -143,7 +143,9 @@ def test_several_symbols_share_an_account_as_on_the_command_line(
     stored = {one: ot.load_candles(one, "1h", exchange="simulator") for one in SYMBOLS}
     run = ot.backtest("sma_cross", stored, account=ot.Account(equity_share=0.5))
     flags = [word for symbol in SYMBOLS for word in ("--symbol", symbol)]
-    printed = read_json_document(capfd, *flags, "--strategy", "sma_cross", "--sizing", "equity_share=0.5")
+    printed = read_json_document(
+        capfd, *flags, "--strategy", "sma_cross", "--sizing", "equity_share=0.5"
+    )
     assert run.stats["final_equity"] == printed["metrics"]["final_equity"]
     assert list(run.position.columns) == list(SYMBOLS)
     assert set(run.frame) == set(SYMBOLS)
@@ -154,7 +156,9 @@ def test_a_strategy_function_gives_the_numbers_of_its_file_on_the_command_line(
 ) -> None:
     Path("dip.py").write_text(FUNCTION)
     run = ot.backtest(trade_dips, candles, start="2024-01-20", params={"period": 30})
-    printed = read_json_document(capfd, "-s", "dip.py:dip", "--param", "period=30", "--from", "2024-01-20")
+    printed = read_json_document(
+        capfd, "-s", "dip.py:dip", "--param", "period=30", "--from", "2024-01-20"
+    )
     assert printed["strategy"] == "dip"
     assert printed["parameters"] == {"period": 30, "width": 2.0}
     assert run.stats["final_equity"] == printed["metrics"]["final_equity"]
@@ -213,7 +217,12 @@ def test_optimize_ranks_by_the_in_sample_part_and_equals_backtests_of_both_parts
     candles: ot.StoredCandles,
 ) -> None:
     found = ot.optimize(
-        trade_dips, candles, {"period": range(10, 50, 10)}, min_trades=1, rank="total_return", jobs=2
+        trade_dips,
+        candles,
+        {"period": range(10, 50, 10)},
+        min_trades=1,
+        rank="total_return",
+        jobs=2,
     )
     results = found.results
     assert results["in_total_return"].is_monotonic_decreasing
@@ -230,11 +239,15 @@ def compute_saved_fees(run: Any) -> float:
 
 def test_optimize_and_walk_forward_rank_by_a_user_function(candles: ot.StoredCandles) -> None:
     values = {"period": range(10, 50, 10)}
-    found = ot.optimize(trade_dips, candles, values, min_trades=1, rank=[compute_saved_fees, "sharpe"], jobs=2)
+    found = ot.optimize(
+        trade_dips, candles, values, min_trades=1, rank=[compute_saved_fees, "sharpe"], jobs=2
+    )
     assert found.results["in_fees_saved"].tolist() == (-found.results["in_fees"]).tolist()
     first = ot.optimize(trade_dips, candles, values, min_trades=1, rank=compute_saved_fees)
     assert first.results["in_fees_saved"].is_monotonic_decreasing
-    walked = ot.walk_forward(trade_dips, candles, values, "30d/7d", min_trades=1, rank=compute_saved_fees)
+    walked = ot.walk_forward(
+        trade_dips, candles, values, "30d/7d", min_trades=1, rank=compute_saved_fees
+    )
     least = ot.walk_forward(trade_dips, candles, values, "30d/7d", min_trades=1, rank="fees")
     assert walked.windows["period"].tolist() == least.windows["period"].tolist()
 
@@ -380,7 +393,9 @@ def test_values_from_outside_a_function_are_named_and_part_of_the_digest(
         )
         digests.append(run.digest["strategy"])
     assert digests[0] == digests[2] != digests[1]
-    assert not [text for text in ot.backtest(trade_dips, candles).summary.notes if "outside" in text]
+    assert not [
+        text for text in ot.backtest(trade_dips, candles).summary.notes if "outside" in text
+    ]
 
 
 def test_the_measured_lookback_is_the_length_of_the_window(candles: ot.StoredCandles) -> None:

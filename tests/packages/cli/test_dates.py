@@ -68,7 +68,9 @@ def test_a_formatted_date_reads_back_as_the_same_date(minute: int) -> None:
         ("-20240201", (None, "20240201")),
     ],
 )
-def test_a_timerange_is_read_as_in_freqtrade(text: str, ends: tuple[str | None, str | None]) -> None:
+def test_a_timerange_is_read_as_in_freqtrade(
+    text: str, ends: tuple[str | None, str | None]
+) -> None:
     assert parse_timerange(text) == ends
     assert parse_range_flags(None, None, text) == ends
 

@@ -108,7 +108,9 @@ TABLES = (
 
 
 @pytest.mark.parametrize("text", TABLES)
-def test_a_table_given_as_one_text_replaces_the_table_of_a_lower_source(file: Path, text: str) -> None:
+def test_a_table_given_as_one_text_replaces_the_table_of_a_lower_source(
+    file: Path, text: str
+) -> None:
     file.write_text("exits: {target_table: {0: 0.04, 60: 0.02}}\n")
     wanted = {0: 0.02, 24: 0.005}
     assert load(file, {}, {"APP__EXITS__TARGET_TABLE": text}).account.exits.target_table == wanted
@@ -125,7 +127,9 @@ def test_a_table_given_as_one_text_replaces_the_table_of_a_lower_source(file: Pa
         ("later=0.1", "expected int, found 'later=0.1'"),
     ],
 )
-def test_a_text_that_is_not_a_table_is_refused_with_the_expected_form(text: str, error_text: str) -> None:
+def test_a_text_that_is_not_a_table_is_refused_with_the_expected_form(
+    text: str, error_text: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(None, {}, {"APP__EXITS__TARGET_TABLE": text})
     assert str(caught.value) == f"APP__EXITS__TARGET_TABLE: exits.target_table: {error_text}"
@@ -216,7 +220,9 @@ def test_variables_of_other_programs_are_left_alone() -> None:
         ("? [a, b]\n: c\n", "app.yaml:1: a key must be one word, such as `symbol:`"),
     ],
 )
-def test_an_invalid_setting_is_reported_with_its_line(file: Path, text: str, error_text: str) -> None:
+def test_an_invalid_setting_is_reported_with_its_line(
+    file: Path, text: str, error_text: str
+) -> None:
     assert get_load_error(file, text) == error_text
 
 

@@ -23,7 +23,9 @@ def test_a_table_lines_up_and_leaves_no_blanks_at_the_end() -> None:
     assert format_table([]) == ""
 
 
-def test_no_printed_text_has_terminal_control_characters(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_no_printed_text_has_terminal_control_characters(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
     hostile = "\x1b]0;owned\x07\x9b2J\u202e\udc9b"
     print_line(f"file {hostile}")
     note(f"file {hostile}")

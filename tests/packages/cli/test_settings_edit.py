@@ -161,9 +161,7 @@ def test_an_edited_file_keeps_its_mode_and_no_other_file_is_left(file: Path) -> 
     assert [*file.parent.iterdir()] == [file]
 
 
-def test_an_edit_through_a_link_changes_the_target(
-    file: Path, tmp_path: Path
-) -> None:
+def test_an_edit_through_a_link_changes_the_target(file: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.yaml"
     link.symlink_to(file)
     write_setting(link, KEY, "2")

@@ -100,7 +100,9 @@ def test_a_program_imports_few_modules_before_it_sets_its_signal_handlers() -> N
     assert not {"typer", "numpy", "asyncio", "msgspec", "yaml"} & set(done.stdout.split())
 
 
-def test_no_hot_loop_of_a_program_crosses_the_end_of_a_block_of_interpreter_frames(tmp_path: Path) -> None:
+def test_no_hot_loop_of_a_program_crosses_the_end_of_a_block_of_interpreter_frames(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "looping.py").write_text(LOOPING)
     done = subprocess.run(
         [sys.executable, "-c", "from onetape.cli.start import start; start('looping')"],

@@ -14,7 +14,9 @@ TIMEFRAMES = ["1s", "1m", "5m", "1h", "4h", "1d", "3d", "1w", "2w", "1M", "3M"]
 SECONDS = st.integers(0, 32_503_680_000)
 
 
-def find_gaps_by_loop(opens: list[int], timeframe: Timeframe, start: int, end: int) -> list[tuple[int, int]]:
+def find_gaps_by_loop(
+    opens: list[int], timeframe: Timeframe, start: int, end: int
+) -> list[tuple[int, int]]:
     """Return the gaps as a loop finds them."""
     gaps: list[tuple[int, int]] = []
     expected = timeframe.ceil(start)

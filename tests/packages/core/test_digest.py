@@ -32,7 +32,9 @@ def test_the_digest_is_the_same_on_every_machine() -> None:
 
 @pytest.mark.parametrize("name", ["timestamp", "open", "high", "low", "close", "volume"])
 def test_one_different_value_gives_another_digest(name: str) -> None:
-    assert compute_data_digest(make_candles(**{name: [3.0, 5.0]})) != compute_data_digest(make_candles())
+    assert compute_data_digest(make_candles(**{name: [3.0, 5.0]})) != compute_data_digest(
+        make_candles()
+    )
 
 
 def test_swapped_values_give_another_digest() -> None:

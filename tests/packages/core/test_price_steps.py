@@ -58,36 +58,63 @@ def test_a_month_of_prices_with_more_digits_has_the_step_of_these_digits():
 
 
 def test_prices_that_happen_to_have_fewer_digits_do_not_change_the_step():
-    assert list_month_steps("0.0001", make_daily_candles(make_month_start(2024, 1), [1.5, 2.0, 3.0])) == []
+    assert (
+        list_month_steps("0.0001", make_daily_candles(make_month_start(2024, 1), [1.5, 2.0, 3.0]))
+        == []
+    )
 
 
 def test_a_step_that_is_not_a_power_of_ten_holds_if_prices_are_multiples_of_it():
-    assert list_month_steps("0.25", make_daily_candles(make_month_start(2024, 1), [100.25, 100.5, 101.75])) == []
-    assert list_month_steps("0.25", make_daily_candles(make_month_start(2024, 1), [100.25, 100.3])) == [
+    assert (
+        list_month_steps(
+            "0.25", make_daily_candles(make_month_start(2024, 1), [100.25, 100.5, 101.75])
+        )
+        == []
+    )
+    assert list_month_steps(
+        "0.25", make_daily_candles(make_month_start(2024, 1), [100.25, 100.3])
+    ) == [(make_month_start(2024, 1), Decimal("0.01"))]
+    assert list_month_steps("0.03", make_daily_candles(make_month_start(2024, 1), [0.1, 0.4])) == [
         (make_month_start(2024, 1), Decimal("0.01"))
     ]
-    assert list_month_steps("0.03", make_daily_candles(make_month_start(2024, 1), [0.1, 0.4])) == [(make_month_start(2024, 1), Decimal("0.01"))]
 
 
 def test_float_noise_does_not_make_the_step_smaller():
-    assert list_month_steps("0.1", make_daily_candles(make_month_start(2024, 1), [0.1 + 0.2, 0.7 * 3, 1.1])) == []
-    assert list_month_steps("0.00000001", make_daily_candles(make_month_start(2024, 1), [3.1e-7, 61_240.12345678])) == []
+    assert (
+        list_month_steps(
+            "0.1", make_daily_candles(make_month_start(2024, 1), [0.1 + 0.2, 0.7 * 3, 1.1])
+        )
+        == []
+    )
+    assert (
+        list_month_steps(
+            "0.00000001", make_daily_candles(make_month_start(2024, 1), [3.1e-7, 61_240.12345678])
+        )
+        == []
+    )
 
 
 def test_prices_below_the_stated_step_get_a_smaller_step():
-    assert list_month_steps("0.01", make_daily_candles(make_month_start(2024, 1), [3.1e-7, 3.108e-7])) == [
-        (make_month_start(2024, 1), Decimal("1E-10"))
-    ]
+    assert list_month_steps(
+        "0.01", make_daily_candles(make_month_start(2024, 1), [3.1e-7, 3.108e-7])
+    ) == [(make_month_start(2024, 1), Decimal("1E-10"))]
 
 
 def test_prices_that_were_computed_have_no_step():
-    assert list_month_steps("0.01", make_daily_candles(make_month_start(2024, 1), [100 / 3, 200 / 7])) == [(make_month_start(2024, 1), None)]
+    assert list_month_steps(
+        "0.01", make_daily_candles(make_month_start(2024, 1), [100 / 3, 200 / 7])
+    ) == [(make_month_start(2024, 1), None)]
 
 
 def test_each_month_in_utc_has_its_own_step():
-    candles = make_daily_candles(make_month_start(2023, 12), [1.123] * 31 + [1.1] * 31 + [1.12345] * 3)
+    candles = make_daily_candles(
+        make_month_start(2023, 12), [1.123] * 31 + [1.1] * 31 + [1.12345] * 3
+    )
     found = list_month_steps("0.1", candles)
-    assert found == [(make_month_start(2023, 12), Decimal("0.001")), (make_month_start(2024, 2), Decimal("0.00001"))]
+    assert found == [
+        (make_month_start(2023, 12), Decimal("0.001")),
+        (make_month_start(2024, 2), Decimal("0.00001")),
+    ]
     column = make_price_step_column(add_month_steps(make_rules("0.1"), candles), candles.timestamp)
     assert column is not None
     assert column.tolist() == [0.001] * 31 + [0.1] * 31 + [0.00001] * 3
@@ -117,7 +144,9 @@ def test_known_prices_show_whether_the_stated_step_holds(
 def test_every_price_is_a_whole_number_of_the_step_of_its_month(
     counts: list[int], places: int, step: str
 ):
-    candles = make_daily_candles(make_month_start(2024, 1), [float(f"{count}e-{places}") for count in counts])
+    candles = make_daily_candles(
+        make_month_start(2024, 1), [float(f"{count}e-{places}") for count in counts]
+    )
     steps = add_month_steps(make_rules(step), candles)
     for count, timestamp in zip(counts, candles.timestamp.tolist(), strict=True):
         held = get_steps_at(steps, timestamp).price_step

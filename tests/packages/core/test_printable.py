@@ -22,7 +22,9 @@ from onetape.core.printable import count_columns, escape_json, escape_unprintabl
         ("币安人生/USDT 1INCH é", "币安人生/USDT 1INCH é"),
     ],
 )
-def test_terminal_control_characters_are_escaped_and_other_text_is_unchanged(text: str, safe: str) -> None:
+def test_terminal_control_characters_are_escaped_and_other_text_is_unchanged(
+    text: str, safe: str
+) -> None:
     assert escape_unprintable(text) == safe
 
 

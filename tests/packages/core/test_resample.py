@@ -92,7 +92,9 @@ def test_every_window_equals_the_plain_definition(data: st.DataObject) -> None:
         st.sampled_from([(MINUTE, FIVE), (FIVE, HOUR), (HOUR, DAY), (DAY, WEEK), (DAY, MONTH)])
     )
     rows = data.draw(draw_series(small, 60))
-    assert list_rows(resample(make_candles(rows), small, large)) == resample_by_definition(rows, small, large)
+    assert list_rows(resample(make_candles(rows), small, large)) == resample_by_definition(
+        rows, small, large
+    )
 
 
 @given(draw_series(MINUTE, 80))
@@ -129,7 +131,9 @@ def test_opens_are_those_of_the_timeframe(name: str, moments: list[int]) -> None
 
 
 def test_weeks_open_on_monday_and_months_on_the_first() -> None:
-    days = make_candles([Candle(MARCH + day * 86_400, 1.0, 2.0, 0.5, 1.5, 1.0) for day in range(31)])
+    days = make_candles(
+        [Candle(MARCH + day * 86_400, 1.0, 2.0, 0.5, 1.5, 1.0) for day in range(31)]
+    )
     weeks = [datetime.fromtimestamp(t, UTC) for t in resample(days, DAY, WEEK).timestamp.tolist()]
     assert {week.weekday() for week in weeks} == {0}
     assert list_rows(resample(days, DAY, MONTH)) == [Candle(MARCH, 1.0, 2.0, 0.5, 1.5, 31.0)]

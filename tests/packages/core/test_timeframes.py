@@ -89,8 +89,12 @@ def test_a_leap_year_has_one_more_day() -> None:
 
 
 def test_a_range_that_ends_before_it_starts_holds_no_candle() -> None:
-    assert Timeframe.parse("1M").count_between(parse_time("2024-05-01"), parse_time("2024-01-01")) == 0
-    assert Timeframe.parse("1h").count_between(parse_time("2024-05-01"), parse_time("2024-01-01")) == 0
+    assert (
+        Timeframe.parse("1M").count_between(parse_time("2024-05-01"), parse_time("2024-01-01")) == 0
+    )
+    assert (
+        Timeframe.parse("1h").count_between(parse_time("2024-05-01"), parse_time("2024-01-01")) == 0
+    )
 
 
 @pytest.mark.parametrize(

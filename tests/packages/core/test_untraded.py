@@ -30,7 +30,10 @@ def test_every_candle_of_a_source_without_volume_counts_as_traded() -> None:
 
 def test_a_part_of_a_series_is_judged_by_whether_the_whole_series_has_volume() -> None:
     quiet, moving = (100, 100, 100, 100, 0), (100, 101, 99, 100, 0)
-    assert find_untraded_rows(_make_candles(quiet, moving), has_volume=True).tolist() == [True, False]
+    assert find_untraded_rows(_make_candles(quiet, moving), has_volume=True).tolist() == [
+        True,
+        False,
+    ]
     assert find_untraded_rows(
         _make_candles(quiet, (100, 101, 99, 100, 5)), has_volume=False
     ).tolist() == [

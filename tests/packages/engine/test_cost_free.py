@@ -23,10 +23,10 @@ def run_with_and_without_costs(
     seed: int, count: int, symbols: int, rules: AccountConfig, slots: int | None = None
 ) -> tuple[PortfolioResult, PortfolioResult]:
     """Return a run, and one without costs."""
-    series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
-    first, second = (
-        simulate_portfolio(series, one, slots) for one in (rules, remove_costs(rules))
+    series = make_symbol_series(
+        seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False
     )
+    first, second = (simulate_portfolio(series, one, slots) for one in (rules, remove_costs(rules)))
     return first, second
 
 

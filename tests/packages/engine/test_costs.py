@@ -24,9 +24,7 @@ def run(
 
 
 @pytest.mark.parametrize(("maker", "rate"), [(0.002, 0.002), (0.0, 0.0), (None, 0.01)])
-def test_a_target_fills_with_the_maker_fee_and_no_slippage(
-    maker: float | None, rate: float
-):
+def test_a_target_fills_with_the_maker_fee_and_no_slippage(maker: float | None, rate: float):
     rules = AccountConfig(
         fee_rate=0.01, maker_fee_rate=maker, slippage_bps=10, spread_bps=20, volume_impact=0.1,
         exits=ExitConfig(take_profit=0.1),

@@ -26,7 +26,7 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.engine.guard_log import GuardLog
-from plain_engine import draw_rules, run_plain, make_signals, walk
+from plain_engine import draw_rules, make_signals, run_plain, walk
 from plain_guards import GUARDS, draw_guards
 from repeatable import count_examples
 from step_broker import Made, StepBroker
@@ -287,9 +287,7 @@ BAD_COUNTS = [
 
 @pytest.mark.parametrize("name", GUARDS)
 @pytest.mark.parametrize(("part", "text"), BAD_COUNTS)
-def test_invalid_counts_are_refused_in_one_line(
-    name: str, part: str, text: str
-) -> None:
+def test_invalid_counts_are_refused_in_one_line(name: str, part: str, text: str) -> None:
     given_rules = {"trade_limit": 1, "lookback_period_candles": 1, "stop_duration_candles": 1}
     key, _, value = part.partition("=")
     bound = {
@@ -318,14 +316,23 @@ def test_invalid_counts_are_refused_in_one_line(
             {"stoploss_guard": format_guard(1, 1, 1, max_allowed_drawdown=0.1)},
             "stop_duration_candles, required_profit, only_per_pair, found 'max_allowed_drawdown'",
         ),
-        ({"stoploss_guard": format_guard(1, 1, 1) + ",trade_limit=2"}, "must have trade_limit once"),
-        ({"stoploss_guard": format_guard(1, 1, 1, only_per_pair=2)}, "must be yes or no, found '2'"),
+        (
+            {"stoploss_guard": format_guard(1, 1, 1) + ",trade_limit=2"},
+            "must have trade_limit once",
+        ),
+        (
+            {"stoploss_guard": format_guard(1, 1, 1, only_per_pair=2)},
+            "must be yes or no, found '2'",
+        ),
         (
             {"stoploss_guard": format_guard(1, 1, 1, required_profit="nan")},
             "required_profit of stoploss_guard must be a number from -1 to 1,000 (0.02 is 2 %), "
             "found 'nan'",
         ),
-        ({"drawdown_pause": format_guard(1, 1, 1)}, "drawdown_pause needs max_allowed_drawdown too"),
+        (
+            {"drawdown_pause": format_guard(1, 1, 1)},
+            "drawdown_pause needs max_allowed_drawdown too",
+        ),
         (
             {"drawdown_pause": format_guard(1, 1, 1, max_allowed_drawdown=-0.1)},
             "max_allowed_drawdown of drawdown_pause must be a number from 0 to 1,000",
@@ -335,9 +342,7 @@ def test_invalid_counts_are_refused_in_one_line(
         ({"low_profit_pairs": format_guard(1, 1, 1, required_profit="much")}, "found 'much'"),
     ],
 )
-def test_invalid_guards_are_refused_in_one_line(
-    given_rules: dict[str, str], text: str
-) -> None:
+def test_invalid_guards_are_refused_in_one_line(given_rules: dict[str, str], text: str) -> None:
     require_refusal(given_rules, text)
 
 
@@ -391,7 +396,10 @@ def test_pauses_computed_for_a_column_equal_those_of_each_time(
 
 
 def list_fills(result: SimulationResult) -> list[tuple[int, str, float, float, str]]:
-    return [(bar, side, price, amount, kind) for side, bar, price, amount, kind in list_fills_by_side(result)]
+    return [
+        (bar, side, price, amount, kind)
+        for side, bar, price, amount, kind in list_fills_by_side(result)
+    ]
 
 
 def list_fills_by_side(result: SimulationResult) -> list[Made]:
@@ -436,7 +444,9 @@ def test_with_guards_stepper_and_event_loop_make_the_fills_of_the_backtest(
     slots: int | None,
 ) -> None:
     rules = replace(rules, **given_guards)
-    several = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1)
+    several = make_symbol_series(
+        seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1
+    )
     require_equal(several, rules, slots)
 
 

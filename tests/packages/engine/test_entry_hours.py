@@ -25,7 +25,7 @@ from onetape.engine import (
 from onetape.engine.account_config import Reentry
 from onetape.engine.entry_hours import parse_entry_hours
 from onetape.engine.entry_hours_filter import find_rows_in_hours
-from plain_engine import draw_rules, run_plain, make_signals, walk
+from plain_engine import draw_rules, make_signals, run_plain, walk
 from plain_hours import STARTS, draw_hours, is_within, move_candles, move_series
 from repeatable import count_examples
 from step_broker import Made, StepBroker
@@ -228,9 +228,7 @@ def test_hours_and_days_are_parsed(
         ),
     ],
 )
-def test_invalid_hours_are_refused_in_one_line(
-    given_rules: dict[str, Any], text: str
-) -> None:
+def test_invalid_hours_are_refused_in_one_line(given_rules: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError) as caught:
         AccountConfig(**given_rules)
     assert text in str(caught.value)
@@ -256,7 +254,10 @@ def test_hours_computed_for_a_column_equal_those_of_each_time(
 
 
 def list_fills(result: SimulationResult) -> list[tuple[int, str, float, float, str]]:
-    return [(bar, side, price, amount, kind) for side, bar, price, amount, kind in list_fills_by_side(result)]
+    return [
+        (bar, side, price, amount, kind)
+        for side, bar, price, amount, kind in list_fills_by_side(result)
+    ]
 
 
 def list_fills_by_side(result: SimulationResult) -> list[Made]:
@@ -320,7 +321,9 @@ def test_with_trading_hours_stepper_and_event_loop_make_the_fills_of_the_backtes
     seconds: int,
 ) -> None:
     rules = replace(rules, **given_hours)
-    several = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1)
+    several = make_symbol_series(
+        seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1
+    )
     require_equal(move_series(several, start, seconds), rules, slots)
 
 
@@ -343,7 +346,9 @@ def test_with_trading_hours_accounts_with_many_trades_make_the_fills_of_the_back
     start: int,
 ) -> None:
     rules = replace(rules, **given_hours)
-    require_equal(move_series(make_busy_series(seed, 80, rules, symbols), start, HOUR), rules, slots)
+    require_equal(
+        move_series(make_busy_series(seed, 80, rules, symbols), start, HOUR), rules, slots
+    )
 
 
 def require_equal(series: list[SymbolSeries], rules: AccountConfig, slots: int | None) -> None:

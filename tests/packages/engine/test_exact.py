@@ -191,7 +191,10 @@ def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: A
 def test_a_price_step_coarser_than_the_candles_of_a_month_is_replaced_in_that_month(
     seed: int, rules: AccountConfig, step: str
 ):
-    prices, signal = round_every_second_month(make_cent_walk(seed, 2_000)), make_signals(seed, 2_000)
+    prices, signal = (
+        round_every_second_month(make_cent_walk(seed, 2_000)),
+        make_signals(seed, 2_000),
+    )
     rules = replace(rules, trading_rules=replace(STEPS, price_step=Decimal(step)))
     result = simulate(prices.candles, make_signal_array(signal), rules)
     assert_equal_runs(result, run_exact([(prices, signal, rules.trading_rules)], rules))
@@ -228,7 +231,9 @@ def test_buying_and_holding_equals_a_decimal_recomputation(
     path = [make_exact(rules.cash), *equities]
     falls = [one / max(path[: bar + 1]) - 1 for bar, one in enumerate(path)]
     assert hold.final_equity == pytest.approx(float(equities[-1]))
-    assert hold.total_return == pytest.approx(float(equities[-1] / make_exact(rules.cash) - 1), abs=1e-9)
+    assert hold.total_return == pytest.approx(
+        float(equities[-1] / make_exact(rules.cash) - 1), abs=1e-9
+    )
     assert hold.max_drawdown == pytest.approx(float(min(falls)), abs=1e-9)
 
 
@@ -294,7 +299,10 @@ def test_the_shared_cash_is_exact_in_months_with_a_smaller_price_step(
 ):
     steps = replace(STEPS, price_step=Decimal(step))
     markets = [
-        (round_every_second_month(make_cent_walk(seed + number, 2_000)), make_signals(seed + number, 2_000))
+        (
+            round_every_second_month(make_cent_walk(seed + number, 2_000)),
+            make_signals(seed + number, 2_000),
+        )
         for number in range(2)
     ]
     series = [

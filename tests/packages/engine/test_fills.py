@@ -79,7 +79,9 @@ def test_slippage_and_price_rounding_are_both_against_the_trader():
 
 def test_an_open_on_the_price_step_is_filled_at_exactly_the_open():
     rules = AccountConfig(trading_rules=BTC)
-    assert require_fill(simulate_buy(rules, 1e4, 61_240.07)).price == pytest.approx(61_240.07, rel=1e-15)
+    assert require_fill(simulate_buy(rules, 1e4, 61_240.07)).price == pytest.approx(
+        61_240.07, rel=1e-15
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,9 +175,7 @@ def test_buying_and_selling_at_one_price_never_makes_money(rules: AccountConfig,
 
 @settings(max_examples=count_examples(300))
 @given(draw_rules(), st.lists(st.floats(0.95, 1.06), min_size=2, max_size=20))
-def test_booked_decimals_add_up_to_the_cash_in_floats(
-    rules: AccountConfig, moves: list[float]
-):
+def test_booked_decimals_add_up_to_the_cash_in_floats(rules: AccountConfig, moves: list[float]):
     cash, base, price = rules.cash, 0.0, 1_000.0
     exact_cash, exact_base = Decimal(repr(cash)), Decimal(0)
     for number, move in enumerate(moves):

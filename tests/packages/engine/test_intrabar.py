@@ -43,7 +43,9 @@ LIMIT = BOTH._replace(stop=-math.inf, stop_kind=TARGET)
 Minute = tuple[float, ...]
 
 
-def make_intrabar(rows: Sequence[Minute], absent: tuple[tuple[int, int], ...] = ()) -> IntrabarSource:
+def make_intrabar(
+    rows: Sequence[Minute], absent: tuple[tuple[int, int], ...] = ()
+) -> IntrabarSource:
     """Return the intrabar of these minutes."""
     times = np.array([60 * int(row[0]) for row in rows], dtype=np.int64)
     open_, high, low = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 2, 3))

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig, SimulationResult, simulate
-from plain_engine import draw_rules, run_plain, make_signals, walk
+from plain_engine import draw_rules, make_signals, run_plain, walk
 from repeatable import count_examples
 
 PLAIN_SIZINGS = ("all_in", "quote_amount", "base_amount")
@@ -28,7 +28,9 @@ def list_fills(result: SimulationResult) -> list[tuple[int, str, float, float, s
 
 @settings(max_examples=count_examples(400))
 @given(seeds, st.integers(2, 400), draw_rules())
-def test_every_fill_equals_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
+def test_every_fill_equals_that_of_a_loop_over_the_bars(
+    seed: int, count: int, rules: AccountConfig
+):
     result = run_simulation(seed, count, rules)
     plain = run_plain(walk(seed, count), make_signals(seed, count), rules)
     assert list_fills(result) == plain.fills
@@ -73,7 +75,9 @@ def test_plain_rules_use_the_vectorized_account():
 
 @settings(max_examples=25)
 @given(seeds, draw_rules(), st.sampled_from([0.0005, 0.004]))
-def test_positions_over_many_candles_end_as_in_the_loop(seed: int, rules: AccountConfig, move: float):
+def test_positions_over_many_candles_end_as_in_the_loop(
+    seed: int, rules: AccountConfig, move: float
+):
     count = 3_000
     candles, signal = walk(seed, count, move=move), make_signals(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)

@@ -22,7 +22,7 @@ from onetape.engine import (
     simulate,
     simulate_portfolio,
 )
-from plain_engine import draw_rules, run_plain, make_signals, walk
+from plain_engine import draw_rules, make_signals, run_plain, walk
 from repeatable import count_examples
 
 HOUR, DAY = 3_600, 86_400
@@ -115,7 +115,9 @@ def compute_account_metrics(
 def compute_risk_metrics(result: SimulationResult, start: float) -> dict[str, float | None]:
     """Return the metrics of the returns from the last close of one day to that of the next."""
     last_of_day: dict[int, float] = {}
-    for time, equity_now in zip(result.candles.timestamp.tolist(), result.equity.tolist(), strict=True):
+    for time, equity_now in zip(
+        result.candles.timestamp.tolist(), result.equity.tolist(), strict=True
+    ):
         last_of_day[time // DAY] = equity_now
     path = [start, *last_of_day.values()]
     returns = [new / old - 1 for old, new in itertools.pairwise(path)]
@@ -138,7 +140,11 @@ def test_every_metric_follows_its_formula(seed: int, count: int, rules: AccountC
     result = simulate(candles, np.array(signal, np.int8), rules)
     plain = run_plain(candles, signal, rules)
     falls = compute_drawdowns(result, rules.cash)
-    expected = compute_trade_metrics(result) | falls | compute_account_metrics(result, rules, falls["max_drawdown"])
+    expected = (
+        compute_trade_metrics(result)
+        | falls
+        | compute_account_metrics(result, rules, falls["max_drawdown"])
+    )
     expected |= compute_risk_metrics(result, rules.cash)
     last = result.trades[-1:]
     expected |= {"start_cash": rules.cash, "open_at_end": any(one.open_at_end for one in last)}

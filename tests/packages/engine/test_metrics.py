@@ -129,7 +129,9 @@ def test_weekly_candles_are_measured_by_the_week():
 
 
 @pytest.mark.parametrize(("months", "a_year"), [(1, 12), (3, 4)])
-def test_monthly_candles_are_measured_by_the_month_although_february_is_short(months: int, a_year: int):
+def test_monthly_candles_are_measured_by_the_month_although_february_is_short(
+    months: int, a_year: int
+):
     opens = np.arange("2023-01", "2025-01", months, dtype="datetime64[M]")
     timestamp = opens.astype("datetime64[s]").astype(np.int64)
     returns, periods = compute_period_returns(

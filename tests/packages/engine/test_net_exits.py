@@ -82,7 +82,9 @@ def test_a_sell_at_a_loss_is_ignored_and_the_position_keeps_its_stop():
     exits = ExitConfig(stop_loss=0.1, exit_profit_offset=0.0)
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 100.0, 95.0, 95.0)]
     bars += [(95.0, 95.0, 94.0, 94.0), (94.0, 94.0, 85.0, 85.0)]
-    assert list_exits(run_simulation(bars, [1, -1, -1, -1], make_account(exits))) == [(3, "stop_loss", 90.0)]
+    assert list_exits(run_simulation(bars, [1, -1, -1, -1], make_account(exits))) == [
+        (3, "stop_loss", 90.0)
+    ]
 
 
 def test_the_trailing_stop_begins_at_its_offset():
@@ -129,7 +131,9 @@ def test_a_low_between_the_old_stop_and_break_even_exits_at_break_even():
     assert result.fill_log.ambiguous == 1
 
 
-def find_worst_exit(bar: tuple[float, float, float], exits: ExitConfig, highest: float) -> float | None:
+def find_worst_exit(
+    bar: tuple[float, float, float], exits: ExitConfig, highest: float
+) -> float | None:
     """Return the lowest exit of all paths that rise to one price and then fall to the low.
 
     The entry was at 100; no fee. A path that never rises is the one to the open.

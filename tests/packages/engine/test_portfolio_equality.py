@@ -18,7 +18,7 @@ from onetape.engine import (
     compute_metrics,
     simulate_portfolio,
 )
-from plain_engine import draw_rules, draw_exit_rules, walk
+from plain_engine import draw_exit_rules, draw_rules, walk
 from repeatable import count_examples
 from symbol_series import make_symbol_series
 
@@ -81,7 +81,9 @@ def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, slots: i
 def test_rules_of_the_vectorized_account_equal_the_plain_loop(
     *, seed: int, count: int, rules: AccountConfig, symbols: int, slots: int | None
 ):
-    series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
+    series = make_symbol_series(
+        seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False
+    )
     require_equal(series, rules, slots)
 
 
@@ -103,7 +105,9 @@ def test_any_rules_equal_the_plain_loop(
     slots: int | None,
     has_detail: bool,
 ):
-    series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=has_detail, is_mixed=True)
+    series = make_symbol_series(
+        seed, count, rules, symbols=symbols, has_detail=has_detail, is_mixed=True
+    )
     require_equal(series, rules, slots)
 
 
@@ -126,9 +130,7 @@ def test_symbols_that_never_affect_each_other_use_the_vectorized_account():
 
 
 @pytest.mark.parametrize(("cash", "slots"), [(200.0, None), (1e6, 2)])
-def test_event_by_event_trading_begins_at_the_first_shared_limit(
-    cash: float, slots: int | None
-):
+def test_event_by_event_trading_begins_at_the_first_shared_limit(cash: float, slots: int | None):
     rules = AccountConfig(cash=cash, sizing="quote_amount", quote_amount=90.0)
     early = np.zeros(400, dtype=np.int8)
     early[10:200:10], early[15:200:10] = 1, -1

@@ -39,7 +39,9 @@ def make_flat_candles(prices: list[float], start: int = MAY_2020) -> Candles:
     return Candles.from_columns(times, column, column, column, column, np.full(len(prices), 1e6))
 
 
-def run_simulation(prices: list[float], signal: list[int], rules: AccountConfig) -> SimulationResult:
+def run_simulation(
+    prices: list[float], signal: list[int], rules: AccountConfig
+) -> SimulationResult:
     return simulate(make_flat_candles(prices), np.array(signal, dtype=np.int8), rules)
 
 

@@ -130,9 +130,7 @@ def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trade
 
 @settings(max_examples=count_examples(100))
 @given(seeds, counts, draw_rules())
-def test_the_metrics_of_any_run_are_consistent(
-    seed: int, count: int, rules: AccountConfig
-):
+def test_the_metrics_of_any_run_are_consistent(seed: int, count: int, rules: AccountConfig):
     result = run_of(seed, count, rules)
     metrics = compute_metrics(result)
     closed = [trade for trade in result.trades if not trade.open_at_end]

@@ -81,7 +81,11 @@ def test_an_unknown_reentry_is_refused_with_the_nearest_value():
 def run_portfolio(rules: AccountConfig, *symbols: tuple[str, tuple[int, ...]]) -> PortfolioResult:
     series = [
         SymbolSeries(
-            f"{number}/Q", make_candles(len(signals), stops), parse_signals(signals), 0, NO_TRADING_RULES
+            f"{number}/Q",
+            make_candles(len(signals), stops),
+            parse_signals(signals),
+            0,
+            NO_TRADING_RULES,
         )
         for number, (signals, stops) in enumerate(symbols)
     ]

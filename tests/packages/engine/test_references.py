@@ -85,7 +85,9 @@ def test_the_stated_numbers_of_the_recorded_run_are_reproduced(
     assert result.rules.trading_rules == NO_TRADING_RULES
 
 
-def test_every_trade_of_the_recorded_run_is_reproduced(run: tuple[Mapping[str, Any], SimulationResult]):
+def test_every_trade_of_the_recorded_run_is_reproduced(
+    run: tuple[Mapping[str, Any], SimulationResult],
+):
     expected, result = run
     assert len(result.candles) == expected["rows"]
     closed = [trade for trade in result.trades if not trade.open_at_end]
@@ -98,13 +100,17 @@ def test_every_trade_of_the_recorded_run_is_reproduced(run: tuple[Mapping[str, A
     assert ratios == pytest.approx([trade[4] for trade in expected["trades"]], abs=2e-12)
 
 
-def test_the_final_equity_of_the_recorded_run_is_reproduced(run: tuple[Mapping[str, Any], SimulationResult]):
+def test_the_final_equity_of_the_recorded_run_is_reproduced(
+    run: tuple[Mapping[str, Any], SimulationResult],
+):
     expected, result = run
     assert result.final_equity == pytest.approx(expected["final_equity"], rel=1e-12)
     assert round(result.final_equity, 2) == round(expected["final_equity"], 2)
 
 
-def test_the_metrics_of_the_recorded_run_are_reproduced(run: tuple[Mapping[str, Any], SimulationResult]):
+def test_the_metrics_of_the_recorded_run_are_reproduced(
+    run: tuple[Mapping[str, Any], SimulationResult],
+):
     expected, result = run
     metrics = compute_metrics(result)
     assert (metrics.trades, metrics.wins) == (expected["closed_trades"], expected["wins"])

@@ -75,7 +75,9 @@ def test_one_symbol_is_traded_as_in_the_backtest(
 def test_several_symbols_are_traded_as_in_the_backtest(
     *, seed: int, count: int, rules: AccountConfig, symbols: int, slots: int | None
 ) -> None:
-    series = make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=True)
+    series = make_symbol_series(
+        seed, count, rules, symbols=symbols, has_detail=False, is_mixed=True
+    )
     require_equal(series, rules, slots)
 
 

@@ -24,7 +24,7 @@ from onetape.engine import (
     simulate,
     simulate_portfolio,
 )
-from plain_engine import draw_rules, run_plain, make_signals, walk
+from plain_engine import draw_rules, make_signals, run_plain, walk
 from plain_levels import fold_first_levels, make_levels
 from repeatable import count_examples
 from step_broker import StepBroker
@@ -120,7 +120,10 @@ def test_a_position_without_a_price_at_its_entry_gets_one_from_a_later_candle():
     bars: list[Bar] = [FLAT, FLAT, (100.0, 100.0, 96.0, 96.0)]
     moving = make_level_columns(stop=[NONE, 97.0, NONE], stop_mode="each_candle")
     assert list_exits(run_simulation(bars, [1, 0, 0], moving)) == [(2, "stop_loss", 97.0)]
-    assert list_exits(run_simulation(bars, [1, 0, 0], make_level_columns(stop=[NONE, 97.0, NONE]))) == []
+    assert (
+        list_exits(run_simulation(bars, [1, 0, 0], make_level_columns(stop=[NONE, 97.0, NONE])))
+        == []
+    )
 
 
 @pytest.mark.parametrize(("stop_loss", "price"), [(0.02, 98.0), (0.1, 95.0)])
@@ -132,12 +135,12 @@ def test_the_higher_stop_of_account_and_strategy_is_used(stop_loss: float, price
 
 
 @pytest.mark.parametrize(("take_profit", "price"), [(0.02, 102.0), (0.1, 105.0)])
-def test_the_lower_target_of_account_and_strategy_is_used(
-    take_profit: float, price: float
-):
+def test_the_lower_target_of_account_and_strategy_is_used(take_profit: float, price: float):
     bars: list[Bar] = [FLAT, (100.0, 120.0, 100.0, 120.0)]
     exits = ExitConfig(take_profit=take_profit)
-    found = list_exits(run_simulation(bars, [1, 0], make_level_columns(target=[105.0, NONE]), exits))
+    found = list_exits(
+        run_simulation(bars, [1, 0], make_level_columns(target=[105.0, NONE]), exits)
+    )
     assert found == [(1, "target", price)]
 
 
@@ -179,7 +182,9 @@ def test_current_levels_follow_the_mode_of_the_row():
 
 @settings(max_examples=count_examples(400))
 @given(seeds, st.integers(2, 400), draw_rules())
-def test_with_strategy_levels_every_fill_equals_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
+def test_with_strategy_levels_every_fill_equals_that_of_a_loop_over_the_bars(
+    seed: int, count: int, rules: AccountConfig
+):
     candles, signal = walk(seed, count), make_signals(seed, count)
     levels = make_levels(seed, candles)
     result = simulate(candles, np.array(signal, np.int8), rules, levels=levels)
@@ -192,7 +197,9 @@ def test_with_strategy_levels_every_fill_equals_that_of_a_loop_over_the_bars(see
 
 @settings(max_examples=20)
 @given(seeds, draw_rules(), st.sampled_from([0.0005, 0.004]))
-def test_with_strategy_levels_positions_over_many_candles_end_as_in_the_loop(seed: int, rules: AccountConfig, move: float):
+def test_with_strategy_levels_positions_over_many_candles_end_as_in_the_loop(
+    seed: int, rules: AccountConfig, move: float
+):
     count = 3_000
     candles, signal = walk(seed, count, move=move), make_signals(seed, count)
     levels = make_levels(seed, candles)
@@ -246,7 +253,9 @@ def test_the_stepper_trades_the_levels_as_the_backtest_does(
     *, seed: int, count: int, rules: AccountConfig, symbols: int, slots: int | None
 ):
     series = add_levels(
-        make_symbol_series(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1),
+        make_symbol_series(
+            seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1
+        ),
         seed,
     )
     result = simulate_portfolio(series, rules, slots)
@@ -294,9 +303,7 @@ def select_facts_since_buy(rows: list[Any]) -> list[Any]:
 
 
 @settings(max_examples=count_examples(300))
-@given(
-    seeds, st.integers(2, 150), draw_rules(), st.lists(st.floats(0, 1), min_size=1, max_size=3)
-)
+@given(seeds, st.integers(2, 150), draw_rules(), st.lists(st.floats(0, 1), min_size=1, max_size=3))
 def test_a_range_split_in_parts_gives_the_same_trades(
     seed: int, count: int, rules: AccountConfig, at: list[float]
 ):
@@ -307,7 +314,12 @@ def test_a_range_split_in_parts_gives_the_same_trades(
     fills, state = list[Fill](), None
     for start, end in pairwise(bounds):
         part = simulate(
-            candles[:end], signal[:end], rules, start, state=state, levels=fold_first_levels(levels, end)
+            candles[:end],
+            signal[:end],
+            rules,
+            start,
+            state=state,
+            levels=fold_first_levels(levels, end),
         )
         fills += [(bar + start, *rest) for bar, *rest in list_fills(part)]
         state = part.state

@@ -59,7 +59,12 @@ class RecordingClient:
 
 
 def run_with_client(
-    run: Run, url: str, work: Callable[[RecordingClient], Any], *, has_response: bool = True, **settings: Any
+    run: Run,
+    url: str,
+    work: Callable[[RecordingClient], Any],
+    *,
+    has_response: bool = True,
+    **settings: Any,
 ) -> Any:
     """Run work with a client that has had a response before, unless set otherwise."""
 
@@ -117,7 +122,9 @@ def test_a_temporary_fault_leads_to_a_pause_and_loses_no_candle(
     # CCXT's HTTP client repeats a GET once by itself when its connection is reset.
     count = 4 if fault["kind"] in ("reset", "cut_body") else 2
     simulator.faults.add(path=KLINES, count=count, **fault)
-    candles, bench = run_with_client(run, simulator.url, fetch_five_hours, timeout_seconds=TIMEOUT_SECONDS)
+    candles, bench = run_with_client(
+        run, simulator.url, fetch_five_hours, timeout_seconds=TIMEOUT_SECONDS
+    )
     assert candles == expected
     assert len(candles) == 5
     assert count_fired(simulator, before) == count
@@ -165,7 +172,9 @@ def test_row_2_an_exchange_that_never_responds_ends_within_the_retry_time(
             await bench.hours()
         return bench
 
-    bench = run_with_client(run, simulator.url, work, timeout_seconds=TIMEOUT_SECONDS, retry_seconds=20)
+    bench = run_with_client(
+        run, simulator.url, work, timeout_seconds=TIMEOUT_SECONDS, retry_seconds=20
+    )
     assert max(bench.wall.slept) <= 16
     assert sum(bench.wall.slept) <= 20
 

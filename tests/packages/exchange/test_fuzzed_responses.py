@@ -39,7 +39,7 @@ from onetape.exchange.trading_records import (
     OrderRequest,
     OrderUnknown,
 )
-from order_server import NOW_MS, ServerResponse, OrderServer, make_market, open_private_client
+from order_server import NOW_MS, OrderServer, ServerResponse, make_market, open_private_client
 
 COUNT = int(os.environ.get("ONETAPE_FUZZED_RESPONSES", "1500"))
 BATCH = 2_000
@@ -233,7 +233,9 @@ def test_a_damaged_refusal_is_read_as_a_refusal_or_unknown(
                 document = copy.deepcopy(REFUSALS[exchange])
                 if chosen.random() < 0.5:
                     mutate(chosen, document)
-                response = ServerResponse(json.dumps(document).encode(), chosen.choice((200, 400, 500)))
+                response = ServerResponse(
+                    json.dumps(document).encode(), chosen.choice((200, 400, 500))
+                )
                 terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
                 result = await tap.perform(
                     make_market_order_call(get_dialect(exchange), terms, NOW_MS)

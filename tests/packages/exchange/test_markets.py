@@ -26,7 +26,9 @@ def endpoint(simulator_url: str) -> Endpoint:
     return Endpoint("simulator", simulator_url)
 
 
-def test_every_spot_market_has_steps_minimum_and_fees(call_exchange: CallExchange, endpoint: Endpoint) -> None:
+def test_every_spot_market_has_steps_minimum_and_fees(
+    call_exchange: CallExchange, endpoint: Endpoint
+) -> None:
     markets = call_exchange(endpoint, RestExchange.fetch_markets)
     assert [market.symbol for market in markets] == sorted(market.symbol for market in markets)
     (bitcoin,) = [market for market in markets if market.symbol == "BTC/USDT"]
@@ -48,7 +50,9 @@ def test_tickers_have_volume_bid_and_ask(call_exchange: CallExchange, endpoint: 
         assert 0 <= ticker.spread < 0.01
 
 
-def test_all_tickers_are_those_of_all_traded_markets(call_exchange: CallExchange, endpoint: Endpoint) -> None:
+def test_all_tickers_are_those_of_all_traded_markets(
+    call_exchange: CallExchange, endpoint: Endpoint
+) -> None:
     async def work(exchange: RestExchange) -> tuple[set[str], set[str]]:
         traded = {market.symbol for market in await exchange.fetch_markets() if market.active}
         return set(await exchange.fetch_tickers()), traded
@@ -57,7 +61,9 @@ def test_all_tickers_are_those_of_all_traded_markets(call_exchange: CallExchange
     assert found == traded
 
 
-def test_the_listing_is_the_open_of_the_first_daily_candle(call_exchange: CallExchange, endpoint: Endpoint) -> None:
+def test_the_listing_is_the_open_of_the_first_daily_candle(
+    call_exchange: CallExchange, endpoint: Endpoint
+) -> None:
     listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
 
     async def work(exchange: RestExchange) -> int | None:

@@ -170,7 +170,9 @@ BY_COST = {
 @pytest.mark.parametrize("exchange", list(BY_AMOUNT))
 def test_a_market_buy_by_amount_is_sent_with_its_id_and_no_price(exchange: str) -> None:
     path, values = BY_AMOUNT[exchange]
-    request = send_one_request(exchange, make_market_order_call(get_dialect(exchange), BUY, INTENDED_MS))
+    request = send_one_request(
+        exchange, make_market_order_call(get_dialect(exchange), BUY, INTENDED_MS)
+    )
     assert (request.method, request.path, request.values) == ("POST", path, values)
 
 
@@ -442,9 +444,13 @@ def test_a_send_after_a_suspension_states_the_time_of_its_intent() -> None:
             exchange, make_market_order_call(get_dialect(exchange), SELL, INTENDED_MS)
         )
         assert request.headers[header].startswith(str(INTENDED_MS // 1_000))
-    [okx] = list_sent_requests("okx", [make_market_order_call(get_dialect("okx"), SELL, INTENDED_MS)])
+    [okx] = list_sent_requests(
+        "okx", [make_market_order_call(get_dialect("okx"), SELL, INTENDED_MS)]
+    )
     assert okx.headers["expTime"] == str(INTENDED_MS + 5_000)
-    bybit = send_one_request("bybit", make_market_order_call(get_dialect("bybit"), SELL, INTENDED_MS))
+    bybit = send_one_request(
+        "bybit", make_market_order_call(get_dialect("bybit"), SELL, INTENDED_MS)
+    )
     assert bybit.headers["X-BAPI-RECV-WINDOW"] == "5000"
 
 

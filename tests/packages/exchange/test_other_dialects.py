@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials
-from order_server import NAMES, NOW_MS, ServerResponse, OrderServer, make_market
+from order_server import NAMES, NOW_MS, OrderServer, ServerResponse, make_market
 
 STOP = "da8e4ad59b78481c93e589746b0cf91f"
 Script = Callable[[str, str], ServerResponse]

@@ -27,7 +27,7 @@ from onetape.exchange.outcomes import (
     read_send,
 )
 from onetape.exchange.proven_refusals import RefusalKind, Refused
-from order_server import NOW_MS, ServerResponse, OrderServer, open_private_client
+from order_server import NOW_MS, OrderServer, ServerResponse, open_private_client
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"
@@ -55,7 +55,9 @@ def encode_body(document: object) -> bytes:
     return (document if isinstance(document, str) else json.dumps(document)).encode()
 
 
-async def send_order(response: ServerResponse, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
+async def send_order(
+    response: ServerResponse, exchange: str = "binance", terms: OrderTerms = BUY
+) -> Any:
     """Return the outcome of an order for this response of the exchange."""
     async with (
         OrderServer(lambda _, __: response) as server,
@@ -114,8 +116,12 @@ def test_a_known_refusal_of_the_exchange_proves_that_no_order_exists(run: Run, n
 
 
 DOUBTS = {
-    "unknown state": ServerResponse(encode_body({"code": -1006, "msg": "Execution status unknown."}), 400),
-    "timeout": ServerResponse(encode_body({"code": -1007, "msg": "Timeout waiting for response."}), 408),
+    "unknown state": ServerResponse(
+        encode_body({"code": -1006, "msg": "Execution status unknown."}), 400
+    ),
+    "timeout": ServerResponse(
+        encode_body({"code": -1007, "msg": "Timeout waiting for response."}), 408
+    ),
     "timeout as 400": ServerResponse(encode_body({"code": -1007, "msg": "Timeout."}), 400),
     "internal": ServerResponse(encode_body({"code": -1001, "msg": "Internal error."}), 400),
     "overloaded": ServerResponse(encode_body({"code": -1008, "msg": "Server is overloaded."}), 400),
@@ -185,7 +191,9 @@ def test_an_order_is_refused_where_nothing_was_sent(run: Run) -> None:
     assert run(work("http://127.0.0.1:9", too_small)).kind == "not sent"
 
 
-def test_a_cancel_without_a_connection_is_unknown_because_aiohttp_repeats_requests(run: Run) -> None:
+def test_a_cancel_without_a_connection_is_unknown_because_aiohttp_repeats_requests(
+    run: Run,
+) -> None:
     async def work() -> Any:
         async with open_private_client("binance", "http://127.0.0.1:9") as tap:
             call = make_cancel_order_call(get_dialect("binance"), ORDER, "BTC/USDT")
@@ -213,7 +221,11 @@ def test_a_cancel_is_accepted_refused_or_unknown(run: Run) -> None:
     accepted = run(cancel_order(ServerResponse(encode_body(ended))))
     assert isinstance(accepted, Accepted)
     assert accepted.row["status"] == "canceled"
-    no_such = run(cancel_order(ServerResponse(encode_body({"code": -2011, "msg": "Unknown order sent."}), 400)))
+    no_such = run(
+        cancel_order(
+            ServerResponse(encode_body({"code": -2011, "msg": "Unknown order sent."}), 400)
+        )
+    )
     assert no_such == Refused("no such order", "Unknown order sent.", "-2011")
     assert isinstance(run(cancel_order(ServerResponse(b"<html>", 502))), Unknown)
     assert isinstance(run(cancel_order(ServerResponse(b"{}"))), Unknown)
@@ -235,11 +247,15 @@ def test_only_an_explicit_response_of_the_exchange_means_absence(run: Run) -> No
         ServerResponse(encode_body({"code": -2013, "msg": "Order does not exist."}), 500),
         ServerResponse(encode_body({"code": -2015, "msg": "Invalid API-key."}), 401),
         ServerResponse(encode_body({"code": -1121, "msg": "Invalid symbol."}), 400),
-        ServerResponse(encode_body({"code": -2026, "msg": "Order was canceled or expired, archived."}), 400),
+        ServerResponse(
+            encode_body({"code": -2026, "msg": "Order was canceled or expired, archived."}), 400
+        ),
         ServerResponse(encode_body({**FILLED, "clientOrderId": OTHER})),
     ],
 )
-def test_row_59_a_look_up_without_a_response_is_never_read_as_not_found(run: Run, response: ServerResponse) -> None:
+def test_row_59_a_look_up_without_a_response_is_never_read_as_not_found(
+    run: Run, response: ServerResponse
+) -> None:
     assert isinstance(run(look_up_order(response)), Unknown)
 
 
@@ -270,9 +286,7 @@ ORDERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("exchange", list(EMPTY))
-def test_an_order_is_absent_if_every_list_is_complete_and_lacks_it(
-    run: Run, exchange: str
-) -> None:
+def test_an_order_is_absent_if_every_list_is_complete_and_lacks_it(run: Run, exchange: str) -> None:
     empty = [ServerResponse(encode_body(one)) for one in EMPTY[exchange]]
     found = ServerResponse(encode_body(ORDERS[exchange]))
     assert run(look_up_order(*empty, exchange=exchange)) == Absent()
@@ -289,7 +303,9 @@ def test_an_order_that_ccxt_leaves_out_of_its_list_is_not_absent(run: Run) -> No
     other_market = {**KRAKENS, "descr": {"pair": "NEWNAME", "type": "buy"}}
     response = ServerResponse(encode_body({"error": [], "result": {"open": {"O-1": other_market}}}))
     closed = ServerResponse(encode_body(EMPTY["kraken"][1]))
-    assert run(look_up_order(response, closed, exchange="kraken")) == Unknown("CCXT left the order out")
+    assert run(look_up_order(response, closed, exchange="kraken")) == Unknown(
+        "CCXT left the order out"
+    )
 
 
 def test_a_list_with_further_pages_is_not_complete(run: Run) -> None:
@@ -352,14 +368,20 @@ DOUBTED_ELSEWHERE: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize(("exchange", "kind"), list(SENT_ELSEWHERE))
 def test_refusals_of_other_exchanges_are_read(run: Run, exchange: str, kind: str) -> None:
-    outcome = run(send_order(ServerResponse(encode_body(SENT_ELSEWHERE[exchange, kind])), exchange, SELL))
+    outcome = run(
+        send_order(ServerResponse(encode_body(SENT_ELSEWHERE[exchange, kind])), exchange, SELL)
+    )
     assert isinstance(outcome, Refused)
     assert outcome.kind == kind
 
 
 @pytest.mark.parametrize(("exchange", "document"), DOUBTED_ELSEWHERE)
-def test_unclear_errors_of_other_exchanges_are_not_refusals(run: Run, exchange: str, document: object) -> None:
-    assert isinstance(run(send_order(ServerResponse(encode_body(document)), exchange, SELL)), Unknown)
+def test_unclear_errors_of_other_exchanges_are_not_refusals(
+    run: Run, exchange: str, document: object
+) -> None:
+    assert isinstance(
+        run(send_order(ServerResponse(encode_body(document)), exchange, SELL)), Unknown
+    )
 
 
 def test_recorded_errors_of_binance_are_read_as_their_meaning_states(

@@ -17,7 +17,7 @@ from onetape.exchange.own_trades import find_next_position, iterate_time_windows
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials, OrderRequest
 from onetape.simulator.embedded import embedded_simulator
-from order_server import NOW_MS, ServerResponse, OrderServer, make_market
+from order_server import NOW_MS, OrderServer, ServerResponse, make_market
 
 DAY_MS = 86_400_000
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"
@@ -118,7 +118,9 @@ def test_krakens_pages_are_read_until_its_count_is_reached() -> None:
         requested.append(values.get("ofs", ""))
         begin = int(values.get("ofs", 0))
         page = dict(list(trades.items())[::-1][begin : begin + 50])
-        return ServerResponse(json.dumps({"error": [], "result": {"count": 120, "trades": page}}).encode())
+        return ServerResponse(
+            json.dumps({"error": [], "result": {"count": 120, "trades": page}}).encode()
+        )
 
     async def work() -> None:
         async with (

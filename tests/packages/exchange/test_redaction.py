@@ -24,7 +24,7 @@ from onetape.exchange.outcomes import read_look_up, read_send
 from onetape.exchange.redaction import redact, redact_client
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials, OrderRequest
-from order_server import NOW_MS, ServerResponse, OrderServer, make_market, open_private_client
+from order_server import NOW_MS, OrderServer, ServerResponse, make_market, open_private_client
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ORDER = "da8e4ad59b78481c93e589746b0cf91f"

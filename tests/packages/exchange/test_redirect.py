@@ -36,7 +36,9 @@ def iterate_addresses(urls: dict[str, Any]) -> Iterator[str]:
 
 def test_every_address_leads_to_the_simulator() -> None:
     client = make_redirected_client("http://127.0.0.1:8790")
-    assert {urlsplit(one).netloc for one in iterate_addresses(client.urls["api"])} == {"127.0.0.1:8790"}
+    assert {urlsplit(one).netloc for one in iterate_addresses(client.urls["api"])} == {
+        "127.0.0.1:8790"
+    }
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def make_replacement_body(cancel: str, cancelled: Any, new: str, placed: Any) ->
 
 def test_a_response_with_both_orders_proves_both() -> None:
     body = make_replacement_body("SUCCESS", CANCELLED, "SUCCESS", PLACED)
-    found = read_replace("binance", make_call_result(200, body, value={"id": "8", "status": "open"}), OLD)
+    found = read_replace(
+        "binance", make_call_result(200, body, value={"id": "8", "status": "open"}), OLD
+    )
     assert found.old == Decimal("0.02")
     assert isinstance(found.new, Accepted)
     assert found.new.exchange_order_id == "8"
@@ -50,7 +52,11 @@ def test_a_cancel_without_the_new_order_leaves_no_order() -> None:
 
 
 def test_a_cancel_that_failed_proves_that_nothing_was_placed() -> None:
-    body = {"code": -2022, "msg": "failed", "data": make_replacement_body("FAILURE", GONE, "NOT_ATTEMPTED", None)}
+    body = {
+        "code": -2022,
+        "msg": "failed",
+        "data": make_replacement_body("FAILURE", GONE, "NOT_ATTEMPTED", None),
+    }
     found = read_replace("binance", make_call_result(400, body), OLD)
     assert isinstance(found.old, Refused)
     assert isinstance(found.new, Refused)
@@ -69,9 +75,13 @@ def test_a_refusal_before_the_cancel_proves_that_both_are_as_they_were() -> None
         "<html>502</html>",
         "",
         '{"cancelResult": "SUCC',
-        make_replacement_body("SUCCESS", {**CANCELLED, "origClientOrderId": "2" * 32}, "SUCCESS", None),
+        make_replacement_body(
+            "SUCCESS", {**CANCELLED, "origClientOrderId": "2" * 32}, "SUCCESS", None
+        ),
         make_replacement_body("SUCCESS", {"origClientOrderId": OLD}, "NOT_ATTEMPTED", None),
-        make_replacement_body("FAILURE", {"code": -1, "msg": "?"}, "FAILURE", {"code": -1, "msg": "?"}),
+        make_replacement_body(
+            "FAILURE", {"code": -1, "msg": "?"}, "FAILURE", {"code": -1, "msg": "?"}
+        ),
         {"code": -2021, "msg": "partially failed", "data": None},
         {"code": -2021, "msg": "partially failed"},
     ],

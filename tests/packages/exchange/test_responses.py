@@ -51,7 +51,9 @@ def fetch_page(ask: CallExchange, endpoint: Endpoint) -> list[Candle]:
     return ask(endpoint, fetch_candles)
 
 
-def fetch_all_pages(ask: CallExchange, endpoint: Endpoint, start: int = START, end: int = FORMING) -> list[Page]:
+def fetch_all_pages(
+    ask: CallExchange, endpoint: Endpoint, start: int = START, end: int = FORMING
+) -> list[Page]:
     async def pages(exchange: RestExchange) -> list[Page]:
         hour = Timeframe.parse("1h")
         return [
@@ -79,7 +81,9 @@ def set_response(server: Any, **fields: Any) -> None:
     server.script = always
 
 
-def test_an_empty_list_is_a_valid_response_without_candles(call_exchange: CallExchange, server: Any) -> None:
+def test_an_empty_list_is_a_valid_response_without_candles(
+    call_exchange: CallExchange, server: Any
+) -> None:
     set_response(server, body="[]")
     assert fetch_page(call_exchange, server.endpoint) == []
     assert len(server.requested) == 1
@@ -167,7 +171,12 @@ def test_recorded_error_responses_are_retried_or_final_as_expected(shared: Path)
     ],
 )
 def test_temporary_errors_are_requested_again_and_final_errors_once(
-    call_exchange: CallExchange, server: Any, status: int, body: Any, error: type[Exception], requested: int
+    call_exchange: CallExchange,
+    server: Any,
+    status: int,
+    body: Any,
+    error: type[Exception],
+    requested: int,
 ) -> None:
     set_response(server, body=body, status=status)
     with pytest.raises(error):
@@ -271,14 +280,18 @@ def test_a_real_gap_inside_a_full_page_is_passed_without_losing_candles(
     assert walked[-1].covered_until == last + HOUR
 
 
-def test_row_19_unordered_and_duplicate_rows_are_sorted_and_unique(call_exchange: CallExchange, server: Any) -> None:
+def test_row_19_unordered_and_duplicate_rows_are_sorted_and_unique(
+    call_exchange: CallExchange, server: Any
+) -> None:
     opens = [START + 2 * HOUR, START, START + HOUR, START]
     set_response(server, body=[make_kline(opened) for opened in opens])
     (page, *_) = fetch_all_pages(call_exchange, server.endpoint, START, START + 3 * HOUR)
     assert [row.timestamp for row in page.rows] == sorted(set(opens))
 
 
-def test_a_time_in_the_future_does_not_make_the_paginator_skip_the_rest(call_exchange: CallExchange, server: Any) -> None:
+def test_a_time_in_the_future_does_not_make_the_paginator_skip_the_rest(
+    call_exchange: CallExchange, server: Any
+) -> None:
     def page(query: dict[str, str]) -> Any:
         since = int(query["startTime"]) // 1_000
         rows = [make_kline(opened) for opened in range(since, FORMING, HOUR)][:3]

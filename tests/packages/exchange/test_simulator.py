@@ -28,14 +28,18 @@ def endpoint(simulator_url: str) -> Endpoint:
     return Endpoint("simulator", simulator_url)
 
 
-def make_simulated_candles(timeframe: str, start: int, end: int, symbol: str = "BTC/USDT") -> list[Candle]:
+def make_simulated_candles(
+    timeframe: str, start: int, end: int, symbol: str = "BTC/USDT"
+) -> list[Candle]:
     candles = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, timeframe, start, end)
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     rows = zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True)
     return [Candle(*row) for row in rows]
 
 
-def fetch_pages(ask: CallExchange, endpoint: Endpoint, timeframe: str, start: int, end: int) -> list[Page]:
+def fetch_pages(
+    ask: CallExchange, endpoint: Endpoint, timeframe: str, start: int, end: int
+) -> list[Page]:
     async def walk(exchange: RestExchange) -> list[Page]:
         walker = iterate_closed_pages(
             exchange, "BTC/USDT", Timeframe.parse(timeframe), start=start, end=end
@@ -80,7 +84,9 @@ def test_the_forming_candle_is_served_but_never_among_the_closed_ones(
         ).make_candles()
 
     assert [row.timestamp for row in call_exchange(endpoint, newest)] == [FORMING - HOUR, FORMING]
-    assert list(index_rows(fetch_pages(call_exchange, endpoint, "1h", FORMING - HOUR, NOW))) == [FORMING - HOUR]
+    assert list(index_rows(fetch_pages(call_exchange, endpoint, "1h", FORMING - HOUR, NOW))) == [
+        FORMING - HOUR
+    ]
     assert fetch_pages(call_exchange, endpoint, "1h", FORMING, NOW) == []
 
 
@@ -98,7 +104,9 @@ def test_time_before_the_listing_is_passed_without_an_error(
     assert list(index_rows(walked)) == [first + day * 86_400 for day in range(3)]
 
 
-def test_a_range_without_candles_is_requested_and_empty(call_exchange: CallExchange, endpoint: Endpoint) -> None:
+def test_a_range_without_candles_is_requested_and_empty(
+    call_exchange: CallExchange, endpoint: Endpoint
+) -> None:
     listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
     start = Timeframe.parse("1h").floor(listed) - 3_000 * HOUR
     walked = fetch_pages(call_exchange, endpoint, "1h", start, start + 10 * HOUR)
@@ -113,7 +121,9 @@ def test_a_closed_candle_is_final_only_after_the_grace_period() -> None:
     assert compute_last_closed_open(hour, FORMING * 1_000 + 2_000, 2_000) == FORMING - HOUR
 
 
-def test_the_steps_of_a_market_are_exact_decimals(call_exchange: CallExchange, endpoint: Endpoint) -> None:
+def test_the_steps_of_a_market_are_exact_decimals(
+    call_exchange: CallExchange, endpoint: Endpoint
+) -> None:
     market = fetch_market(call_exchange, endpoint, "BTC/USDT")
     symbol = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT")
     assert (market.base, market.quote, market.active) == ("BTC", "USDT", True)
@@ -122,7 +132,9 @@ def test_the_steps_of_a_market_are_exact_decimals(call_exchange: CallExchange, e
     assert market.trading_rules.min_notional > 0
 
 
-def test_an_unknown_market_is_refused_with_a_near_name(call_exchange: CallExchange, endpoint: Endpoint) -> None:
+def test_an_unknown_market_is_refused_with_a_near_name(
+    call_exchange: CallExchange, endpoint: Endpoint
+) -> None:
     with pytest.raises(UsageError, match=r"no spot market 'BTC/USDR'; did you mean 'BTC/USDT'\?"):
         fetch_market(call_exchange, endpoint, "BTC/USDR")
 

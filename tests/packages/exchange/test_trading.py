@@ -30,7 +30,7 @@ from onetape.exchange.trading_records import (
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
-from order_server import ServerResponse, OrderServer, open_private_client
+from order_server import OrderServer, ServerResponse, open_private_client
 
 T = TypeVar("T")
 SYMBOL = "BTC/USDT"

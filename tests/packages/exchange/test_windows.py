@@ -166,7 +166,9 @@ def test_the_day_of_the_listing_is_found_by_daily_candles(run: Run) -> None:
     deadline=None,
 )
 @given(seed=st.integers(0, 2**32), spread=st.sampled_from([1, 5, 100, 100_000]))
-def test_random_rows_never_make_the_paginator_endless(run: Run, kind: str, seed: int, spread: int) -> None:
+def test_random_rows_never_make_the_paginator_endless(
+    run: Run, kind: str, seed: int, spread: int
+) -> None:
     random = Random(seed)  # noqa: S311 - a seeded test
     wanted = 40
 

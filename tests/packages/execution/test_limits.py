@@ -165,7 +165,8 @@ def test_an_exit_is_stopped_only_by_reasons_that_make_it_wrong() -> None:
     resting_stop = replace_fields(sell, selling=Decimal("0.4"))
     assert find_obstacle(check_exit_limits(resting_stop)) == "only 0.6 of the position is left"
     assert (
-        find_obstacle(check_exit_limits(replace_fields(sell, free=Decimal("0.5")))) == "only 0.5 is free"
+        find_obstacle(check_exit_limits(replace_fields(sell, free=Decimal("0.5"))))
+        == "only 0.5 is free"
     )
     nothing = replace_fields(sell, amount=Decimal(0))
     assert find_obstacle(check_exit_limits(nothing)) == "there is nothing to sell"

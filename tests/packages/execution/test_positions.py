@@ -81,7 +81,9 @@ amounts = st.integers(1, 10**12).map(lambda units: Decimal(units).scaleb(-8))
 
 
 @given(st.lists(st.tuples(amounts, amounts), max_size=20))
-def test_buying_and_selling_the_same_amount_leaves_no_position(fills: list[tuple[Decimal, Decimal]]) -> None:
+def test_buying_and_selling_the_same_amount_leaves_no_position(
+    fills: list[tuple[Decimal, Decimal]],
+) -> None:
     sides: tuple[Side, Side] = ("buy", "sell")
     trades = [trade(side, str(amount), str(price)) for amount, price in fills for side in sides]
     position = sum_position(trades, "BTC", "USDT")

@@ -144,7 +144,9 @@ def test_steps_end_with_one_stop_that_sells_at_most_what_is_held(
 
 
 @given(held=amounts, free=amounts)
-def test_the_sellable_amount_is_at_most_the_held_and_the_free_coins_in_whole_steps(held: Decimal, free: Decimal) -> None:
+def test_the_sellable_amount_is_at_most_the_held_and_the_free_coins_in_whole_steps(
+    held: Decimal, free: Decimal
+) -> None:
     found = compute_sellable_amount(held, free, STEPS)
     assert 0 <= found <= min(held, free)
     assert found % Decimal("0.00001") == 0

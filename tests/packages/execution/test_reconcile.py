@@ -99,7 +99,9 @@ def test_coins_are_missing_exactly_if_there_are_fewer_than_the_position(
     position: Decimal, total: Decimal, names: list[str], is_open: bool
 ) -> None:
     orders = tuple(ExchangeOrder(str(n), name, is_open) for n, name in enumerate(names, 2))
-    found = find_differences(make_ledger(position=position), make_exchange(base_total=total, orders=orders))
+    found = find_differences(
+        make_ledger(position=position), make_exchange(base_total=total, orders=orders)
+    )
     missing = [one for one in found if one.kind == "missing coins"]
     assert bool(missing) == (total < position)
 
@@ -110,7 +112,9 @@ def test_row_138_an_own_order_newer_than_the_start_belongs_to_another_copy() -> 
     ours = make_ledger(began_ms=1_000)
     assert list_kinds(ours, make_exchange(orders=(own,))) == ["other copy"]
     filled = structs.replace(own, is_open=False)
-    assert list_kinds(ours, make_exchange(orders=(filled,), fills={"t1": "1", "t2": "2"})) == ["other copy"]
+    assert list_kinds(ours, make_exchange(orders=(filled,), fills={"t1": "1", "t2": "2"})) == [
+        "other copy"
+    ]
     for one in (older, undated):
         assert list_kinds(ours, make_exchange(orders=(one,))) == ["own order"]
     assert list_kinds(make_ledger(), make_exchange(orders=(own,))) == ["own order"]
@@ -123,7 +127,9 @@ def test_row_139_an_own_order_older_than_the_account_is_not_taken_over() -> None
     ours = make_ledger(began_ms=2_000, opened_ms=1_000)
     assert list_kinds(ours, make_exchange(orders=(own,))) == ["older order"]
     filled = structs.replace(own, is_open=False)
-    assert list_kinds(ours, make_exchange(orders=(filled,), fills={"t1": "1", "t2": "2"})) == ["older order"]
+    assert list_kinds(ours, make_exchange(orders=(filled,), fills={"t1": "1", "t2": "2"})) == [
+        "older order"
+    ]
     for moment in (1_000, 2_000, 0):
         other = structs.replace(own, created_ms=moment)
         assert list_kinds(ours, make_exchange(orders=(other,))) == ["own order"]

@@ -44,7 +44,9 @@ def read_gap_states(store: Store) -> list[tuple[int, int, str]]:
         return [(row[0], row[1], row[2]) for row in connection.execute(statement)]
 
 
-def test_fetched_candles_are_stored_and_counted(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
+def test_fetched_candles_are_stored_and_counted(
+    call_exchange: CallExchange, store: Store, exchange: Any
+) -> None:
     exchange.has(*range(6))
     assert fetch(call_exchange, store, ago(5)) == FetchReport(5, 0, 0, 1)
     assert fetch(call_exchange, store, ago(5)) == FetchReport(0, 5, 0, 1)

@@ -114,7 +114,9 @@ def test_a_second_response_requested_from_the_same_time_proves_nothing(
     assert read_gap_states(store) == proven
 
 
-def test_responses_about_another_gap_prove_nothing(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
+def test_responses_about_another_gap_prove_nothing(
+    call_exchange: CallExchange, store: Store, exchange: Any
+) -> None:
     exchange.has(0, 1, 2, 6, 7)
     fetch_and_count(call_exchange, store, exchange, ago(7))
     exchange.later(5)
@@ -127,7 +129,9 @@ def test_responses_about_another_gap_prove_nothing(call_exchange: CallExchange, 
     assert read_gap_states(store) == [(ago(5), "none at exchange"), (ago(3), "none at exchange")]
 
 
-def test_a_clock_that_was_ahead_proves_nothing(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
+def test_a_clock_that_was_ahead_proves_nothing(
+    call_exchange: CallExchange, store: Store, exchange: Any
+) -> None:
     exchange.has(0, 1, 3, 4)
     exchange.later(600)
     fetch_and_count(call_exchange, store, exchange, ago(4))
@@ -234,7 +238,9 @@ def test_pages_that_never_advance_are_an_error(
     assert read_gap_states(store) == []
 
 
-def test_the_end_of_a_delisted_market_is_no_error(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
+def test_the_end_of_a_delisted_market_is_no_error(
+    call_exchange: CallExchange, store: Store, exchange: Any
+) -> None:
     exchange.has(*range(20, 41))
     assert fetch_and_count(call_exchange, store, exchange, ago(40)) == (2, 2)
     assert len(find_series_gaps(store, KEY, ago(40), FORMING)) == 1
@@ -254,7 +260,9 @@ def test_one_empty_response_in_the_middle_loses_no_candle(
     assert find_series_gaps(store, KEY, ago(1_999), FORMING) == []
 
 
-@settings(max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 2**32))
 def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
     call_exchange: CallExchange, exchange: Any, tmp_path_factory: pytest.TempPathFactory, seed: int
@@ -318,7 +326,9 @@ def test_a_proven_gap_ends_if_candles_come_when_it_is_requested_again(
     assert read_gap_states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
 
 
-def test_a_wrong_response_undoes_no_proof(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
+def test_a_wrong_response_undoes_no_proof(
+    call_exchange: CallExchange, store: Store, exchange: Any
+) -> None:
     exchange.has(0, 1, 2, 6, 7)
     for _ in range(2):
         fetch_and_count(call_exchange, store, exchange, ago(7))
@@ -355,7 +365,9 @@ def test_row_20_gaps_within_one_page_take_one_request(
     assert {gap.last_requested_ms for gap in read_gaps(store, KEY)} == {START_MS}
 
 
-def test_gaps_far_apart_take_separate_requests(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
+def test_gaps_far_apart_take_separate_requests(
+    call_exchange: CallExchange, store: Store, exchange: Any
+) -> None:
     exchange.has(*(set(range(3_000)) - {10, 1_500, 2_990}))
     assert fetch_and_count(call_exchange, store, exchange, ago(2_999)) == (3, 3)
     assert len(read_gaps(store, KEY)) == 3
@@ -417,7 +429,9 @@ def test_row_18_the_newest_candles_are_read_again_and_changes_are_counted(
     assert call_exchange(again) == [2, 0, 1]
 
 
-def test_at_least_two_candles_are_read_again(call_exchange: CallExchange, store: Store, exchange: Any) -> None:
+def test_at_least_two_candles_are_read_again(
+    call_exchange: CallExchange, store: Store, exchange: Any
+) -> None:
     assert find_reread_start(store, KEY, count=10) is None
     exchange.has(*range(30))
     fetch_and_count(call_exchange, store, exchange, ago(29))

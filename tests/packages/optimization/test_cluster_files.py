@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster_work_example import make_cluster_work
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.optimization.cluster.address import AUTHORITY, CERTIFICATE, KEY, parse_address
 from onetape.optimization.cluster.certificates import make_certificates
@@ -17,7 +18,6 @@ from onetape.optimization.cluster.work_file import (
     load_work,
     store_content,
 )
-from cluster_work_example import make_cluster_work
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,9 @@ def test_trials_of_all_strategies_are_counted_once(tmp_path: Path) -> None:
     first.record_trials("macd", "4h", compute_digests(1, 2, code="b"))
     first.record_trials("macd", "4h", compute_digests(1, 2, code="b"))
     assert first.count_trials("rsi", 0, 1) == TrialCounts(market=6, strategy=4, looks=0)
-    assert make_ledger(tmp_path).count_trials("macd", 0, 1) == TrialCounts(market=6, strategy=2, looks=0)
+    assert make_ledger(tmp_path).count_trials("macd", 0, 1) == TrialCounts(
+        market=6, strategy=2, looks=0
+    )
     assert len(first.path.read_bytes().splitlines()) == 3
 
 

@@ -82,7 +82,9 @@ def make_rung(name: str, passed: bool | None) -> Rung:
 
 
 def test_a_verdict_names_the_first_rung_that_fails() -> None:
-    verdict = Verdict((make_rung("a", passed=True), make_rung("b", passed=None), make_rung("c", passed=False)))
+    verdict = Verdict(
+        (make_rung("a", passed=True), make_rung("b", passed=None), make_rung("c", passed=False))
+    )
     assert (verdict.passed, verdict.reached) == (False, 1)
     assert verdict.summary == "b fails (b number); 1 of 3 rungs"
     assert Verdict((make_rung("a", passed=True),)).summary.startswith("not rejected (a number)")

@@ -115,7 +115,9 @@ def test_shifted_sharpe_ratios_equal_those_of_rolled_positions() -> None:
     generator = np.random.default_rng(3)
     market = generator.normal(0.0, 0.01, 200)
     trials = [make_positions(generator, 200, 0.1) for _ in range(3)]
-    found = compute_random_timing(market, [TimedPositions(one, compute_costs(one)) for one in trials])
+    found = compute_random_timing(
+        market, [TimedPositions(one, compute_costs(one)) for one in trials]
+    )
     assert found is not None
 
     def sharpe(weights: FloatArray, shift: int) -> float:

@@ -23,14 +23,22 @@ def compute_returns(moments: list[int], equity: list[float], start: float = 100.
 
 
 def test_a_month_is_its_last_close_over_that_of_the_month_before() -> None:
-    moments = [make_time(2023, 1, 5), make_time(2023, 1, 31, 23), make_time(2023, 2, 1), make_time(2023, 2, 28)]
+    moments = [
+        make_time(2023, 1, 5),
+        make_time(2023, 1, 31, 23),
+        make_time(2023, 2, 1),
+        make_time(2023, 2, 28),
+    ]
     (year,) = compute_returns(moments, [150.0, 110.0, 90.0, 121.0])
     assert year.months[:3] == (pytest.approx(0.1), pytest.approx(0.1), None)
     assert year.total == pytest.approx(0.21)
 
 
 def test_a_year_counts_from_the_end_of_the_year_before() -> None:
-    years = compute_returns([make_time(2022, 12, 31), make_time(2023, 1, 1), make_time(2024, 7, 1)], [200.0, 100.0, 300.0])
+    years = compute_returns(
+        [make_time(2022, 12, 31), make_time(2023, 1, 1), make_time(2024, 7, 1)],
+        [200.0, 100.0, 300.0],
+    )
     assert [one.year for one in years] == [2022, 2023, 2024]
     assert [one.total for one in years] == pytest.approx([1.0, -0.5, 2.0])
 
@@ -50,7 +58,9 @@ def test_months_and_years_multiply_to_the_whole(equity: list[float], days: int, 
 
 
 def test_an_account_with_equity_zero_has_returns_of_zero() -> None:
-    (year,) = compute_returns([make_time(2023, 1, 1), make_time(2023, 2, 1), make_time(2023, 3, 1)], [50.0, 0.0, 0.0])
+    (year,) = compute_returns(
+        [make_time(2023, 1, 1), make_time(2023, 2, 1), make_time(2023, 3, 1)], [50.0, 0.0, 0.0]
+    )
     assert year.months[:3] == (-0.5, -1.0, 0.0)
 
 

@@ -54,7 +54,9 @@ def test_the_start_cash_counts_as_a_peak(report: Callable[..., ReportData]) -> N
 
 
 @given(prices, some.integers(1, 20))
-def test_merged_candles_preserve_volume_high_low_open_and_close(values: list[float], limit: int) -> None:
+def test_merged_candles_preserve_volume_high_low_open_and_close(
+    values: list[float], limit: int
+) -> None:
     candles = make_candles(values)
     drawn = group_candles(candles, group(candles, limit))
     assert len(drawn) <= limit
@@ -139,7 +141,9 @@ def test_overlays_are_drawn_in_the_order_of_the_indicators(
     assert [line["name"] for line in make_payload(data)["overlays"]] == ["SMA", "RSI", "MACD"]
 
 
-def test_an_indicator_is_a_histogram_by_the_end_of_its_name(report: Callable[..., ReportData]) -> None:
+def test_an_indicator_is_a_histogram_by_the_end_of_its_name(
+    report: Callable[..., ReportData],
+) -> None:
     lines = make_payload(report(10))["panes"][1]
     assert [line["histogram"] for line in lines] == [False, False, True]
 
@@ -190,7 +194,9 @@ def test_the_account_is_written_once_for_markets_with_the_same_candles(
     assert len(later["equity"]) == len(later["close"]) == 1_900
 
 
-def test_one_market_alone_is_written_without_the_format_for_several(report: Callable[..., ReportData]) -> None:
+def test_one_market_alone_is_written_without_the_format_for_several(
+    report: Callable[..., ReportData],
+) -> None:
     assert "others" not in make_payload(report())
 
 

@@ -123,7 +123,9 @@ def test_no_element_names_anything_to_load(report: Callable[..., ReportData]) ->
 
 
 def test_the_style_loads_nothing(report: Callable[..., ReportData]) -> None:
-    styles = [text for tag, text in ElementCollector(render_report(report())).inline if tag == "style"]
+    styles = [
+        text for tag, text in ElementCollector(render_report(report())).inline if tag == "style"
+    ]
     assert styles
     assert not re.search(r"url\(|@import", "".join(styles))
 

@@ -69,7 +69,9 @@ def open_runs(open_page: Opener, tmp_path: Path) -> Opener:
 
 
 def test_equity_is_a_percentage_of_start_cash_and_drawdown_is_computed_from_all_closes() -> None:
-    large = make_compared_run("bbbbbb", start_cash=10_000.0, equity=make_compared_run().equity * 10.0)
+    large = make_compared_run(
+        "bbbbbb", start_cash=10_000.0, equity=make_compared_run().equity * 10.0
+    )
     first, second = make_comparison_columns([make_compared_run(), large])["runs"]
     assert first["equity"] == second["equity"]
     assert first["equity"][:3] == [100.0, 90.0, 110.0]
@@ -122,7 +124,9 @@ def test_exit_reasons_of_the_runs_are_next_to_each_other() -> None:
 
 
 def test_a_fault_of_the_bias_check_is_at_the_top() -> None:
-    fault = make_compared_run("bbbbbb", warning="look-ahead: do not trust this result", warning_text="Check")
+    fault = make_compared_run(
+        "bbbbbb", warning="look-ahead: do not trust this result", warning_text="Check"
+    )
     page = render_runs_comparison(make_comparison(make_compared_run(), fault))
     assert 'role="alert"><strong>Bbbbbb: look-ahead' in page
 

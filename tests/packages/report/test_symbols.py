@@ -63,7 +63,9 @@ def test_equity_and_drawdown_are_always_those_of_the_account(
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_legends_stay_at_their_panes_after_a_switch(shared_report: Maker, open_report: Opener, width: int) -> None:
+def test_legends_stay_at_their_panes_after_a_switch(
+    shared_report: Maker, open_report: Opener, width: int
+) -> None:
     page = open_report(shared_report(), width=width)
     tops = "[...document.querySelectorAll('#legends > div')].map(one => one.style.top)"
     before = page.run(tops)

@@ -96,7 +96,10 @@ def test_the_page_has_a_row_for_each_reason_and_the_sum_of_all(report: Maker) ->
         ["stop loss", "1", "100.0 %", "+10.00", "+1.00 %", "+1.00 %", "+1.00 %", "40.0 h"],
         ["all closed", "5", "100.0 %", "+50.00", "+1.00 %", "+1.00 %", "+1.00 %", "40.0 h"],
     ]
-    assert [row[0] for row in read_table_rows(page, "groups-entry")] == ["RSI under 30", "all closed"]
+    assert [row[0] for row in read_table_rows(page, "groups-entry")] == [
+        "RSI under 30",
+        "all closed",
+    ]
     assert 'id="groups-symbol"' not in page
 
 

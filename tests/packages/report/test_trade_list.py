@@ -119,7 +119,9 @@ def test_a_search_finds_dates_and_a_sorting_stays(report: Maker, open_report: Op
     assert page.run(LISTED) == [1, 3, 0, 4, 5, 2]
 
 
-def test_filters_that_no_trade_passes_give_an_empty_list(report: Maker, open_report: Opener) -> None:
+def test_filters_that_no_trade_passes_give_an_empty_list(
+    report: Maker, open_report: Opener
+) -> None:
     page = open_report(vary_trades(report(2_000, every=300)))
     pick(page, "text", "no such reason")
     assert (page.run(LISTED), page.run(STATUS)) == ([], "0 of 6 trades")

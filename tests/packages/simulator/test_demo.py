@@ -85,7 +85,9 @@ def test_the_backtest_is_compared_with_buy_and_hold_with_its_fees(demo: DemoOutp
     assert re.search(r"rsi [+-][\d.]+%, buy and hold [+-][\d.]+%, .* fees [\d,.]+ USDT", demo.text)
 
 
-def test_the_socket_is_disconnected_once_and_the_missed_candles_are_fetched(demo: DemoOutput) -> None:
+def test_the_socket_is_disconnected_once_and_the_missed_candles_are_fetched(
+    demo: DemoOutput,
+) -> None:
     assert demo.text.count("stream lost") == 1
     match = re.search(r"stream is back, (\d+) missed candles? filled over REST", demo.text)
     assert match is not None

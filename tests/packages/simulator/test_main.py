@@ -45,7 +45,9 @@ def start_program(*arguments: str) -> Generator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_simulator_prints_its_address_and_stops_cleanly(number: signal.Signals) -> None:
-    with start_program("--port", "0", "--start", "2024-03-01", "--speed", "60", "--seed", "5") as process:
+    with start_program(
+        "--port", "0", "--start", "2024-03-01", "--speed", "60", "--seed", "5"
+    ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("simulator: invented market, seed 5, at http://127.0.0.1:")
@@ -207,7 +209,9 @@ def test_equal_seeds_give_equal_markets_and_other_seeds_others() -> None:
     paths = (f"/api/v3/klines?{query}", "/api/v3/trades?symbol=ETHUSDT&limit=50")
 
     def seen(seed: str) -> list[Any]:
-        with start_program("--port", "0", "--stepped", "--start", "2024-03-01", "--seed", seed) as one:
+        with start_program(
+            "--port", "0", "--stepped", "--start", "2024-03-01", "--seed", seed
+        ) as one:
             url = read_url(one)
             return [get(url, path) for path in paths]
 

@@ -167,7 +167,9 @@ def test_a_damaged_database_gives_no_backup(path: Path, tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
 
 
-def test_the_partial_file_of_a_killed_backup_is_deleted_by_the_next_one(store: Store, tmp_path: Path) -> None:
+def test_the_partial_file_of_a_killed_backup_is_deleted_by_the_next_one(
+    store: Store, tmp_path: Path
+) -> None:
     old, young, other = (tmp_path / name for name in (".b.db.x.new", ".b.db.y.new", ".c.db.x.new"))
     for draft in (old, young, other):
         draft.write_bytes(b"half")
@@ -214,9 +216,7 @@ def test_a_restore_through_a_link_replaces_the_target(path: Path, tmp_path: Path
     assert (read_sound_candles(link), read_sound_candles(path)) == (10, 10)
 
 
-def test_a_log_left_by_a_killed_process_is_moved_with_its_file(
-    path: Path, tmp_path: Path
-) -> None:
+def test_a_log_left_by_a_killed_process_is_moved_with_its_file(path: Path, tmp_path: Path) -> None:
     with open_store(path, create=True) as store:
         write_rows(store, 10)
         make_backup(path, tmp_path / "kept.db")

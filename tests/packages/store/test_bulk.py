@@ -185,7 +185,11 @@ def test_unordered_and_duplicate_rows_are_stored_in_order_and_once(
     store: Store, insert: Insert
 ) -> None:
     """Failure mode 19."""
-    report = insert(store, KEY, [make_candle(3), make_candle(1), make_candle(3), make_candle(2), make_candle(1, 99.0)])
+    report = insert(
+        store,
+        KEY,
+        [make_candle(3), make_candle(1), make_candle(3), make_candle(2), make_candle(1, 99.0)],
+    )
     assert report == InsertReport(inserted=3)
     read = read_closed_between(store, KEY, 0, 10 * HOUR)
     assert read.timestamp.tolist() == [HOUR, 2 * HOUR, 3 * HOUR]
@@ -257,7 +261,9 @@ def test_columns_of_several_transactions_are_stored_completely_and_found_by_the_
 
 @pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 100, 149])
 def test_any_number_of_rows_is_stored(store: Store, count: int) -> None:
-    assert insert_columns(store, KEY, make_hours(count), source="import", seen_ms=1).inserted == count
+    assert (
+        insert_columns(store, KEY, make_hours(count), source="import", seen_ms=1).inserted == count
+    )
     assert len(read_last_closed(store, KEY, 999)) == count
 
 
@@ -278,9 +284,7 @@ def test_columns_around_stored_rows_count_inserted_present_and_revised_rows(stor
     assert report == InsertReport(inserted=7, present=1, revised=1)
 
 
-def test_a_failed_batch_stores_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_batch_stores_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candles_module, "find_candle_faults", find_no_fault)
     with pytest.raises(StoreError, match="none was stored; please report this"):
         insert_by_rows(store, KEY, [make_candle(0), BAD_ROWS["negative"]])
@@ -308,7 +312,9 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
     assert counted == {**kept, ("BTC/USDT", outside): KEPT_PAYLOADS + 1}
 
 
-def test_a_row_that_is_refused_at_every_request_is_quarantined_once_and_counted(store: Store) -> None:
+def test_a_row_that_is_refused_at_every_request_is_quarantined_once_and_counted(
+    store: Store,
+) -> None:
     bad = BAD_ROWS["close over high"]
     for seen_ms in (5, 9, 12):
         insert_closed_rows(store, KEY, [bad], source="rest", seen_ms=seen_ms, raw={bad: "[1, 2]"})

@@ -64,7 +64,9 @@ def test_an_empty_batch_stores_nothing(store: Store) -> None:
     assert put(store, KEY) == (0, 0, 0)
 
 
-def test_a_closed_candle_is_unchanged_and_a_late_value_is_stored_once_as_a_revision(store: Store) -> None:
+def test_a_closed_candle_is_unchanged_and_a_late_value_is_stored_once_as_a_revision(
+    store: Store,
+) -> None:
     put(store, KEY, make_candle(0))
     assert put(store, KEY, make_candle(0, 101.0)) == (0, 1, 0)
     put(store, KEY, make_candle(0, 101.0))

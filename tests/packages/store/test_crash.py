@@ -157,7 +157,9 @@ def test_a_kill_during_any_write_loses_no_acknowledged_row_and_leaves_no_partial
 
 
 @pytest.mark.parametrize("guard", ["a write is one transaction", "a commit goes through the log"])
-def test_without_a_guard_a_kill_leaves_rows_lost_or_partly_written(closed: Path, guard: str) -> None:
+def test_without_a_guard_a_kill_leaves_rows_lost_or_partly_written(
+    closed: Path, guard: str
+) -> None:
     """Failure mode 42, its guards off."""
     copies = kill_everywhere(closed, "trade", seed=42, guard_off=guard)
     assert [fault for copy in copies for fault in find_harm(copy)] != []

@@ -20,9 +20,9 @@ from order_changes import fill_of
 from store_kills import (
     ACCOUNT,
     make_decision,
+    make_fill,
     make_order,
     make_session,
-    make_fill,
 )
 from unprivileged import deny_folder, make_unprivileged_command
 
@@ -231,7 +231,9 @@ def test_a_file_that_may_not_be_written_is_named_and_stays_sound(
 def test_a_full_disk_is_named_and_the_database_stays_sound(
     path: Path, child_environment: dict[str, str], limit: int
 ) -> None:
-    *stored, last = run_and_read_output([sys.executable, "-c", TRY, str(path), str(limit)], child_environment)
+    *stored, last = run_and_read_output(
+        [sys.executable, "-c", TRY, str(path), str(limit)], child_environment
+    )
     assert last == (
         f"StoreFull {path}: nothing more can be written (File too large); free some space, "
         "or raise the quota, and run again"

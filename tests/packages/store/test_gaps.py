@@ -57,7 +57,9 @@ def list_times(ranges: list[tuple[int, int]]) -> set[int]:
     return {moment for start, end in ranges for moment in range(start, end)}
 
 
-@settings(max_examples=count_examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=count_examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(known=st.lists(spans, max_size=8), gaps=st.lists(spans, max_size=6).map(make_disjoint))
 def test_unexplained_gaps_are_all_gaps_minus_the_confirmed_ones(
     shared_store: Store,
@@ -80,7 +82,9 @@ def test_only_a_confirmed_gap_explains(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", [CONFIRMED, NO_TRADES, ACCEPTED])
-def test_a_gap_is_explained_by_proof_by_an_archive_or_by_a_person(store: Store, state: GapState) -> None:
+def test_a_gap_is_explained_by_proof_by_an_archive_or_by_a_person(
+    store: Store, state: GapState
+) -> None:
     reason = "outage" if state == ACCEPTED else None
     set_gap(store, KEY, 0, 10, state=state, requested_ms=1, reason=reason)
     assert find_unexplained(store, KEY, [(0, 12)]) == [(10, 12)]
@@ -246,7 +250,9 @@ def test_gaps_of_version_2_called_none_at_exchange_are_unproven_without_a_respon
 states = st.sampled_from([CONFIRMED, UNPROVEN, UNKNOWN_IMPORT])
 
 
-@settings(max_examples=count_examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=count_examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(writes=st.lists(st.tuples(spans, states, st.integers(1, 3)), max_size=12))
 def test_the_ledger_has_the_last_written_state_for_each_time(
     shared_store: Store,

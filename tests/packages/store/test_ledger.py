@@ -320,7 +320,9 @@ def test_tickers_are_read_newest_first_and_old_ones_are_deleted(store: Store) ->
     assert read_last_ticker(store, "binance", "ETH/USDT", now_ms=3) is None
 
 
-def test_a_ticker_dated_in_the_future_hides_no_newer_one_until_its_time_has_come(store: Store) -> None:
+def test_a_ticker_dated_in_the_future_hides_no_newer_one_until_its_time_has_come(
+    store: Store,
+) -> None:
     now_ms, ahead_ms = 1_000_000, 1_000_000 + 3_600_000
     for moment in (now_ms, now_ms + 1_000, ahead_ms):
         insert_ticker(store, "binance", "BTC/USDT", BestPrices(moment, 1.0, None, None))

@@ -45,7 +45,9 @@ def print_measurement(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def run_crowds(closed: Path, roles: Sequence[tuple[str, int]]) -> Generator[tuple[Path, list[Worker]]]:
+def run_crowds(
+    closed: Path, roles: Sequence[tuple[str, int]]
+) -> Generator[tuple[Path, list[Worker]]]:
     """Run crowds for longer and longer, each on a copy of a file; yield copy and workers."""
     for factor in LONGER:
         file = Path(shutil.copy(closed, closed.with_name(f"{factor}.db")))
@@ -73,7 +75,9 @@ def count_stored_rows(path: Path) -> Counter[str]:
 def test_64_paced_writers_share_a_file_and_all_can_write(closed: Path) -> None:
     for file, workers in run_crowds(closed, [("writer", 64)]):
         assert list_errors(workers) == []
-        assert count_stored_rows(file) == {f"W{worker.number}/USDT": worker.done for worker in workers}
+        assert count_stored_rows(file) == {
+            f"W{worker.number}/USDT": worker.done for worker in workers
+        }
         if have_all_written(workers):
             return
     pytest.fail("some writers hardly got a turn")
@@ -89,7 +93,10 @@ def test_16_traders_next_to_a_running_backfill_never_fail_to_write(closed: Path)
             f"T{worker.number}/USDT": worker.done for worker in traders
         }
         waits = [wait for worker in traders for wait in worker.waits_ms]
-        print_measurement(f"16 traders next to a backfill: p99 of {len(waits)} commits {compute_p99(waits):.1f} ms")
+        print_measurement(
+            f"16 traders next to a backfill: p99 of {len(waits)} commits "
+            f"{compute_p99(waits):.1f} ms"
+        )
         if have_all_written(traders):
             return
     pytest.fail("some traders hardly got a turn")
@@ -111,7 +118,9 @@ def test_without_its_pause_a_bulk_writer_blocks_traders(tmp_path: Path) -> None:
         seconds, guard = factor * SECONDS, "a bulk writer rests"
         rests = measure_trader_turns(tmp_path / f"{factor}.db", seconds)
         never_rests = measure_trader_turns(tmp_path / f"{factor} without.db", seconds, guard)
-        print_measurement(f"turns given by a bulk writer: {rests:.0%} with its rest, {never_rests:.0%} without")
+        print_measurement(
+            f"turns given by a bulk writer: {rests:.0%} with its rest, {never_rests:.0%} without"
+        )
         if rests > 1.3 * never_rests:
             return
     pytest.fail("a bulk writer gives no more turns with its rest than without")

@@ -115,7 +115,8 @@ def test_a_copy_of_the_older_file_is_kept_next_to_it_and_named_once(
     assert (read_version(kept), read_all_rows(kept)) == (1, before)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert [record.getMessage() for record in caplog.records] == [
-        f"{old_store} was migrated to schema {NEWEST_VERSION}; a copy from before is saved as {kept}"
+        f"{old_store} was migrated to schema {NEWEST_VERSION}; a copy from before is saved as "
+        f"{kept}"
     ]
 
 

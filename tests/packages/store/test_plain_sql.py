@@ -39,7 +39,9 @@ def test_the_documented_inserts_and_selects_work(store: Store, foreign: Any) -> 
 
 
 def test_a_row_of_plain_sql_is_closed_once_a_later_one_exists(store: Store, foreign: Any) -> None:
-    foreign(store.path, *((f"INSERT OR REPLACE {INSERT}", make_row(hour * 3_600)) for hour in range(3)))
+    foreign(
+        store.path, *((f"INSERT OR REPLACE {INSERT}", make_row(hour * 3_600)) for hour in range(3))
+    )
     assert read_closed_between(store, KEY, 0, 10**9).timestamp.tolist() == [0, 3_600]
     assert read_last_closed(store, KEY, 10).timestamp.tolist() == [0, 3_600]
 
@@ -72,7 +74,13 @@ def test_a_file_of_version_1_takes_the_same_plain_sql_after_its_migration(
 def test_seconds_of_milliseconds_and_bad_prices_are_dropped_by_or_ignore_and_named_without_it(
     store: Store, foreign: Any
 ) -> None:
-    bad = [make_row(1_704_067_200_000), make_row(0, 111.0), make_row(0, 0.0), make_row(0, -1.0), make_row(0, 1e300)]
+    bad = [
+        make_row(1_704_067_200_000),
+        make_row(0, 111.0),
+        make_row(0, 0.0),
+        make_row(0, -1.0),
+        make_row(0, 1e300),
+    ]
     results = foreign(
         store.path,
         *((f"INSERT OR IGNORE {INSERT}", each) for each in bad),
@@ -179,7 +187,9 @@ def test_the_columns_named_in_the_design_exist(store: Store, foreign: Any) -> No
     assert strict == []
 
 
-def test_another_program_and_onetape_write_to_the_same_file(store: Store, foreign: Any, path: Path) -> None:
+def test_another_program_and_onetape_write_to_the_same_file(
+    store: Store, foreign: Any, path: Path
+) -> None:
     with store.write() as connection:
         connection.execute(f"INSERT OR IGNORE {INSERT}", make_row(0))
     foreign(path, (f"INSERT OR IGNORE {INSERT}", make_row(3_600)))

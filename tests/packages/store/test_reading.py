@@ -70,7 +70,9 @@ def test_a_range_is_exact_to_the_second_from_chunks_as_from_rows(
         )
     read_closed_between(store, KEY, 0, 2**40)
     assert [start for start, _ in is_cached(store)] == [0, YEAR, 4 * YEAR]
-    assert list_candles(read_closed_between(store, KEY, start, end)) == read_plain_rows(store, KEY, start, end)
+    assert list_candles(read_closed_between(store, KEY, start, end)) == read_plain_rows(
+        store, KEY, start, end
+    )
 
 
 def test_a_short_range_makes_no_files(store: Store) -> None:

@@ -81,7 +81,9 @@ def test_without_stored_slots_an_account_gets_too_many_positions(tmp_path: Path)
     assert max(count_positions_after_each_trade(path)) > 2
 
 
-def test_money_that_an_order_has_reserved_is_not_available_to_others(account: TradedAccount) -> None:
+def test_money_that_an_order_has_reserved_is_not_available_to_others(
+    account: TradedAccount,
+) -> None:
     order_id = account.intend("buy", 1)
     assert reserve(account, order_id, "600.5") == Decimal("600.5")
     assert read_free_money(account) == Decimal("399.5")

@@ -224,7 +224,9 @@ def test_a_rest_value_right_at_the_close_settles_no_value_of_a_higher_rank(store
     assert list_closes(store) == []
 
 
-@settings(max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     written=st.lists(
         st.tuples(st.sampled_from(sorted(RANKS)), st.sampled_from([95.0, 99.0, 105.0])), max_size=8

@@ -30,7 +30,9 @@ def test_candles_without_a_trade_are_skipped(store: Store, found: Candle) -> Non
     assert read_first_traded_after(store, KEY, 4 * HOUR) == rows[5]
 
 
-def test_there_is_no_traded_candle_while_the_market_halts_even_if_one_is_forming(store: Store) -> None:
+def test_there_is_no_traded_candle_while_the_market_halts_even_if_one_is_forming(
+    store: Store,
+) -> None:
     store_candles(store, TRADED, FLAT, FLAT)
     forming = FLAT._replace(timestamp=3 * HOUR)
     replace_forming(store, KEY, forming, seen_ms=0)

@@ -134,7 +134,9 @@ def test_a_time_at_which_no_candle_opens_is_found(
     assert [(one.kind, one.key, one.start) for one in found] == [("off-grid time", key, timestamp)]
 
 
-def test_a_time_off_the_grid_is_a_finding_although_the_table_accepts_it(store: Store, foreign: Any) -> None:
+def test_a_time_off_the_grid_is_a_finding_although_the_table_accepts_it(
+    store: Store, foreign: Any
+) -> None:
     put(store, 0, 1)
     foreign(store.path, (PLAIN, [*KEY.names, HOUR + 60, 1, 1, 1, 1, 1, 1, "rest"]))
     found = verify(store)
@@ -149,9 +151,7 @@ def test_a_forming_row_that_later_closed_ones_left_behind_is_found(store: Store)
 
 
 @pytest.mark.parametrize("name", ["1x", "", "1 hour", "0m"])
-def test_an_invalid_timeframe_is_a_finding(
-    store: Store, unchecked: Unchecked, name: str
-) -> None:
+def test_an_invalid_timeframe_is_a_finding(store: Store, unchecked: Unchecked, name: str) -> None:
     put(store, 0, 1)
     key = SeriesKey("binance", "BTC/USDT", name)
     unchecked(make_candle(3), make_candle(9), key=key)
@@ -209,7 +209,9 @@ def test_only_the_series_that_are_named_are_looked_at(store: Store) -> None:
     assert summarize_findings(verify(store, [KEY])) == [("gap", 1, 2, 1)]
 
 
-@settings(max_examples=count_examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=count_examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     states=st.dictionaries(st.integers(0, 12), st.sampled_from([0, 1, 1, 1, None]), max_size=12),
     name=st.sampled_from(["1h", "1d", "1w", "1M"]),
@@ -239,7 +241,9 @@ rows = st.builds(
 )
 
 
-@settings(max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=count_examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=st.lists(rows, max_size=20), name=st.sampled_from(["1h", "1d", "1w", "1M", "3M"]))
 def test_verify_finds_exactly_the_rows_that_an_insert_refuses(
     shared_store: Store, fresh_keys: Any, rows: list[Candle], name: str

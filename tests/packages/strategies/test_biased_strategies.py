@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from biased_strategies import BIASED_STRATEGIES, FAILING, CLEAN_STRATEGIES, make_strategy_source
+from biased_strategies import BIASED_STRATEGIES, CLEAN_STRATEGIES, FAILING, make_strategy_source
 from onetape.core.candles import Candles
 from onetape.strategies import Strategy, evaluate_strategy, load_strategy
 from onetape.strategies.check_data import CheckData
@@ -55,19 +55,25 @@ def get_worst_kind(result: CheckResult) -> str | None:
 
 
 @pytest.mark.parametrize("how", BIASED_STRATEGIES)
-def test_the_full_check_names_the_fault_of_a_biased_strategy(write: Callable[[str], Make], how: str):
+def test_the_full_check_names_the_fault_of_a_biased_strategy(
+    write: Callable[[str], Make], how: str
+):
     body, expected = BIASED_STRATEGIES[how]
     assert get_worst_kind(run_full_check(write(body), SHORT)) == expected
 
 
 @pytest.mark.parametrize("how", BIASED_STRATEGIES)
-def test_a_backtest_of_a_short_range_names_the_fault_of_a_biased_strategy(write: Callable[[str], Make], how: str):
+def test_a_backtest_of_a_short_range_names_the_fault_of_a_biased_strategy(
+    write: Callable[[str], Make], how: str
+):
     body, expected = BIASED_STRATEGIES[how]
     assert get_worst_kind(run_sampled_check(write(body), SHORT)) == expected
 
 
 @pytest.mark.parametrize("how", BIASED_STRATEGIES)
-def test_a_backtest_of_a_long_range_names_the_fault_of_a_biased_strategy(write: Callable[[str], Make], how: str):
+def test_a_backtest_of_a_long_range_names_the_fault_of_a_biased_strategy(
+    write: Callable[[str], Make], how: str
+):
     body, expected = BIASED_STRATEGIES[how]
     result = run_sampled_check(write(body), LONG)
     assert get_worst_kind(result) == expected

@@ -166,7 +166,9 @@ def test_look_ahead_is_reported_with_its_first_bar(write: Write, how: str):
 
 
 @pytest.mark.parametrize("how", UNSTEADY)
-def test_a_strategy_that_does_not_repeat_its_signals_is_reported_by_the_cause(write: Write, how: str):
+def test_a_strategy_that_does_not_repeat_its_signals_is_reported_by_the_cause(
+    write: Write, how: str
+):
     body, kind = UNSTEADY[how]
     _, result = run_full_check(write(body), random_candles(300, seed=2))
     assert result.first is not None
@@ -287,7 +289,9 @@ def test_higher_timeframe_candles_merged_by_open_are_look_ahead(write: Write):
     assert result.first.kind == "look-ahead"
 
 
-def test_too_few_higher_timeframe_candles_are_reported_as_the_lookback_of_that_timeframe(write: Write):
+def test_too_few_higher_timeframe_candles_are_reported_as_the_lookback_of_that_timeframe(
+    write: Write,
+):
     body = "day = higher['1d']; return above(close, day.as_of(indicators.sma(day.close, 110)))"
     make = write(body, higher=("1d",))
     data, result = run_full_check(make, random_candles(24 * 160, seed=4))

@@ -36,7 +36,9 @@ def test_an_entry_and_an_exit_on_one_candle_are_no_signal(tmp_path: Path):
         'dataframe.loc[qtpylib.crossed_below(dataframe["fast"], dataframe["slow"]), "exit_long"]',
         'dataframe["exit_long"]',
     )
-    signals = evaluate_strategy(load_strategy(write_strategy(tmp_path, text)), random_candles(300, seed=3))
+    signals = evaluate_strategy(
+        load_strategy(write_strategy(tmp_path, text)), random_candles(300, seed=3)
+    )
     assert not (signals.signal == BUY).any()
     assert (signals.signal == SELL).any()
 
@@ -60,7 +62,9 @@ def test_a_candle_with_entry_and_exit_enters_nothing_even_if_exit_signals_are_of
         'dataframe.loc[qtpylib.crossed_below(dataframe["fast"], dataframe["slow"]), "exit_long"]',
         'dataframe["exit_long"]',
     )
-    signals = evaluate_strategy(load_strategy(write_strategy(tmp_path, text)), random_candles(300, seed=3))
+    signals = evaluate_strategy(
+        load_strategy(write_strategy(tmp_path, text)), random_candles(300, seed=3)
+    )
     assert not signals.signal.any()
 
 
@@ -279,8 +283,12 @@ def test_each_attribute_becomes_its_setting(
         ("    def help(self):\n        return self.freqai", "line 16: self.freqai (FreqAI)"),
     ],
 )
-def test_a_feature_without_an_equivalent_is_refused_by_name_and_line(tmp_path: Path, extra: str, text: str):
-    name = write_strategy(tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n")
+def test_a_feature_without_an_equivalent_is_refused_by_name_and_line(
+    tmp_path: Path, extra: str, text: str
+):
+    name = write_strategy(
+        tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n"
+    )
     with pytest.raises(ConfigurationError, match="cannot run here") as raised:
         load_strategy(name)
     assert text in str(raised.value)

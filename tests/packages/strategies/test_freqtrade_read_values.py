@@ -32,7 +32,9 @@ from onetape.strategies import load_strategy
     ],
 )
 def test_a_setting_in_a_form_that_cannot_be_read_is_refused(tmp_path: Path, extra: str, text: str):
-    name = write_strategy(tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n")
+    name = write_strategy(
+        tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n"
+    )
     with pytest.raises(ConfigurationError, match="cannot run here") as raised:
         load_strategy(name)
     assert text in str(raised.value)
@@ -56,7 +58,9 @@ def test_a_base_class_of_the_same_file_is_read(tmp_path: Path):
     )
     assert loaded.name == "Cross"
     with pytest.raises(ConfigurationError, match="can_short"):
-        load_strategy(f"{write_strategy(tmp_path, text.replace('PLACE', 'can_short = True'))}:Cross")
+        load_strategy(
+            f"{write_strategy(tmp_path, text.replace('PLACE', 'can_short = True'))}:Cross"
+        )
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,9 @@ def test_the_digest_is_the_same_in_another_folder(tmp_path: Path):
     assert len(digests) == 1
 
 
-def test_files_of_the_same_name_in_two_folders_are_different_modules(tmp_path: Path, candles: Candles):
+def test_files_of_the_same_name_in_two_folders_are_different_modules(
+    tmp_path: Path, candles: Candles
+):
     printed: list[int] = []
     for number in (1, 0, 1):
         folder = tmp_path / str(number)
@@ -253,7 +255,9 @@ def test_code_that_is_loaded_without_import_is_in_the_digest_and_loaded_again(
     assert tools in find_import_places(Path(name))
 
 
-def test_an_imported_file_that_loads_code_without_import_adds_all_files_to_the_digest(tmp_path: Path):
+def test_an_imported_file_that_loads_code_without_import_adds_all_files_to_the_digest(
+    tmp_path: Path,
+):
     (tmp_path / "my_tools.py").write_text("SIGNAL = __import__('my_more').SIGNAL\n")
     (tmp_path / "my_more.py").write_text("SIGNAL = 1\n")
     first = compute_strategy_digest(load_strategy(write(tmp_path)))

@@ -159,7 +159,9 @@ def test_sar_and_supertrend_of_long_windows_equal_their_unlimited_recursions():
     assert_array_equal(ours.line, line)
 
 
-def compute_plain_supertrend(c: Candles, period: int, width: float) -> tuple[FloatArray, FloatArray]:
+def compute_plain_supertrend(
+    c: Candles, period: int, width: float
+) -> tuple[FloatArray, FloatArray]:
     """Return line and direction by a loop over all bars."""
     reach = (ind.atr(c.high, c.low, c.close, period) * width).tolist()
     high, low, close = c.high.tolist(), c.low.tolist(), c.close.tolist()
@@ -292,7 +294,8 @@ def test_session_vwap_begins_at_midnight_of_its_zone(zone: str):
     whole = walk_candles((4, 8_000, 1e-3, 4))
     rows = np.delete(np.arange(len(whole)), [*range(50, 77), 120, 3_000])
     c = Candles.from_columns(
-        whole.timestamp[rows], *(column[rows] for column in (whole.open, *get_prices_and_volume(whole)))
+        whole.timestamp[rows],
+        *(column[rows] for column in (whole.open, *get_prices_and_volume(whole))),
     )
     found = ind.session_vwap(c.timestamp, *get_prices_and_volume(c), zone)
     price, day, money, volume = (c.high + c.low + c.close) / 3, None, 0.0, 0.0

@@ -88,7 +88,10 @@ def test_look_ahead_alone_is_reported_without_a_failure() -> None:
 
 
 def test_a_function_that_fails_on_fewer_candles_than_it_needs_is_measured() -> None:
-    assert (measure_lookback(require_two_candles), measure_lookback(require_sixty_candles)) == (2, 60)
+    assert (measure_lookback(require_two_candles), measure_lookback(require_sixty_candles)) == (
+        2,
+        60,
+    )
 
 
 def test_a_function_that_fails_on_all_candles_is_refused_with_its_fault() -> None:

@@ -176,20 +176,26 @@ def test_an_unusable_file_is_reported_with_place_and_remedy(
 def test_an_invalid_signal_of_a_strategy_is_refused_by_name_and_bar(
     user: Path, candles: Candles, new: str, text: str
 ):
-    strategy = load_strategy(write_broken_strategy(user, "average = ", f"{new}\n        average = "), {})
+    strategy = load_strategy(
+        write_broken_strategy(user, "average = ", f"{new}\n        average = "), {}
+    )
     with pytest.raises(ConfigurationError) as caught:
         evaluate_strategy(strategy, candles)
     assert text in str(caught.value)
 
 
 def test_a_failure_names_the_line_of_the_users_file(user: Path, candles: Candles):
-    strategy = load_strategy(write_broken_strategy(user, "average = ", "[][1]\n        average = "), {})
+    strategy = load_strategy(
+        write_broken_strategy(user, "average = ", "[][1]\n        average = "), {}
+    )
     with pytest.raises(ConfigurationError, match=r"mine\.py, line 20\); fix it there"):
         evaluate_strategy(strategy, candles)
 
 
 def test_whole_signals_of_another_type_become_int8(user: Path, candles: Candles):
-    strategy = load_strategy(write_broken_strategy(user, "Signals(signal,", "Signals(signal * 1.0,"), {})
+    strategy = load_strategy(
+        write_broken_strategy(user, "Signals(signal,", "Signals(signal * 1.0,"), {}
+    )
     assert evaluate_strategy(strategy, candles).signal.dtype == np.int8
 
 

@@ -59,7 +59,9 @@ def evaluate_last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 @settings(max_examples=count_examples(4), deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_lookback_candles_give_the_signals_of_the_whole_range_on_every_bar(strategy: Strategy, seed: int):
+def test_lookback_candles_give_the_signals_of_the_whole_range_on_every_bar(
+    strategy: Strategy, seed: int
+):
     candles = make_candles(make_tick_walk(seed, 900))
     whole = evaluate_strategy(strategy, candles).signal
     windows = [evaluate_last_signal(strategy, candles, end) for end in range(1, len(candles) + 1)]
@@ -90,7 +92,9 @@ def test_lookback_candles_give_the_signals_of_the_whole_range_on_recorded_candle
     rng = np.random.default_rng(5)
     signalled = rng.choice(np.flatnonzero(whole), 150)
     ends = np.concatenate((signalled, rng.integers(0, len(candles), 150))) + 1
-    assert [evaluate_last_signal(strategy, candles, int(end)) for end in ends] == whole[ends - 1].tolist()
+    assert [evaluate_last_signal(strategy, candles, int(end)) for end in ends] == whole[
+        ends - 1
+    ].tolist()
 
 
 @pytest.mark.parametrize("touches", [1, 2, 6])

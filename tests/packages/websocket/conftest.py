@@ -12,6 +12,7 @@ import ccxt.async_support
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
+from bounded_run import run_bounded
 from onetape.core.clock import Clock, SystemClock
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
@@ -19,7 +20,6 @@ from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.websocket import WebSocketManager
-from bounded_run import run_bounded
 
 T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.

@@ -96,9 +96,7 @@ def test_a_file_with_outdated_times_delays_no_dial(tmp_path: Path, content: byte
 
 
 @pytest.mark.parametrize("kind", ["a folder", "no folder", "locked"])
-def test_an_unusable_file_delays_no_dial_and_is_named(
-    tmp_path: Path, kind: str
-) -> None:
+def test_an_unusable_file_delays_no_dial_and_is_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "missing" / "dials" if kind == "no folder" else tmp_path / "dials"
     if kind == "a folder":
         path.mkdir()

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
+from bounded_run import run_bounded
 from onetape.exchange.clients import Endpoint
 from onetape.websocket.client import close_exchange_client, make_guarded_client
 from onetape.websocket.feeds import CandleFeed
-from bounded_run import run_bounded
 
 COUNT = int(os.environ.get("ONETAPE_FUZZED_FRAMES", "3000"))
 SEED = int(os.environ.get("ONETAPE_STREAM_SEED", "12"))

@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
+from bounded_run import run_bounded
 from fault_proxy import FaultProxy
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
@@ -13,7 +14,6 @@ from onetape.simulator.market.symbols import make_symbols
 from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, TickerUpdate
 from onetape.websocket.websocket import WebSocketManager
-from bounded_run import run_bounded
 
 SYMBOLS = 60
 

@@ -107,7 +107,9 @@ def list_woken_series(exchange: str, frame: dict[str, Any]) -> list[tuple[str, s
 @pytest.mark.parametrize("is_final", [True, False])
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_a_frame_wakes_the_readers_of_its_series_only(exchange: str, *, is_final: bool) -> None:
-    assert list_woken_series(exchange, EXCHANGES[exchange][0](is_final=is_final)) == [("BTC/USDT", "1h")]
+    assert list_woken_series(exchange, EXCHANGES[exchange][0](is_final=is_final)) == [
+        ("BTC/USDT", "1h")
+    ]
 
 
 def test_a_frame_of_a_series_that_nothing_reads_wakes_all_readers() -> None:

@@ -13,9 +13,9 @@ def make_subscription(*streams: str, number: int = 1, verb: str = "SUBSCRIBE") -
 
 
 def test_subscriptions_are_merged_into_one_message_with_the_first_id() -> None:
-    assert merge_subscriptions(make_subscription("a", "b"), make_subscription("c", number=2)) == make_subscription(
-        "a", "b", "c"
-    )
+    assert merge_subscriptions(
+        make_subscription("a", "b"), make_subscription("c", number=2)
+    ) == make_subscription("a", "b", "c")
 
 
 def test_subscriptions_of_another_form_are_merged_too() -> None:

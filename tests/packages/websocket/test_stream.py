@@ -62,7 +62,9 @@ def has_lost_six_times(events: list[StreamEvent]) -> bool:
     return len(list_lost(events)) >= 6
 
 
-def get_simulator_candles(simulator: Simulator, start: int, count: int, timeframe: str = "1h") -> list[Candle]:
+def get_simulator_candles(
+    simulator: Simulator, start: int, count: int, timeframe: str = "1h"
+) -> list[Candle]:
     seconds = {"1h": 3_600, "1m": 60}[timeframe]
     bars = simulator.market.get_candles("BTC/USDT", timeframe, start, start + count * seconds)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
@@ -81,7 +83,10 @@ def test_the_forming_candle_changes_until_its_final_row_is_emitted(
             await stream.until(contains_row(MARCH + 3_600))
             assert first.open == second.open
             assert second.volume > first.volume
-            assert index_newest_rows(stream.events)[MARCH] == get_simulator_candles(simulator, MARCH, 1)[0]
+            assert (
+                index_newest_rows(stream.events)[MARCH]
+                == get_simulator_candles(simulator, MARCH, 1)[0]
+            )
 
     run(scene())
 
@@ -114,7 +119,10 @@ def test_more_candles_than_ccxt_keeps_count_as_a_break(
             await stream.until(contains_row(MARCH + 45 * 3_600))
             numbers = [update.connection for update in stream.candle_updates]
             seen = index_newest_rows(stream.events)
-            whole = all(seen.get(row.timestamp) == row for row in get_simulator_candles(simulator, MARCH, 45))
+            whole = all(
+                seen.get(row.timestamp) == row
+                for row in get_simulator_candles(simulator, MARCH, 45)
+            )
             assert whole or max(numbers) > before
 
     run(scene())

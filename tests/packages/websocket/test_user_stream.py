@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from aiohttp import WSMessage, WSMsgType
 
+from bounded_run import run_bounded
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials, OrderRequest, OrderSnapshot
@@ -26,7 +27,6 @@ from onetape.websocket.user_stream import (
     UserStreamLost,
     UserStreamOpened,
 )
-from bounded_run import run_bounded
 
 SYMBOL = "BTC/USDT"
 KEY = Credentials("simulator", "simulator")

@@ -95,7 +95,9 @@ def test_a_pair_with_two_possible_quote_currencies_gets_no_symbol(
         ("BTC-PERPETUAL_60.csv", "futures"),
     ],
 )
-def test_files_without_spot_candles_are_recognised_by_their_name_and_folders(path: str, kind: str) -> None:
+def test_files_without_spot_candles_are_recognised_by_their_name_and_folders(
+    path: str, kind: str
+) -> None:
     assert parse_file_name(PurePosixPath(path)).other_kind == kind
 
 

@@ -27,7 +27,9 @@ class ParsedTimes:
     outside: int
 
 
-def read(values: list[Any] | pd.Series, unit: str | None = None, zone: str | None = None) -> ParsedTimes:
+def read(
+    values: list[Any] | pd.Series, unit: str | None = None, zone: str | None = None
+) -> ParsedTimes:
     """Read a table of one block."""
     reader = TimeReader("x.csv", unit, None if zone is None else parse_time_zone(zone))
     seconds = reader.read(pd.Series(values)).tolist()
@@ -159,7 +161,9 @@ def test_a_time_with_a_zone_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_a_local_hour_that_occurs_twice_is_read_in_the_order_of_the_rows(*, newest_first: bool) -> None:
+def test_a_local_hour_that_occurs_twice_is_read_in_the_order_of_the_rows(
+    *, newest_first: bool
+) -> None:
     utc = pd.date_range("2024-10-26 22:00", "2024-10-27 04:00", freq="15min", tz="UTC")
     local = utc.tz_convert("Europe/Berlin").strftime("%Y-%m-%d %H:%M").tolist()
     seconds = [int(each.timestamp()) for each in utc]

@@ -45,9 +45,7 @@ def test_explain_names_the_failed_check_as_the_reason_for_no_order(
     assert "rows seen:  23 closed candles, the first of 2024-03-01 00:00" in shown
 
 
-def test_a_latecomer_is_named_by_explain_and_status(
-    trader: Run, traded: TradedAccount
-) -> None:
+def test_a_latecomer_is_named_by_explain_and_status(trader: Run, traded: TradedAccount) -> None:
     text = (
         "the entries at 2024-03-01 21:00 went on without BTC/USDT after 5 s: its exit is not filled"
     )

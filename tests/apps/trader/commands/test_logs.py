@@ -29,7 +29,9 @@ def eventful(account: TradedAccount) -> TradedAccount:
     account.state("degraded", "the disk is full", "free some space", hours=1)
     account.state("trading", "over after 60 s: the disk is full", hours=1.5)
     session = account.session.session
-    open_data_outage(account.store, session, from_ms=compute_hour_ms(2), reason="the stream was lost")
+    open_data_outage(
+        account.store, session, from_ms=compute_hour_ms(2), reason="the stream was lost"
+    )
     close_data_outages(account.store, session, to_ms=compute_hour_ms(2.5))
     missing = {session: "its exit is not filled"}
     insert_latecomers(
@@ -73,7 +75,9 @@ def test_problems_are_shown_alone_in_the_order_of_time(
     ]
 
 
-def test_without_the_flag_for_problems_all_entries_are_shown(trader: Run, eventful: TradedAccount) -> None:
+def test_without_the_flag_for_problems_all_entries_are_shown(
+    trader: Run, eventful: TradedAccount
+) -> None:
     eventful.end("SIGTERM", hours=10)
     found = parse_entries(trader("logs", "--json", *MARCH_FIRST))
     plain = [one["text"] for one in found if not one["is_problem"]]
@@ -100,7 +104,9 @@ def test_an_error_that_ended_a_session_is_a_problem(trader: Run, account: Traded
     assert [one["text"] for one in found] == ["session ended: the strategy failed"]
 
 
-def test_with_several_accounts_each_line_names_its_account(trader: Run, account: TradedAccount) -> None:
+def test_with_several_accounts_each_line_names_its_account(
+    trader: Run, account: TradedAccount
+) -> None:
     del account
     with TradedAccount(DATABASE.resolve(), "other", opened_hours=1) as other:
         other.state("halted", "the file is damaged", hours=2)
@@ -116,7 +122,9 @@ def test_with_several_accounts_each_line_names_its_account(trader: Run, account:
     ("text", "hours"),
     [("03:00", 27), ("05:00", 5), ("2024-03-01", 0), ("04:30:00", 28.5), ("20240301T0300", 3)],
 )
-def test_since_takes_a_date_or_the_last_occurrence_of_a_time_of_day(text: str, hours: float) -> None:
+def test_since_takes_a_date_or_the_last_occurrence_of_a_time_of_day(
+    text: str, hours: float
+) -> None:
     assert parse_since(text, compute_hour_ms(28.6)) == compute_hour_ms(hours)
 
 

@@ -128,7 +128,8 @@ def draw_accounts(draw: st.DrawFn) -> list[Fill]:
         trades += [
             Fill(
                 "binance", "BTC/USDT", f"{number}-{part}", f"o{number}", "s", "paper", "a", side,
-                draw(PRICE), draw(AMOUNT), draw(FEE), draw(CURRENCY), compute_hour_ms(number * 7 + part),
+                draw(PRICE), draw(AMOUNT), draw(FEE), draw(CURRENCY),
+                compute_hour_ms(number * 7 + part),
             )
             for part in range(draw(st.integers(1, 2)))
         ]  # fmt: skip
@@ -174,7 +175,9 @@ def test_each_closed_round_trip_is_in_exactly_one_period(
 
 
 @given(draw_accounts())
-def test_each_fill_belongs_to_one_round_trip_even_if_all_have_the_same_time(trades: list[Fill]) -> None:
+def test_each_fill_belongs_to_one_round_trip_even_if_all_have_the_same_time(
+    trades: list[Fill],
+) -> None:
     at_once = [replace(fill, executed_ms=5) for fill in trades]
     with localcontext(prec=100):
         trips = make_round_trips(at_once, "BTC", "USDT")

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from session_harness import OFTEN
 from onetape.cli.program import run_typer_app
 from onetape.store.database import open_store
 from programs import Program
+from session_harness import OFTEN
 from traded_accounts import DATABASE, TradedAccount
 from trader.main import app
 
@@ -63,7 +63,10 @@ def test_a_running_then_killed_trader_is_shown_with_the_money_of_its_fills(
         while (found := run_status(capsys)) != (0, "trading"):
             assert time.monotonic() < deadline, found
         # By the market's time: by the computer's it would be years.
-        assert parse_only_trader(run_command(capsys, "status", "--json")[1])["candle_age_seconds"] < 7 * 86_400
+        assert (
+            parse_only_trader(run_command(capsys, "status", "--json")[1])["candle_age_seconds"]
+            < 7 * 86_400
+        )
         with Program("trader", "status", "--watch", *flags[:2], folder=tmp_path) as watch:
             watch.until("database: data/simulator.db; 1 trader: 1 trading")
             watch.until("database: data/simulator.db; 1 trader: 1 trading")

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from session_harness import ACCOUNT, KEY, OFTEN, SteppedMarket, open_session, open_market
 from onetape.cli.events import Event, handling_events
 from onetape.engine import AccountConfig, Trade
 from onetape.report import render_report
@@ -20,6 +19,7 @@ from onetape.store.database import open_store
 from onetape.store.latecomers import insert_latecomers
 from onetape.store.market_data import save_trading_rules
 from repeatable import count_examples
+from session_harness import ACCOUNT, KEY, OFTEN, SteppedMarket, open_market, open_session
 from symbol_desk import run_symbol_sessions
 from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, compute_hour_ms
 from trader.traded_report.account import TradedAccount as Compared

@@ -130,7 +130,9 @@ def test_a_state_is_shown_since_its_first_row_with_the_newest_reason(
     assert shown["reason"] == "the disk is full; tries again (over: the stream)"
 
 
-def test_a_problem_that_has_ended_stays_the_last_problem(trader: Run, account: TradedAccount) -> None:
+def test_a_problem_that_has_ended_stays_the_last_problem(
+    trader: Run, account: TradedAccount
+) -> None:
     account.state("degraded", "the disk is full", "free some space", hours=1)
     account.state("trading", "over after 60 s: the disk is full", hours=2)
     ended = trader("status")

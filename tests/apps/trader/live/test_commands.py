@@ -320,7 +320,9 @@ def test_a_sell_from_before_a_restart_sells_a_position_that_is_found_later(
             later = make_decision(desk, ENTERED + HOUR, 1, gates)
             insert_decision(store, later, None, desk.lease.fence)
         await desk.pass_time(HOUR)
-        insert_closed_rows(store, KEY, [make_candle(0)], source="rest", seen_ms=desk.exchange.now_ms())
+        insert_closed_rows(
+            store, KEY, [make_candle(0)], source="rest", seen_ms=desk.exchange.now_ms()
+        )
         replace_forming(store, KEY, make_candle(1), seen_ms=desk.exchange.now_ms())
         desk.start()
         # It was bought over 33,000, the close of the candle with the SELL.

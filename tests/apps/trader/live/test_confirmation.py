@@ -92,7 +92,9 @@ def test_live_trading_needs_a_confirmation_by_a_person(account: TradedAccount) -
     confirmed = LiveAccount(NAME, "binance", "1", {}, 1, 1)
     open_live_account(account.store, confirmed)
     assert check_start(account)[1] == FirstEntry(is_open=False)
-    assert check_start(account, replace(LIVE, timeframe="5m", account_name=NAME))[1].is_open is False
+    assert (
+        check_start(account, replace(LIVE, timeframe="5m", account_name=NAME))[1].is_open is False
+    )
 
 
 @pytest.mark.parametrize("settings", [TraderSettings(), replace(LIVE, exchange="simulator")])
@@ -112,7 +114,9 @@ def test_a_coin_as_quote_currency_needs_a_largest_order(account: TradedAccount) 
     assert check_start(account, limited, is_confirmed=True)[1].is_open
 
 
-def test_with_a_position_open_a_start_without_drill_or_confirmation_only_exits(account: TradedAccount) -> None:
+def test_with_a_position_open_a_start_without_drill_or_confirmation_only_exits(
+    account: TradedAccount,
+) -> None:
     account.fill("buy", "2", "100", 1)
     plan, first = check_start(account)
     assert not first.is_open
@@ -137,7 +141,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
     os.close(master)
 
 
-def run_confirmation(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSettings) -> bool:
+def run_confirmation(
+    work: Callable[[LiveAccess, StopRequest], None], settings: TraderSettings
+) -> bool:
     async def run(url: str) -> bool:
         async with AsyncExitStack() as stack:
             endpoint = Endpoint("simulator", url)

@@ -104,7 +104,9 @@ def test_a_large_position_is_never_dust_whatever_the_exchange_responds(run: Run)
 
 
 @pytest.mark.parametrize("shape", ["orders", "fills", "balances", "all"])
-def test_orders_that_the_exchange_shows_late_are_neither_lost_nor_sent_twice(run: Run, shape: str) -> None:
+def test_orders_that_the_exchange_shows_late_are_neither_lost_nor_sent_twice(
+    run: Run, shape: str
+) -> None:
     hidden = Fault("visibility_delay", seconds=5, shape=shape)
     lost = Fault("reset", when="after", method="POST", path="/api/v3/order", count=1)
 

@@ -32,7 +32,9 @@ def open_journal_with_exit(desk: LiveDesk, entry: str) -> tuple[ExitJournal, Jou
     return journal, JournalEntries(desk.context, journal, desk.executor, desk.lease.fence)
 
 
-def make_restore_step(entries: JournalEntries, desk: LiveDesk, *, until_pending: bool) -> Callable[[], bool]:
+def make_restore_step(
+    entries: JournalEntries, desk: LiveDesk, *, until_pending: bool
+) -> Callable[[], bool]:
     """Return a step that restores exits and returns whether one is pending, as each second."""
 
     def restore() -> bool:

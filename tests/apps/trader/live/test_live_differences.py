@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from backtest_fills import DIPS, EXITS, make_account
-from session_harness import KEY, open_session, open_market
+from bounded_run import run_bounded
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, find_first_trade_hours, step_hours
 from onetape.store.account_reading import read_traded_series
 from onetape.store.database import open_store
 from onetape.store.market_data import save_trading_rules
+from session_harness import KEY, open_market, open_session
 from trader.settings import TraderSettings
 from trader.settings_reload import make_session_rules
 from trader.traded_report.account import compare_account
-from bounded_run import run_bounded
 
 StrategyFile = Callable[..., str]
 

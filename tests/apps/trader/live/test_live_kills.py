@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from live_kills import FIRST_POINTS, POINTS
 from live_kill_outcomes import kill_and_recover, start_warm_process
+from live_kills import FIRST_POINTS, POINTS
 
 #: One kill at each point, two at those of the entry, in other scenes. `make live-crash-test`
 #: kills 200 times at each (benchmarks/live_kills.py).
@@ -16,7 +16,9 @@ SAFE_SECONDS, RESOLVED_SECONDS = 10.0, 75.0
 
 
 @pytest.mark.parametrize("group", range(2))
-def test_a_trader_killed_at_any_point_repeats_and_loses_no_order(tmp_path: Path, group: int) -> None:
+def test_a_trader_killed_at_any_point_repeats_and_loses_no_order(
+    tmp_path: Path, group: int
+) -> None:
     async def campaign() -> None:
         async with start_warm_process() as warm:
             for number, (point, seed) in enumerate(STRIKES[group::2]):

@@ -10,15 +10,23 @@ from typing import Any
 
 import pytest
 
-from backtest_fills import DIPS, SIZINGS, make_account, list_backtest_fills
-from session_harness import HOUR, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from backtest_fills import DIPS, SIZINGS, list_backtest_fills, make_account
+from bounded_run import run_bounded
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, find_first_trade_hours, step_hours
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.simulator.trading.fees import Fees
+from session_harness import (
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 from symbol_desk import Made, SymbolDesk
 from tick_walk import write_tick_walk
-from bounded_run import run_bounded
 
 StrategyFile = Callable[..., str]
 
@@ -151,7 +159,10 @@ def test_a_live_stop_of_the_strategy_is_that_of_the_backtest(
     account = make_account("all_in", ExitConfig(), fee_rate=0.0)
 
     async def scene() -> None:
-        async with trade_all_hours(account, db, tmp_path, strategy_file, STOPPED_DIPS) as (opened, trading):
+        async with trade_all_hours(account, db, tmp_path, strategy_file, STOPPED_DIPS) as (
+            opened,
+            trading,
+        ):
             made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
             require_fills_of_backtest(opened, trading, made)
             assert "stop_loss" in {kind for kind, *_ in made}
@@ -182,7 +193,9 @@ async def trade_all_hours(
             yield opened, trading
 
 
-def require_fills_of_backtest(opened: SteppedMarket, trading: SessionHarness, made: list[Made]) -> None:
+def require_fills_of_backtest(
+    opened: SteppedMarket, trading: SessionHarness, made: list[Made]
+) -> None:
     fills = list_backtest_fills(opened, {KEY.symbol: trading}, 1, HOURS - 1)[KEY.symbol]
     assert fills[: len(made)] == made
     # The backtest has the whole of the last candle, which has only begun.

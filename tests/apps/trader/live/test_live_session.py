@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from session_harness import ACCOUNT, KEY, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from bounded_run import run_bounded
 from held_lock import hold_write_lock
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, MOVING
@@ -17,10 +17,18 @@ from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.leases import make_lease_name
+from session_harness import (
+    ACCOUNT,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 from trader import command_file as files
 from trader.command_file import get_command_file
 from trader.exit_journal import ExitJournal
-from bounded_run import run_bounded
 
 StrategyFile = Callable[..., str]
 
@@ -176,7 +184,9 @@ def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in
             insert_controls(trading.store, [command])
             account = opened.simulator.account
             await trading.until(lambda: "SELL" in list_filled_sides(opened))
-            await trading.until(lambda: not trading.query(MOVING) and not list_resting_types(opened))
+            await trading.until(
+                lambda: not trading.query(MOVING) and not list_resting_types(opened)
+            )
             sold = [fill for fill in account.exchange.fills if fill.side == "SELL"]
             bought = [fill for fill in account.exchange.fills if fill.side == "BUY"]
             parts = {fill.order_id for fill in sold}

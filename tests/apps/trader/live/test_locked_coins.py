@@ -100,7 +100,9 @@ def test_an_exit_of_locked_coins_is_postponed_after_seconds_and_not_at_once(run:
     run(scenario, balance=CASH, baseline=CASH)
 
 
-def test_a_free_part_that_is_too_small_to_sell_does_not_turn_the_position_into_dust(run: Run) -> None:
+def test_a_free_part_that_is_too_small_to_sell_does_not_turn_the_position_into_dust(
+    run: Run,
+) -> None:
     # 3.30 USDT are free, the position was bought for 8, and the market takes no order under 5.
     little = CASH | {"BTC": Decimal("0.0001")}
 

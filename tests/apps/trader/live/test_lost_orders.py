@@ -150,9 +150,7 @@ def test_a_lost_exit_is_sent_again_although_others_have_bought_meanwhile(run: Ru
 
 
 @pytest.mark.parametrize("side", ["buy", "sell"])
-def test_after_a_restart_dust_is_not_taken_for_coins_of_a_lost_order(
-    run: Run, side: str
-) -> None:
+def test_after_a_restart_dust_is_not_taken_for_coins_of_a_lost_order(run: Run, side: str) -> None:
     cash = {"USDT": Decimal(50_000)}
 
     async def scenario(desk: LiveDesk) -> None:

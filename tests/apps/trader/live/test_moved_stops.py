@@ -62,7 +62,9 @@ def test_a_level_that_rises_moves_the_stop_by_one_request(run: Run) -> None:
     run(scenario)
 
 
-def test_the_old_stop_is_placed_again_if_the_higher_one_is_refused_after_the_cancel(run: Run) -> None:
+def test_the_old_stop_is_placed_again_if_the_higher_one_is_refused_after_the_cancel(
+    run: Run,
+) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")

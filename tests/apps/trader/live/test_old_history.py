@@ -45,9 +45,7 @@ async def hold_then_end(path: Path, simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("fault", [SLOW, REFUSED], ids=["slow", "refused"])
-def test_look_ups_of_old_orders_delay_no_stop_and_no_exit(
-    tmp_path: Path, fault: Fault
-) -> None:
+def test_look_ups_of_old_orders_delay_no_stop_and_no_exit(tmp_path: Path, fault: Fault) -> None:
     async def scenario() -> None:
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=CASH) as simulator:

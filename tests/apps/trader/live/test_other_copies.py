@@ -245,7 +245,9 @@ def test_row_138_another_copy_is_still_known_after_a_database_error(tmp_path: Pa
     run(scenario)
 
 
-def test_row_138_own_orders_without_a_response_are_not_taken_for_those_of_a_copy(tmp_path: Path) -> None:
+def test_row_138_own_orders_without_a_response_are_not_taken_for_those_of_a_copy(
+    tmp_path: Path,
+) -> None:
     async def scenario() -> None:
         async with open_live_desk(tmp_path / "x.db") as desk:
             await desk.until(lambda: desk.executor.balance_is_known)
@@ -259,7 +261,9 @@ def test_row_138_own_orders_without_a_response_are_not_taken_for_those_of_a_copy
             assert Decimal(0) < desk.coins
             desk.lease.release()
             # Another process takes the file over while the stop has no response.
-            async with open_live_desk(tmp_path / "x.db", simulator=desk.simulator, number=2) as other:
+            async with open_live_desk(
+                tmp_path / "x.db", simulator=desk.simulator, number=2
+            ) as other:
                 await other.until(lambda: other.executor.balance_is_known)
                 await other.drive(0.3)
                 assert not is_seen(other)

@@ -127,7 +127,9 @@ def test_after_a_manual_sale_the_rest_of_a_position_keeps_its_stop_and_is_adopte
     run(scenario, baseline=BALANCE)
 
 
-def test_a_manual_sale_of_baseline_coins_is_accepted_by_an_answer_and_the_stop_returns(run: Run) -> None:
+def test_a_manual_sale_of_baseline_coins_is_accepted_by_an_answer_and_the_stop_returns(
+    run: Run,
+) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         held = stop_amount(desk)

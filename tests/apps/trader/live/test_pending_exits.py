@@ -5,12 +5,12 @@ from pathlib import Path
 
 from msgspec import structs
 
-from session_harness import SessionHarness, SteppedMarket, open_session, open_market
+from bounded_run import run_bounded
 from live_desk import BALANCE, QUICK
 from onetape.engine import ExitConfig
 from onetape.simulator.faults.model import Fault
+from session_harness import SessionHarness, SteppedMarket, open_market, open_session
 from strategy_sources import make_scripted_source
-from bounded_run import run_bounded
 
 #: The exit: the order after the entry and its stop.
 REFUSED = Fault(

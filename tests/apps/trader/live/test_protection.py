@@ -113,7 +113,9 @@ def test_a_stop_is_placed_again_within_seconds_if_the_sell_is_refused(run: Run) 
     run(scenario)
 
 
-def test_a_stop_is_placed_again_if_the_sell_has_no_response_and_the_coins_are_there(run: Run) -> None:
+def test_a_stop_is_placed_again_if_the_sell_has_no_response_and_the_coins_are_there(
+    run: Run,
+) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         first = desk.resting[0].client_id

@@ -83,6 +83,10 @@ def test_orders_of_copies_and_of_replaced_databases_offer_only_fitting_answers(d
     assert "answer --adopt where" in text
     assert "is answered by --adopt" in str(run_reconcile(db, "--keep", "3").exception)
     assert "is answered by --adopt or --keep" in str(run_reconcile(db, "--forget", "4").exception)
-    assert run_reconcile(db, "--adopt", "3").exit_code == run_reconcile(db, "--keep", "4").exit_code == 0
+    assert (
+        run_reconcile(db, "--adopt", "3").exit_code
+        == run_reconcile(db, "--keep", "4").exit_code
+        == 0
+    )
     document = json.loads(run_reconcile(db, "--json").output)
     assert [one["answer"] for one in document["differences"]] == [None, None, "adopt", "keep"]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from msgspec import structs
 
-from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_session, open_market
+from bounded_run import run_bounded
 from live_desk import BALANCE, QUICK
 from onetape.engine import ExitConfig
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.price_moves import PriceMove
+from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket, open_market, open_session
 from strategy_sources import make_scripted_source
-from bounded_run import run_bounded
 
 REFUSED = Fault(
     "status", method="POST", path="/api/v3/order", nth=2, count=1, when="before", status=400,

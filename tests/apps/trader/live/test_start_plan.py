@@ -44,7 +44,9 @@ def make_plan(account: TradedAccount, settings: TraderSettings) -> StartPlan:
     return plan_start(account.store, settings, parse_traded_symbols(settings))
 
 
-def test_without_a_position_a_start_trades_what_the_settings_state(account_of_two_symbols: TradedAccount) -> None:
+def test_without_a_position_a_start_trades_what_the_settings_state(
+    account_of_two_symbols: TradedAccount,
+) -> None:
     plan = make_plan(account_of_two_symbols, LIVE)
     assert plan.account == BITCOIN
     assert [one.key.symbol for one in plan.symbols] == ["BTC/USDT"]
@@ -66,7 +68,9 @@ def test_a_symbol_that_left_the_settings_goes_on_under_its_account_and_only_exit
     assert ban.reason == "exits only: ETH/USDT is not in the settings any more"
 
 
-def test_an_order_that_may_be_at_the_exchange_counts_as_a_position(account_of_two_symbols: TradedAccount) -> None:
+def test_an_order_that_may_be_at_the_exchange_counts_as_a_position(
+    account_of_two_symbols: TradedAccount,
+) -> None:
     account_of_two_symbols.intend("buy", 1)
     assert not make_plan(account_of_two_symbols, LIVE).held, "an intent was never sent"
     account_of_two_symbols.order("buy", 2)
@@ -142,7 +146,9 @@ def test_a_position_is_managed_by_the_strategy_that_entered_or_without_one(
     assert plan.account == BOTH
     assert "cannot be loaded" in plan.exits_only["ETH/USDT"]
     broken = SymbolSettings(symbol="ETH/USDT", strategy=settings.strategy)
-    plan, names = load_strategies(make_plan(account_of_two_symbols, replace(LIVE, symbols=[other[0], broken])))
+    plan, names = load_strategies(
+        make_plan(account_of_two_symbols, replace(LIVE, symbols=[other[0], broken]))
+    )
     assert names == ["rsi", "sma_cross"], "the one that entered can be loaded"
     assert "cannot be loaded" in plan.exits_only["ETH/USDT"]
     assert not plan.stand_ins
@@ -227,7 +233,9 @@ def test_row_65_a_position_keeps_its_exits_when_the_settings_name_another_strate
         assert "the strategy is rsi now" in plan.exits_only["BTC/USDT"]
         assert plan.settings.account.exits.stop_loss == 0.1
         assert plan.settings.account.exits.target_table == {0: 0.04, 12: 0.01}
-        assert get_start_exits(account, make_settings_with_stop(LIVE, 0.3)).stop_loss == 0.3, "a person gave it"
+        assert get_start_exits(account, make_settings_with_stop(LIVE, 0.3)).stop_loss == 0.3, (
+            "a person gave it"
+        )
 
         # The stop that the other strategy's file states is no rule of this position.
         other = write_freqtrade_file(tmp_path, "Other", 0.02)

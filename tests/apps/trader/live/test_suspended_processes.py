@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from live_desk import BALANCE, START_MS, LiveDesk, open_live_desk
-from live_kills import SUSPENSIONS
 from live_kill_outcomes import KillParameters, WarmProcess, start_warm_process
+from live_kills import SUSPENSIONS
 from onetape.core.errors import SafetyRefusal
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator

@@ -34,7 +34,9 @@ def test_a_stop_is_placed_although_each_reading_fails_after_the_balances(
             path = tmp_path / "x.db"
             await hold_without_stop(path, simulator)
             fault = simulator.faults.add(NO_ORDERS)
-            async with open_live_desk(path, simulator=simulator, number=2, baseline=balance) as desk:
+            async with open_live_desk(
+                path, simulator=simulator, number=2, baseline=balance
+            ) as desk:
                 await desk.until(lambda: desk.resting)
                 await desk.until(lambda: "account reading" in desk.problems)
                 assert not desk.executor._account.is_checked  # pyright: ignore[reportPrivateUsage]
@@ -61,7 +63,9 @@ def test_no_second_stop_is_placed_next_to_one_that_may_hold_the_coins(tmp_path: 
             async with open_live_desk(path, simulator=simulator, number=2) as desk:
                 desk.place_by_hand()
             simulator.faults.add(NO_ORDERS)
-            async with open_live_desk(path, simulator=simulator, number=3, baseline=BALANCE) as desk:
+            async with open_live_desk(
+                path, simulator=simulator, number=3, baseline=BALANCE
+            ) as desk:
                 await desk.until(lambda: "account reading" in desk.problems)
                 await desk.until(lambda: "protection" in desk.problems)
                 await desk.drive(0.3)

@@ -79,7 +79,9 @@ def test_the_time_without_a_stop_is_stored_for_each_position(run: Run) -> None:
     run(scenario, NO_STOPS)
 
 
-def test_row_65_a_position_whose_stop_was_removed_from_the_settings_is_shown_without_a_stop(run: Run) -> None:
+def test_row_65_a_position_whose_stop_was_removed_from_the_settings_is_shown_without_a_stop(
+    run: Run,
+) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await desk.until(lambda: "on the exchange" in format_stop_status(desk))

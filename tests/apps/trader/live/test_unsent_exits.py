@@ -196,7 +196,9 @@ def test_missing_coins_during_a_waiting_exit_leave_a_stop_for_the_rest(run: Run)
     run(scenario, baseline=BALANCE)
 
 
-def test_a_stop_is_placed_again_at_the_first_reading_that_lacks_coins_of_the_position(run: Run) -> None:
+def test_a_stop_is_placed_again_at_the_first_reading_that_lacks_coins_of_the_position(
+    run: Run,
+) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await hold(desk)
         exit_ = desk.leave()

@@ -66,7 +66,9 @@ def test_row_61_lost_duplicate_late_and_reordered_events_change_nothing(
     async def scenario(seed: int) -> None:
         chosen = random.Random(seed)  # noqa: S311 - a test
         path = tmp_path / f"{seed}.db"
-        async with open_live_desk(path, *draw_faults(chosen), has_stream=True, stop_loss=0.001) as desk:
+        async with open_live_desk(
+            path, *draw_faults(chosen), has_stream=True, stop_loss=0.001
+        ) as desk:
             for _ in range(2):
                 await trade(desk, chosen)
             desk.assert_ledgers_equal()

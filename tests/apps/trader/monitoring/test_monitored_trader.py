@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from session_harness import OFTEN
 from programs import Program
+from session_harness import OFTEN
 
 NOTIFIER = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + chr(10))"
 SIMULATOR = ("--port", "0", "--speed", "1800", "--start", "2024-03-01T00:10")

@@ -258,7 +258,9 @@ def serve_and_count() -> Generator[tuple[str, list[str]]]:
             thread.join()
 
 
-def test_a_working_trader_writes_a_heartbeat_to_a_file_and_requests_an_address(tmp_path: Path) -> None:
+def test_a_working_trader_writes_a_heartbeat_to_a_file_and_requests_an_address(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "beat.json"
     with serve_and_count() as (url, requested):
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)

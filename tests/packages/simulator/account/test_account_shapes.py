@@ -40,7 +40,9 @@ async def request_raw(at: Any, method: str, path: str, **params: str) -> Any:
 
 async def collect_replies(at: Any) -> dict[str, Any]:
     """Return one reply of each kind by the name of its reference."""
-    replies = {"new_order_full_response": await request_raw(at, "POST", "order", **BTCUSDT, **MARKET)}
+    replies = {
+        "new_order_full_response": await request_raw(at, "POST", "order", **BTCUSDT, **MARKET)
+    }
     waiting = await request_raw(at, "POST", "order", **BTCUSDT, **LIMIT, price="90000")
     number = str(waiting["orderId"])
     replies["order_response"] = await request_raw(at, "GET", "order", **BTCUSDT, orderId=number)
@@ -48,9 +50,13 @@ async def collect_replies(at: Any) -> dict[str, Any]:
     replies["all_orders_response"] = await request_raw(at, "GET", "allOrders", **BTCUSDT)
     replies["account_trades_response"] = await request_raw(at, "GET", "myTrades", **BTCUSDT)
     replies["account_response"] = await request_raw(at, "GET", "account")
-    replies["cancel_order_response"] = await request_raw(at, "DELETE", "order", **BTCUSDT, orderId=number)
+    replies["cancel_order_response"] = await request_raw(
+        at, "DELETE", "order", **BTCUSDT, orderId=number
+    )
     await request_raw(at, "POST", "order", **BTCUSDT, **LIMIT, price="90000")
-    replies["cancel_open_orders_response"] = await request_raw(at, "DELETE", "openOrders", **BTCUSDT)
+    replies["cancel_open_orders_response"] = await request_raw(
+        at, "DELETE", "openOrders", **BTCUSDT
+    )
     return replies
 
 
@@ -88,7 +94,9 @@ def test_events_look_as_recorded(run: Run, scene: Opened, shared: Path) -> None:
 
     events: list[Any] = run(play())
     new = next(event for event in events if event.get("x") == "NEW")
-    assert compute_shape(new) == compute_shape(read_reference(shared, "execution_report_wrapped")["event"])
+    assert compute_shape(new) == compute_shape(
+        read_reference(shared, "execution_report_wrapped")["event"]
+    )
     trade = next(event for event in events if event.get("x") == "TRADE")
     assert set(compute_shape(read_reference(shared, "execution_report_trade")).items()) <= set(
         compute_shape(trade).items()
@@ -108,7 +116,9 @@ def test_a_new_order_is_reported_as_requested(
 ) -> None:
     async def play() -> Any:
         async with scene() as at:
-            return await request_raw(at, "POST", "order", **BTCUSDT, **MARKET, newOrderRespType=kind)
+            return await request_raw(
+                at, "POST", "order", **BTCUSDT, **MARKET, newOrderRespType=kind
+            )
 
     assert len(run(play())) == keys
 
@@ -144,7 +154,10 @@ def test_own_trades_are_found_by_id_order_and_time(
             for _ in range(4):
                 await request_raw(at, "POST", "order", **BTCUSDT, **MARKET)
                 await at.step(60)
-            return [trade["id"] for trade in await request_raw(at, "GET", "myTrades", **BTCUSDT, **query)]
+            return [
+                trade["id"]
+                for trade in await request_raw(at, "GET", "myTrades", **BTCUSDT, **query)
+            ]
 
     assert run(play()) == numbers
 

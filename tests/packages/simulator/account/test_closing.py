@@ -71,9 +71,7 @@ def test_open_orders_of_a_delisted_market_expire_and_free_their_money(
     run(play())
 
 
-def test_a_delisted_market_takes_no_new_order_and_no_cancel(
-    run: Run, scene: Opened
-) -> None:
+def test_a_delisted_market_takes_no_new_order_and_no_cancel(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(clock=make_clock_at(CLOSED_MS - 600_000), BCC="9", USDT="5000") as at:
             await at.client.load_markets()
@@ -92,7 +90,9 @@ def test_the_user_data_stream_reports_orders_that_a_delisting_ended(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
-        async with scene(pro=True, clock=make_clock_at(CLOSED_MS - 600_000), BCC="9", USDT="5000") as at:
+        async with scene(
+            pro=True, clock=make_clock_at(CLOSED_MS - 600_000), BCC="9", USDT="5000"
+        ) as at:
             await at.client.load_markets()
             await at.client.ensure_user_data_stream_ws_subscribe_signature("spot")
             reported: dict[str, str] = {}
@@ -118,7 +118,9 @@ def test_fills_of_other_markets_before_and_after_a_delisting_are_booked_in_order
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
-        async with scene(clock=make_clock_at(CLOSED_MS - 600_000), BCC="9", USDT="50000", BTC="50") as at:
+        async with scene(
+            clock=make_clock_at(CLOSED_MS - 600_000), BCC="9", USDT="50000", BTC="50"
+        ) as at:
             await at.client.load_markets()
             await place_three_orders(at)
             price = scale_to_cents(await at.last(BTC), "1.0001")

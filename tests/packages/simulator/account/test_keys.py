@@ -39,9 +39,7 @@ def test_a_faster_market_allows_a_request_more_market_time(
     assert run(play()) is accepted
 
 
-def test_a_stepped_market_accepts_a_client_with_an_unchanged_time(
-    run: Run, scene: Opened
-) -> None:
+def test_a_stepped_market_accepts_a_client_with_an_unchanged_time(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             began = at.now_ms
@@ -79,7 +77,9 @@ def test_a_request_without_time_or_signature_is_refused(
     assert missing in body["msg"]
 
 
-async def send_cancel(at: Any, query: str, body: str | bytes = "", signature: str = "") -> tuple[int, Any]:
+async def send_cancel(
+    at: Any, query: str, body: str | bytes = "", signature: str = ""
+) -> tuple[int, Any]:
     """Cancel by a raw query and body, signed unless there is a signature; return the reply."""
     text = body if isinstance(body, str) else ""
     query = f"{query}&timestamp={at.now_ms}"

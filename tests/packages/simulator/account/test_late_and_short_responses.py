@@ -171,7 +171,9 @@ def test_row_57_an_order_whose_response_is_lost_was_placed_once(
     run(play())
 
 
-def test_a_request_with_a_fixed_timestamp_is_refused_when_it_is_late(run: Run, scene: Opened) -> None:
+def test_a_request_with_a_fixed_timestamp_is_refused_when_it_is_late(
+    run: Run, scene: Opened
+) -> None:
     async def play() -> None:
         async with scene(strict_timestamps=True) as at:
             client = at.client

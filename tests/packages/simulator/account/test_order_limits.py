@@ -63,7 +63,9 @@ def test_each_order_is_counted_in_the_headers_of_its_reply(
     run(play())
 
 
-def test_a_refused_order_counts_for_nothing(run: Run, scene: Opened, wall: AdjustableSeconds) -> None:
+def test_a_refused_order_counts_for_nothing(
+    run: Run, scene: Opened, wall: AdjustableSeconds
+) -> None:
     del wall
 
     async def play() -> None:

@@ -199,7 +199,9 @@ def test_a_limit_maker_that_would_take_is_refused(run: Run, scene: Opened) -> No
     run(play())
 
 
-def test_a_take_profit_triggers_at_its_price_and_takes_the_available_amount(run: Run, scene: Opened) -> None:
+def test_a_take_profit_triggers_at_its_price_and_takes_the_available_amount(
+    run: Run, scene: Opened
+) -> None:
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()

@@ -72,7 +72,9 @@ ACTS: dict[tuple[int, str], Act] = {
     (-1021, "Timestamp for this request was 1000ms ahead of the server's time."): (
         lambda at: shift_clock(at, 5)
     ),
-    (-1021, "Timestamp for this request is outside of the recvWindow."): lambda at: shift_clock(at, -20),
+    (-1021, "Timestamp for this request is outside of the recvWindow."): (
+        lambda at: shift_clock(at, -20)
+    ),
     (-1022, "Signature for this request is not valid."): use_wrong_secret,
     (-2014, "API-key format invalid."): lambda at: use_key(at, "no key!"),
     (-2015, "Invalid API-key, IP, or permissions for action."): read_only,
@@ -80,7 +82,9 @@ ACTS: dict[tuple[int, str], Act] = {
         lambda at: place_order(at, **MARKET, quantity="50")
     ),
     (-2010, "Duplicate order sent."): place_duplicate,
-    (-2010, "Order would trigger immediately."): lambda at: place_order(at, **STOP, stopPrice="90000"),
+    (-2010, "Order would trigger immediately."): (
+        lambda at: place_order(at, **STOP, stopPrice="90000")
+    ),
     (-2011, "Unknown order sent."): (
         lambda at: at.client.private_delete_order({"symbol": "BTCUSDT", "orderId": 5})
     ),

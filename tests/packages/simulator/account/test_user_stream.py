@@ -195,7 +195,9 @@ def test_a_wrong_signature_opens_no_stream(run: Run, scene: Opened) -> None:
     run(play())
 
 
-def test_the_stream_reconnects_after_a_break_and_rest_has_the_missed_events(run: Run, scene: Opened) -> None:
+def test_the_stream_reconnects_after_a_break_and_rest_has_the_missed_events(
+    run: Run, scene: Opened
+) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
             await open_stream(at)

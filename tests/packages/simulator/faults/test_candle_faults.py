@@ -68,7 +68,9 @@ def test_ccxt_returns_a_damaged_candle(
     assert rows[:2] + rows[3:] == true_rows[:2] + true_rows[3:]
 
 
-def test_row_18_a_revised_candle_has_other_values_at_the_same_time(run: Run, faulty: Opened) -> None:
+def test_row_18_a_revised_candle_has_other_values_at_the_same_time(
+    run: Run, faulty: Opened
+) -> None:
     rows, true_rows = run(fetch_page(faulty, make_candle_fault("revised"))), run(fetch_page(faulty))
     assert rows[2][0] == true_rows[2][0]
     assert rows[2] != true_rows[2]
@@ -112,7 +114,9 @@ def test_a_range_of_candles_is_missing_on_every_page(run: Run, faulty: Opened) -
     run(scene())
 
 
-def test_without_a_given_candle_one_closed_candle_is_drawn_from_the_seed(run: Run, faulty: Opened) -> None:
+def test_without_a_given_candle_one_closed_candle_is_drawn_from_the_seed(
+    run: Run, faulty: Opened
+) -> None:
     def place(rows: list[Row]) -> list[int]:
         return [number for number, row in enumerate(rows) if row[4] is None]
 

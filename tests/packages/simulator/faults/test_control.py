@@ -20,7 +20,9 @@ CONTROL = {"X-Onetape-Control": "1"}
 MARCH_MS = 1_709_251_200_000
 
 
-async def send_request(simulator: Simulator, method: str, path: str, body: str | None = None) -> Any:
+async def send_request(
+    simulator: Simulator, method: str, path: str, body: str | None = None
+) -> Any:
     async with (
         aiohttp.ClientSession() as session,
         session.request(method, simulator.url + path, data=body, headers=CONTROL) as response,
@@ -47,10 +49,16 @@ def test_a_fault_is_added_listed_fired_logged_and_removed(run: Run, stepped: Ste
             }
             _, log = await send_request(simulator, "GET", "/simulator/faults/log")
             assert [(line["fault"], line["on"]) for line in log["log"]] == [(2, "GET /api/v3/time")]
-            assert await send_request(simulator, "DELETE", "/simulator/faults/2") == (200, {"removed": 1})
+            assert await send_request(simulator, "DELETE", "/simulator/faults/2") == (
+                200,
+                {"removed": 1},
+            )
             assert (await send_request(simulator, "DELETE", "/simulator/faults/2"))[0] == 404
             assert (await send_request(simulator, "GET", "/api/v3/time"))[0] == 200
-            assert await send_request(simulator, "DELETE", "/simulator/faults") == (200, {"removed": 1})
+            assert await send_request(simulator, "DELETE", "/simulator/faults") == (
+                200,
+                {"removed": 1},
+            )
 
     run(scene())
 

@@ -38,7 +38,9 @@ async def buy_several(client: Any, times: int) -> None:
         await client.create_order(BTC, "market", "buy", 0.001)
 
 
-async def buy_until_reported(client: Any, watch: Callable[..., Any], last: str) -> list[dict[str, Any]]:
+async def buy_until_reported(
+    client: Any, watch: Callable[..., Any], last: str
+) -> list[dict[str, Any]]:
     """Buy three times, one after another; return the results of CCXT's calls up to the last."""
     reported: list[dict[str, Any]] = []
 
@@ -53,7 +55,9 @@ async def buy_until_reported(client: Any, watch: Callable[..., Any], last: str) 
     return reported
 
 
-async def collect_reported_trades(faulty: Opened, shape: str, last: str, seconds: float) -> list[str]:
+async def collect_reported_trades(
+    faulty: Opened, shape: str, last: str, seconds: float
+) -> list[str]:
     async with open_watching_client(faulty, shape, seconds) as (_, client):
 
         async def watch(symbol: str) -> Any:

@@ -20,7 +20,9 @@ ORDER = "/api/v3/order"
 
 
 @asynccontextmanager
-async def open_trading_client(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simulator, Any]]:
+async def open_trading_client(
+    faulty: Opened, *faults: Fault
+) -> AsyncGenerator[tuple[Simulator, Any]]:
     """Open a client with a key, whose time is that of the stepped market."""
     async with faulty(faults) as (simulator, client):
         client.apiKey = client.secret = "simulator"  # noqa: S105 - nothing is secret there
@@ -80,7 +82,9 @@ def test_an_order_whose_response_is_lost_may_or_may_not_be_at_the_exchange(
             params = {"newClientOrderId": "mine-1"}
             original_timeout_ms, error = client.timeout, None
             # The longer ones are for a machine that stands still before the order arrives.
-            for timeout_ms in (300, 3_000, 30_000) if fault.kind == "timeout" else (original_timeout_ms,):
+            for timeout_ms in (
+                (300, 3_000, 30_000) if fault.kind == "timeout" else (original_timeout_ms,)
+            ):
                 client.timeout = timeout_ms
                 error = await get_result_or_error(
                     client.create_order("BTC/USDT", "market", "buy", 0.01, None, params)
@@ -91,7 +95,9 @@ def test_an_order_whose_response_is_lost_may_or_may_not_be_at_the_exchange(
             assert type(error) is expected
             assert len(simulator.faults.log) == 1, "an order is sent once, whatever comes back"
             simulator.faults.clear()
-            found = await get_result_or_error(client.fetch_order(None, "BTC/USDT", {"clientOrderId": "mine-1"}))
+            found = await get_result_or_error(
+                client.fetch_order(None, "BTC/USDT", {"clientOrderId": "mine-1"})
+            )
             assert isinstance(found, dict if is_done else ccxt.OrderNotFound)
 
     run(scene())
@@ -104,7 +110,9 @@ def test_row_57_a_wrong_body_is_an_order_without_an_id(
     async def scene() -> Any:
         fault = Fault("wrong_body", path=ORDER, shape=shape)
         async with open_trading_client(faulty, fault) as (simulator, client):
-            order = await get_result_or_error(client.create_order("BTC/USDT", "market", "buy", 0.01))
+            order = await get_result_or_error(
+                client.create_order("BTC/USDT", "market", "buy", 0.01)
+            )
             simulator.faults.clear()
             return order, len(await client.fetch_my_trades("BTC/USDT"))
 
@@ -175,7 +183,10 @@ def fill_of(message: dict[str, Any]) -> int | None:
 
 async def collect_fill_ids(faulty: Opened, fault: Fault) -> list[int]:
     """Buy three times and return the ids of the fills that the account's stream reported."""
-    async with open_trading_client(faulty, fault) as (simulator, client), open_user_stream(simulator) as socket:
+    async with (
+        open_trading_client(faulty, fault) as (simulator, client),
+        open_user_stream(simulator) as socket,
+    ):
         for _ in range(3):
             await client.create_order("BTC/USDT", "market", "buy", 0.001)
         await socket.send_json({"id": 2, "method": "ping"})

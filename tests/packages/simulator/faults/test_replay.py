@@ -51,7 +51,9 @@ async def play_fixed_requests(clock: Clock, faults: Faults) -> tuple[list[str], 
     return received, [json.dumps(fired.make_document()) for fired in simulator.faults.log], listed
 
 
-def test_a_run_repeated_from_its_logged_seed_and_timeline_is_equal_byte_for_byte(run: Run, stepped: Stepped) -> None:
+def test_a_run_repeated_from_its_logged_seed_and_timeline_is_equal_byte_for_byte(
+    run: Run, stepped: Stepped
+) -> None:
     first, log, listed = run(play_fixed_requests(stepped(0), Faults(TIMELINE, seed=11)))
     again = Faults(
         (make_fault(one["fault"]) for one in listed["faults"]), seed=json.loads(log[0])["seed"]

@@ -26,7 +26,9 @@ MISSES = 15
 
 
 @asynccontextmanager
-async def open_trading_client(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simulator, Any]]:
+async def open_trading_client(
+    faulty: Opened, *faults: Fault
+) -> AsyncGenerator[tuple[Simulator, Any]]:
     """Open a client with a key, whose time is that of the stepped market."""
     async with faulty(faults, pro=True) as (simulator, client):
         client.apiKey = client.secret = "simulator"  # noqa: S105 - nothing is secret there
@@ -204,7 +206,10 @@ def test_the_time_to_retry_is_in_the_error_because_a_reply_has_no_headers(
 ) -> None:
     async def scene() -> Any:
         fault = Fault("status", method="ping", status=429, code=-1003, headers={"Retry-After": "9"})
-        async with open_trading_client(faulty, fault) as (simulator, _), aiohttp.ClientSession() as session:
+        async with (
+            open_trading_client(faulty, fault) as (simulator, _),
+            aiohttp.ClientSession() as session,
+        ):
             address = simulator.url.replace("http://", "ws://") + "/ws-api/v3"
             async with session.ws_connect(address) as socket:
                 await socket.send_json({"id": "mine", "method": "ping"})

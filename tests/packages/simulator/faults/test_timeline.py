@@ -101,7 +101,9 @@ faults:
         ("faults: " + "[" * 3_000, " is nested too deeply"),
     ],
 )
-def test_an_invalid_timeline_is_one_line_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
+def test_an_invalid_timeline_is_one_line_with_its_place(
+    tmp_path: Path, text: str, problem: str
+) -> None:
     file = write_timeline(tmp_path, text)
     with pytest.raises(ConfigurationError) as failure:
         read_timeline(file)

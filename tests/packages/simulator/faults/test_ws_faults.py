@@ -263,7 +263,10 @@ def test_row_35_ccxt_waits_as_long_as_a_refused_handshake_states(run: Run, fault
 
 def test_row_36_data_arrives_without_an_acknowledgement(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
-        async with faulty([Fault("ws_no_ack")], pro=True, clock=make_fast_clock()) as (simulator, client):
+        async with faulty([Fault("ws_no_ack")], pro=True, clock=make_fast_clock()) as (
+            simulator,
+            client,
+        ):
             for _ in range(3):
                 assert await client.watch_ohlcv("BTC/USDT", "1m")
             return [fired.kind for fired in simulator.faults.log]

@@ -37,7 +37,10 @@ def test_quiet_minutes_and_outages_of_seed_7_have_the_published_digest() -> None
     one = make_outages(7)[20]
     for symbol in (BITCOIN, THIN):
         bars = SimulatedMarket(7).get_bars(
-            symbol, TIMEFRAMES["1m"], compute_minute_start(one.halt - 300), compute_minute_start(one.end + 300)
+            symbol,
+            TIMEFRAMES["1m"],
+            compute_minute_start(one.halt - 300),
+            compute_minute_start(one.end + 300),
         )
         for column in bars.get_columns():
             total.update(column.astype("<i8").tobytes())
@@ -75,11 +78,22 @@ def test_an_outage_halts_trading_and_then_leaves_no_candle(outage: Outage, symbo
     picked = BITCOIN if symbol is BITCOIN else THIN
     start, end = compute_minute_start(outage.halt - 200), compute_minute_start(outage.end + 200)
     bars = market.get_bars(picked, minute, start, end)
-    halted = bars.select_between(compute_minute_start(outage.halt), compute_minute_start(outage.start))
+    halted = bars.select_between(
+        compute_minute_start(outage.halt), compute_minute_start(outage.start)
+    )
     assert len(halted) == outage.start - outage.halt
     assert not halted.volume.any()
-    assert len(bars.select_between(compute_minute_start(outage.start), compute_minute_start(outage.end))) == 0
-    assert int(bars.select_between(compute_minute_start(outage.end), end).timestamp[0]) == compute_minute_start(outage.end)
+    assert (
+        len(
+            bars.select_between(
+                compute_minute_start(outage.start), compute_minute_start(outage.end)
+            )
+        )
+        == 0
+    )
+    assert int(
+        bars.select_between(compute_minute_start(outage.end), end).timestamp[0]
+    ) == compute_minute_start(outage.end)
 
 
 def test_an_hour_partly_in_an_outage_is_made_of_its_minutes_and_one_within_is_missing(
@@ -155,7 +169,9 @@ def test_any_range_around_an_outage_is_a_part_of_any_larger_range(
             assert all(np.array_equal(a, b) for a, b in columns)
 
 
-def test_streams_send_nothing_in_an_outage_and_close_the_open_candle_after_it(outage: Outage) -> None:
+def test_streams_send_nothing_in_an_outage_and_close_the_open_candle_after_it(
+    outage: Outage,
+) -> None:
     market = SimulatedMarket(7)
     names = ("kline_1h", "ticker", "bookTicker", "trade")
     feeds = [make_feed(f"btcusdt@{name}", market) for name in names]
@@ -163,9 +179,13 @@ def test_streams_send_nothing_in_an_outage_and_close_the_open_candle_after_it(ou
         list(feed.iterate_events(compute_minute_start(outage.start) * 1_000 - 1))
     for minute in range(outage.start, outage.end, 7):
         assert not [
-            event for feed in feeds for event in feed.iterate_events(compute_minute_start(minute) * 1_000)
+            event
+            for feed in feeds
+            for event in feed.iterate_events(compute_minute_start(minute) * 1_000)
         ]
-    events = [list(feed.iterate_events(compute_minute_start(outage.end) * 1_000 + 5)) for feed in feeds]
+    events = [
+        list(feed.iterate_events(compute_minute_start(outage.end) * 1_000 + 5)) for feed in feeds
+    ]
     assert all(events)
     bars = [cast("dict[str, object]", event["k"]) for event in events[0]]
     assert [bar["x"] for bar in bars] == [True, False]
@@ -173,7 +193,10 @@ def test_streams_send_nothing_in_an_outage_and_close_the_open_candle_after_it(ou
 
 def test_offers_and_ticker_are_those_after_the_last_trade(outage: Outage) -> None:
     market = SimulatedMarket(7)
-    before, within = compute_minute_start(outage.halt) * 1_000 - 1, compute_minute_start(outage.end) * 1_000 - 1
+    before, within = (
+        compute_minute_start(outage.halt) * 1_000 - 1,
+        compute_minute_start(outage.end) * 1_000 - 1,
+    )
     assert find_book(market, BITCOIN, before) == find_book(market, BITCOIN, within)
     one, other = (make_day_ticker(market, BITCOIN, now_ms) for now_ms in (before, within))
     assert one["lastPrice"] == other["lastPrice"]

@@ -58,7 +58,9 @@ def test_a_recorded_reply_has_its_status_headers_and_body(run: Run, tmp_path: Pa
     assert run(scene()) == ((429, "7", {"code": -1}), "text/html", "<html></html>")
 
 
-def test_a_reply_is_chosen_by_its_query_and_the_last_of_several_repeats(run: Run, tmp_path: Path) -> None:
+def test_a_reply_is_chosen_by_its_query_and_the_last_of_several_repeats(
+    run: Run, tmp_path: Path
+) -> None:
     reel = write_recordings(
         tmp_path,
         {"path": "/x", "query": "a=1&b=2", "body": 1},
@@ -75,7 +77,9 @@ def test_a_reply_is_chosen_by_its_query_and_the_last_of_several_repeats(run: Run
 
 
 def test_in_the_mode_in_order_the_query_is_ignored(run: Run, tmp_path: Path) -> None:
-    reel = write_recordings(tmp_path, {"path": "/x", "query": "a=1", "body": 1}, {"path": "/x", "body": 2})
+    reel = write_recordings(
+        tmp_path, {"path": "/x", "query": "a=1", "body": 1}, {"path": "/x", "body": 2}
+    )
 
     async def scene() -> list[str]:
         async with Player(reel, in_order=True) as player:
@@ -84,7 +88,9 @@ def test_in_the_mode_in_order_the_query_is_ignored(run: Run, tmp_path: Path) -> 
     assert run(scene()) == ["1", "2", "2"]
 
 
-def test_a_request_that_was_not_recorded_is_refused_with_the_recorded_ones(run: Run, tmp_path: Path) -> None:
+def test_a_request_that_was_not_recorded_is_refused_with_the_recorded_ones(
+    run: Run, tmp_path: Path
+) -> None:
     reel = write_recordings(tmp_path, {"path": "/x", "query": "a=1", "body": 1})
 
     async def scene() -> Any:

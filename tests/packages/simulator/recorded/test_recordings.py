@@ -19,7 +19,7 @@ import pytest
 
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
-from recorded_kinds import get_body, find_kind, read_recordings
+from recorded_kinds import find_kind, get_body, read_recordings
 
 #: 2024-03-01 00:00 UTC.
 MARCH_MS = 1_709_251_200_000
@@ -252,7 +252,9 @@ def ours() -> dict[str, Any]:
     return asyncio.run(asyncio.wait_for(produce_replies(), 60))
 
 
-def test_every_recording_has_a_kind_or_a_reason_for_none(shared: Path, ours: dict[str, Any]) -> None:
+def test_every_recording_has_a_kind_or_a_reason_for_none(
+    shared: Path, ours: dict[str, Any]
+) -> None:
     unknown = [
         (file, kind, {key: str(value)[:80] for key, value in item.items()})
         for file, item in read_recordings(shared)
@@ -276,7 +278,9 @@ def find_all_differences(recorded: list[tuple[str, Any]], ours: dict[str, Any]) 
             # Its envelope has nothing of the orders that others show.
             keys = {key for key in keys if key.startswith("result.")}
         known.setdefault(get_family(kind), set()).update(map(_strip_envelope, keys))
-        nulls.setdefault(kind, set()).update(key for key, item in list_keys(real).items() if not item)
+        nulls.setdefault(kind, set()).update(
+            key for key, item in list_keys(real).items() if not item
+        )
     found: set[str] = set()
     for kind, real in recorded:
         for difference in find_differences(ours[kind], real):
@@ -289,14 +293,19 @@ def find_all_differences(recorded: list[tuple[str, Any]], ours: dict[str, Any]) 
 
 
 def test_every_reply_and_message_looks_as_recorded(shared: Path, ours: dict[str, Any]) -> None:
-    every = [(find_kind(file, item) or "", get_body(file, item)) for file, item in read_recordings(shared)]
+    every = [
+        (find_kind(file, item) or "", get_body(file, item))
+        for file, item in read_recordings(shared)
+    ]
     recorded = [(kind, real) for kind, real in every if not kind.startswith("out: ")]
     assert find_all_differences(recorded, ours) == set()
 
 
 def test_the_comparison_finds_a_missing_key_another_type_and_a_shorter_row() -> None:
     assert find_differences({"a": 1}, {"a": "1", "b": 2}) == ["a: int not str", "b missing"]
-    assert find_differences([[1, "2"]], [[1, "2", 3]]) == ["['int', 'str'] not ['int', 'str', 'int']"]
+    assert find_differences([[1, "2"]], [[1, "2", 3]]) == [
+        "['int', 'str'] not ['int', 'str', 'int']"
+    ]
     assert find_differences([{"a": {"c": 1}}], [{"a": {}}]) == ["a.c added"]
 
 

@@ -274,7 +274,9 @@ def test_the_price_path_inside_any_candle_stays_within_it(
 @pytest.mark.parametrize(
     ("close", "volume"), [(68_000.12345678, 23_456.12345678), (0.00001234, 9_999_999_999_999.0)]
 )
-def test_a_day_of_many_coins_in_small_steps_is_added_up_exactly(close: float, volume: float) -> None:
+def test_a_day_of_many_coins_in_small_steps_is_added_up_exactly(
+    close: float, volume: float
+) -> None:
     cells = (MARCH, close, close * 1.1, close * 0.9, close, volume)
     columns = [np.array([cell], dtype=np.float64) for cell in cells]
     candles = Candles(columns[0].astype(np.int64), *columns[1:])

@@ -55,7 +55,9 @@ def test_every_kind_of_clock_has_a_name(
     assert (state["kind"], state["speed"], state["steady"]) == (kind, speed, steady)
 
 
-def test_a_stepped_clock_moves_forward_on_request_and_never_back(run: Run, stepped: Stepped) -> None:
+def test_a_stepped_clock_moves_forward_on_request_and_never_back(
+    run: Run, stepped: Stepped
+) -> None:
     forward = f'{{"advance_to_ms": {MARCH_MS + 60_000}}}'
     back = f'{{"advance_to_ms": {MARCH_MS - 60_000}}}'
     assert run(call(stepped(0), "POST", "/simulator/clock", forward))[1]["market_ms"] == (

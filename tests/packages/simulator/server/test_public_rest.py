@@ -115,7 +115,9 @@ def test_old_trades_of_any_age_are_found_by_their_id(run: Run, stepped: Stepped)
     market, symbol = SimulatedMarket(7), SYMBOLS[0]
     minute = symbol.listed + 400 * 86_400
     number = int(market.get_trades(symbol, minute - minute % 60).id[5])
-    (rows,) = request_bodies_at(run, stepped(0), f"historicalTrades?symbol=BTCUSDT&fromId={number}&limit=3")
+    (rows,) = request_bodies_at(
+        run, stepped(0), f"historicalTrades?symbol=BTCUSDT&fromId={number}&limit=3"
+    )
     assert [row["id"] for row in rows] == [number, number + 1, number + 2]
 
 

@@ -81,7 +81,9 @@ def test_ccxt_pages_through_exactly_the_candles_of_the_ledger(
     run(scene())
 
 
-def test_the_ledger_of_candles_has_no_forming_candle_and_klines_do(run: Run, stepped: Stepped) -> None:
+def test_the_ledger_of_candles_has_no_forming_candle_and_klines_do(
+    run: Run, stepped: Stepped
+) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(90 * 60_000)) as simulator:
             query = (
@@ -157,7 +159,9 @@ def test_history_begins_at_the_listing_whatever_was_requested(run: Run, stepped:
     assert [row[0] for row in rows] == [1_502_942_400_000, 1_502_946_000_000]
 
 
-def test_a_symbol_with_status_break_has_history_and_no_new_candle(run: Run, stepped: Stepped) -> None:
+def test_a_symbol_with_status_break_has_history_and_no_new_candle(
+    run: Run, stepped: Stepped
+) -> None:
     async def scene() -> Any:
         async with Simulator(clock=stepped(0)) as simulator:
             return (

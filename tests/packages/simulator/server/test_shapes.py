@@ -44,7 +44,9 @@ def test_tickers_look_as_recorded(
         for item in read_recorded(shared, "rest_market_data.json")
         if item["path"] == f"/api/v3/{path}" and item["query"] == query
     ]
-    assert compute_shape(run(fetch_json(stepped(0), f"/api/v3/{path}?{query}"))) == compute_shape(real)
+    assert compute_shape(run(fetch_json(stepped(0), f"/api/v3/{path}?{query}"))) == compute_shape(
+        real
+    )
 
 
 def test_klines_look_as_recorded(run: Run, stepped: Stepped, shared: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.server.simulator import Simulator
-from raw_sockets import read_frames, open_socket
+from raw_sockets import open_socket, read_frames
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]

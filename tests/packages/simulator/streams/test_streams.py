@@ -13,7 +13,7 @@ from onetape.core.clock import Clock
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.server.simulator import Simulator
-from raw_sockets import read_frames, open_socket
+from raw_sockets import open_socket, read_frames
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
@@ -137,7 +137,9 @@ def test_ccxt_gets_each_closed_candle_as_rest_has_it(run: Run, ccxt_client: Clie
     run(scene())
 
 
-def test_a_disconnect_is_a_network_error_and_the_next_call_recovers(run: Run, ccxt_client: Client) -> None:
+def test_a_disconnect_is_a_network_error_and_the_next_call_recovers(
+    run: Run, ccxt_client: Client
+) -> None:
     async def scene() -> None:
         clock = make_clock(start_ms=MARCH_MS, speed=600)
         async with (
@@ -247,7 +249,9 @@ def test_streams_that_are_due_at_once_are_in_the_same_order_for_every_client(
     run(scene())
 
 
-def test_an_unknown_symbol_is_accepted_and_gets_no_data_as_on_binance(run: Run, stepped: Stepped) -> None:
+def test_an_unknown_symbol_is_accepted_and_gets_no_data_as_on_binance(
+    run: Run, stepped: Stepped
+) -> None:
     async def scene() -> Any:
         async with Simulator(clock=stepped(0)) as simulator:
             path = "/stream?streams=nopeusdt@ticker/bccusdt@kline_1m/btcusdt@kline_1m"

@@ -52,7 +52,9 @@ class ApiSocket:
 
 
 @asynccontextmanager
-async def open_api_socket(clock: Clock, query: str = "", *, enforced: bool = True) -> AsyncGenerator[ApiSocket]:
+async def open_api_socket(
+    clock: Clock, query: str = "", *, enforced: bool = True
+) -> AsyncGenerator[ApiSocket]:
     async with (
         Simulator(clock=clock, limits=enforced) as simulator,
         aiohttp.ClientSession() as session,
@@ -104,7 +106,9 @@ def test_a_reply_shows_the_limits_that_its_request_counts_in(
                 ]
             refused = await at.ask("order.place", **{**BUY, "quantity": "5"})
             assert refused["error"]["code"] == -2010
-            assert list_limit_counts(refused)[0] == ("ORDERS", "SECOND", 2), "refused orders do not count"
+            assert list_limit_counts(refused)[0] == ("ORDERS", "SECOND", 2), (
+                "refused orders do not count"
+            )
             wall.now += 60
             assert list_limit_counts(await at.ask("account.status"))[0][2] == 20
 
@@ -125,7 +129,9 @@ def test_rest_and_the_websocket_api_count_together(
     run(scene())
 
 
-def test_a_client_may_ask_for_replies_without_limits(run: Run, stepped: Stepped, wall: AdjustableSeconds) -> None:
+def test_a_client_may_ask_for_replies_without_limits(
+    run: Run, stepped: Stepped, wall: AdjustableSeconds
+) -> None:
     del wall
 
     async def scene() -> None:

@@ -13,7 +13,9 @@ Open = Callable[..., Exchange]
 MakeOrder = Callable[..., RequestedOrder]
 
 
-def test_a_purchase_pays_in_the_coin_it_buys(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_purchase_pays_in_the_coin_it_buys(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1)], USDT="1000")
     exchange.place(make_requested_order("BUY", "MARKET", 10), 0)
     assert (exchange.fills[0].fee, exchange.fills[0].fee_asset) == (Decimal("0.01"), "COIN")
@@ -26,7 +28,9 @@ def test_a_sale_pays_in_the_quote(open_exchange: Open, make_requested_order: Mak
     assert (exchange.fills[0].fee, exchange.fills[0].fee_asset) == (Decimal(1), "USDT")
 
 
-def test_an_account_that_pays_fees_in_bnb_pays_three_quarters(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_an_account_that_pays_fees_in_bnb_pays_three_quarters(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1)], in_bnb=True, USDT="1000", BNB="1")
     exchange.place(make_requested_order("BUY", "MARKET", 10), 0)
     # 1,000 USDT x 0.1 % x 0.75, at 500 USDT a BNB.
@@ -34,7 +38,9 @@ def test_an_account_that_pays_fees_in_bnb_pays_three_quarters(open_exchange: Ope
     assert exchange.account.get_free("COIN") == 10
 
 
-def test_with_too_little_bnb_the_fee_is_not_paid_in_bnb(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_with_too_little_bnb_the_fee_is_not_paid_in_bnb(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1)], in_bnb=True, USDT="1000", BNB="0.00149999")
     exchange.place(make_requested_order("BUY", "MARKET", 10), 0)
     assert exchange.fills[0].fee_asset == "COIN"

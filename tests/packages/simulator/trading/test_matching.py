@@ -17,13 +17,17 @@ def list_fill_prices(exchange: Exchange) -> list[tuple[int, int]]:
     return [(fill.price, fill.quantity) for fill in exchange.fills]
 
 
-def test_a_market_order_fills_at_the_last_price(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_market_order_fills_at_the_last_price(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1), (5, 110, 1)])
     order = exchange.place(make_requested_order("BUY", "MARKET", 3), 5)
     assert (order.status, list_fill_prices(exchange)) == ("FILLED", [(110, 3)])
 
 
-def test_a_large_market_order_takes_level_after_level(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_large_market_order_takes_level_after_level(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1)])
     exchange.place(make_requested_order("SELL", "MARKET", 25), 0)
     assert list_fill_prices(exchange) == [(100, 10), (99, 10), (98, 5)]
@@ -37,19 +41,25 @@ def test_a_market_order_beyond_the_last_level_expires_partly_filled(
     assert (order.status, order.filled) == ("EXPIRED", 50)
 
 
-def test_a_market_order_by_value_spends_no_more_than_that(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_market_order_by_value_spends_no_more_than_that(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1)])
     order = exchange.place(make_requested_order("BUY", "MARKET", quote_quantity=Decimal(1_250)), 0)
     assert (order.status, order.quantity, order.value) == ("FILLED", 12, Decimal(1_202))
 
 
-def test_a_market_order_by_value_sells_for_no_more_than_that(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_market_order_by_value_sells_for_no_more_than_that(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1)])
     order = exchange.place(make_requested_order("SELL", "MARKET", quote_quantity=Decimal(450)), 0)
     assert (order.status, order.filled, order.value) == ("FILLED", 4, Decimal(400))
 
 
-def test_a_limit_order_waits_until_trades_pass_its_price(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_limit_order_waits_until_trades_pass_its_price(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 95, 8), (2, 94, 8)])
     order = exchange.place(make_requested_order("BUY", "LIMIT", 5, price=95), 0)
     exchange.settle(1)
@@ -58,7 +68,9 @@ def test_a_limit_order_waits_until_trades_pass_its_price(open_exchange: Open, ma
     assert (order.status, list_fill_prices(exchange)) == ("FILLED", [(95, 5)])
 
 
-def test_a_trade_fills_no_more_than_its_amount(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_trade_fills_no_more_than_its_amount(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 94, 2), (2, 96, 9), (3, 90, 2), (4, 80, 9)])
     order = exchange.place(make_requested_order("BUY", "LIMIT", 5, price=95), 0)
     exchange.settle(3)
@@ -67,7 +79,9 @@ def test_a_trade_fills_no_more_than_its_amount(open_exchange: Open, make_request
     assert (order.status, list_fill_prices(exchange)) == ("FILLED", [(95, 2), (95, 2), (95, 1)])
 
 
-def test_own_orders_share_a_trade_by_price_then_age(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_own_orders_share_a_trade_by_price_then_age(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 90, 6)])
     low = exchange.place(make_requested_order("BUY", "LIMIT", 5, price=94), 0)
     first = exchange.place(make_requested_order("BUY", "LIMIT", 4, price=95), 0)
@@ -95,18 +109,26 @@ def test_time_in_force_decides_about_the_unfilled_rest(
     open_exchange: Open, make_requested_order: MakeOrder, kind: str, status: str, filled: int
 ) -> None:
     exchange = open_exchange([(0, 100, 1)])
-    order = exchange.place(make_requested_order("SELL", "LIMIT", 15, price=100, time_in_force=kind), 0)
+    order = exchange.place(
+        make_requested_order("SELL", "LIMIT", 15, price=100, time_in_force=kind), 0
+    )
     assert (order.status, order.filled) == (status, filled)
     assert exchange.account.get_locked("COIN") == (5 if kind == "GTC" else 0)
 
 
-def test_a_whole_order_is_filled_or_killed(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_whole_order_is_filled_or_killed(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1)])
-    order = exchange.place(make_requested_order("SELL", "LIMIT", 15, price=99, time_in_force="FOK"), 0)
+    order = exchange.place(
+        make_requested_order("SELL", "LIMIT", 15, price=99, time_in_force="FOK"), 0
+    )
     assert order.status == "FILLED"
 
 
-def test_a_stop_loss_sells_at_the_price_after_a_gap(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_stop_loss_sells_at_the_price_after_a_gap(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 96, 1), (2, 80, 1)])
     order = exchange.place(make_requested_order("SELL", "STOP_LOSS", 5, stop=95), 0)
     assert exchange.account.get_locked("COIN") == 5
@@ -146,7 +168,13 @@ def test_a_stop_limit_rests_where_the_gap_went_past_its_limit(
     ],
 )
 def test_a_stop_triggers_at_its_price(
-    open_exchange: Open, make_requested_order: MakeOrder, side: str, kind: str, stop: int, hit: int, not_hit: int
+    open_exchange: Open,
+    make_requested_order: MakeOrder,
+    side: str,
+    kind: str,
+    stop: int,
+    hit: int,
+    not_hit: int,
 ) -> None:
     exchange = open_exchange([(0, 100, 1), (1, not_hit, 1), (2, hit, 1)])
     order = exchange.place(make_requested_order(side, kind, 1, stop=stop, price=stop), 0)
@@ -165,7 +193,9 @@ def test_a_stop_that_is_already_reached_is_refused(
         exchange.place(make_requested_order(side, "STOP_LOSS", 1, stop=stop), 0)
 
 
-def test_a_trade_at_the_time_of_the_order_does_not_fill_the_order(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_trade_at_the_time_of_the_order_does_not_fill_the_order(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1), (7, 100, 5)])
     exchange.settle(7)
     order = exchange.place(make_requested_order("BUY", "LIMIT", 1, price=99), 7)
@@ -173,7 +203,9 @@ def test_a_trade_at_the_time_of_the_order_does_not_fill_the_order(open_exchange:
     assert order.status == "NEW"
 
 
-def test_one_long_step_gives_the_fills_of_many_short_ones(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_one_long_step_gives_the_fills_of_many_short_ones(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     trades = [(time, 100 + (time * 7) % 23 - 11, 1 + time % 3) for time in range(60)]
 
     def ledger(times: list[int]) -> list[object]:
@@ -188,7 +220,9 @@ def test_one_long_step_gives_the_fills_of_many_short_ones(open_exchange: Open, m
     assert ledger([59]) == ledger(list(range(60)))
 
 
-def test_a_cancelled_order_frees_its_money(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_cancelled_order_frees_its_money(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 94, 2)])
     order = exchange.place(make_requested_order("BUY", "LIMIT", 5, price=95), 0)
     exchange.cancel(order, 1)
@@ -196,18 +230,24 @@ def test_a_cancelled_order_frees_its_money(open_exchange: Open, make_requested_o
     assert exchange.account.get_free("USDT") == 100_000 - 190
 
 
-def test_a_cancel_that_comes_after_the_fill_is_refused(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_cancel_that_comes_after_the_fill_is_refused(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 94, 9)])
     order = exchange.place(make_requested_order("BUY", "LIMIT", 5, price=95), 0)
     with pytest.raises(Refusal, match="Unknown order sent"):
         exchange.cancel(order, 1)
 
 
-def test_a_client_id_is_free_again_once_its_order_is_done(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_client_id_is_free_again_once_its_order_is_done(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1)])
 
     def placed() -> SimulatedOrder:
-        return exchange.place(make_requested_order("BUY", "LIMIT", 1, price=90, client_id="mine"), 0)
+        return exchange.place(
+            make_requested_order("BUY", "LIMIT", 1, price=90, client_id="mine"), 0
+        )
 
     first = placed()
     with pytest.raises(Refusal, match="Duplicate order sent"):
@@ -216,7 +256,9 @@ def test_a_client_id_is_free_again_once_its_order_is_done(open_exchange: Open, m
     assert placed().id == 2
 
 
-def test_a_refused_order_is_only_in_the_ledger(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_a_refused_order_is_only_in_the_ledger(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1)], USDT="50")
     with pytest.raises(Refusal, match="insufficient balance"):
         exchange.place(make_requested_order("BUY", "MARKET", 1), 0)
@@ -225,7 +267,9 @@ def test_a_refused_order_is_only_in_the_ledger(open_exchange: Open, make_request
     assert exchange.account.get_free("USDT") == 50
 
 
-def test_the_stream_shows_which_orders_stand_in_the_book(open_exchange: Open, make_requested_order: MakeOrder) -> None:
+def test_the_stream_shows_which_orders_stand_in_the_book(
+    open_exchange: Open, make_requested_order: MakeOrder
+) -> None:
     exchange = open_exchange([(0, 100, 1), (1_000, 98, 5)])
     exchange.place(make_requested_order("BUY", "MARKET", 1), 0)
     exchange.place(make_requested_order("BUY", "LIMIT", 5, price=99), 0)

@@ -143,7 +143,9 @@ def check_orders(exchange: Exchange) -> None:
                 assert fill.price <= limit if order.side == "BUY" else fill.price >= limit
 
 
-@settings(max_examples=count_examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=count_examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(plays, st.booleans())
 def test_no_sequence_of_orders_creates_or_destroys_money_beyond_fees(
     steps: list[Any], held: bool
