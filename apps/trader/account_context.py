@@ -61,7 +61,7 @@ def build_account_context(
 
     symbols = [one.key.symbol for one in contexts]
     rules = AccountRules(
-        StepRules.of(
+        StepRules.from_account(
             context.rules,
             symbols,
             context.settings.max_open_trades,

@@ -137,7 +137,7 @@ class AccountFunds:
             if one[1] not in self._symbols
         }
         taken = self._rules.count_taken_slots(symbol, moment) + len(elsewhere)
-        return RefusedOrder("places_taken", taken, most) if taken >= most else None
+        return RefusedOrder("slots_taken", taken, most) if taken >= most else None
 
     def compute_equity(self, price_of: Callable[[SeriesKey], Decimal | None]) -> Decimal | None:
         """Return cash plus positions at given prices, quote currency; None if a price is unknown.
@@ -187,7 +187,7 @@ class AccountFunds:
     def _find_exit_inside_candle(self, symbol: str, moment: int) -> Fill | None:
         """Return the fill that closed a position inside the candle with this open, or None."""
         state = self._rules.state.symbols.get(symbol)
-        if state is None or state.left_inside is None or state.left_inside < moment:
+        if state is None or state.sold_inside is None or state.sold_inside < moment:
             return None
         fills = self._symbols[symbol][1].fills
         return fills[-1] if fills and fills[-1].side == "sell" else None

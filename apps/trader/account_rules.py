@@ -122,7 +122,7 @@ class AccountRules(RulesState):
             read_closed: Returns the closed trades of the account that entry guards look at; None:
                 there are none.
         """
-        state = StepState.of(rules)
+        state = StepState.make_flat(rules)
         position = HeldPosition(0.0, 0.0, 0, has_levels=False)
         for symbol in held:
             state.symbols[symbol] = replace(state.symbols[symbol], position=position)
@@ -215,7 +215,7 @@ class AccountRules(RulesState):
             return False
         order = state.order
         leaving = None if order is None or order.side == "buy" else order.inside
-        return trade.timestamp in (state.left_inside, leaving)
+        return trade.timestamp in (state.sold_inside, leaving)
 
     def _drop_entries(self, before: Mapping[str, SymbolStepState], entering: set[str]) -> None:
         """Drop the entries for which no slot was free in their turn.

@@ -177,7 +177,7 @@ class OrderBooking:
         share = rules.max_volume_share
         if share is None or isinstance(fill, RefusedOrder):
             return ""
-        if not FillModel.of(rules).is_buy_limited(fill.amount, cash, price, context):
+        if not FillModel.from_rules(rules).is_buy_limited(fill.amount, cash, price, context):
             return ""
         volume = f"{format_number(context.volume, commas=True)} {self._context.market.base}"
         return (

@@ -352,7 +352,7 @@ class RuleRunner:
         held, exits = self._stepper.state.position, self._context.rules.exits
         if held is None or exits.sell_counts(held.entry_price, close):
             return None
-        bound = held.entry_price * (exits.least_exit or 0.0)
+        bound = held.entry_price * (exits.min_exit_factor or 0.0)
         digits = self._context.digits
         return (
             f"the close {digits.format_price(close)} is not above {digits.format_price(bound)} "

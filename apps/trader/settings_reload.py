@@ -135,7 +135,7 @@ class SettingsReload:
             force_setattr(context, "rules", rules)
         symbols = [context.key.symbol for context in self._contexts]
         first = self._contexts[0]
-        self._rules.rules = StepRules.of(
+        self._rules.rules = StepRules.from_account(
             first.rules,
             symbols,
             new.max_open_trades,

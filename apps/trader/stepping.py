@@ -268,7 +268,7 @@ class RuleStepper:
             if row is not None:
                 opened = self._make_candle_facts(row, None, entered, left)
                 facts.append(replace(opened, is_open=True))
-        rules = StepRules.of(
+        rules = StepRules.from_account(
             context.rules, [symbol], candle_seconds=context.timeframe.average_seconds
         )
         self._account.replace(symbol, restore_state(rules, {symbol: facts}).symbols[symbol])

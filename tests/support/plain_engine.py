@@ -57,7 +57,7 @@ class PlainLoop:
     ) -> None:
         self.own = FoldedLevels(levels, signal)
         self.candles, self.signal, self.rules = candles, signal, rules
-        self.model = FillModel.of(rules)
+        self.model = FillModel.from_rules(rules)
         self.once = rules.reentry == "new_signal"
         self.done = Plain(rules.cash)
         self.entry: int | None = None
@@ -256,7 +256,7 @@ def signals_of(seed: int, count: int) -> list[int]:
     return rng.choice([1, -1, 0], count, p=[0.07, sells, 0.93 - sells]).tolist()
 
 
-#: A market with steps of a hundredth and a least order that small accounts run into.
+#: A market with steps of a hundredth and a minimum order that small accounts run into.
 STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 _SIZINGS: dict[str, tuple[float, ...]] = {
     "quote_amount": (15.0, 400.0, 2_000.0),

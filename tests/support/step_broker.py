@@ -89,7 +89,7 @@ class SymbolMarket:
 
     @property
     def model(self) -> FillModel:
-        return FillModel.of(make_rules_at(self.rules, self.rows[self.bar].timestamp))
+        return FillModel.from_rules(make_rules_at(self.rules, self.rows[self.bar].timestamp))
 
     def market(self, equity: float | None) -> OrderContext:
         """Return the context of an order in the open candle."""
@@ -121,7 +121,7 @@ class StepBroker:
     ) -> None:
         self.markets = {one.symbol: SymbolMarket(one, account) for one in series}
         lengths = [compute_candle_seconds(market.all.timestamp) for market in self.markets.values()]
-        self.rules = StepRules.of(
+        self.rules = StepRules.from_account(
             account,
             tuple(self.markets),
             max_open_trades,
@@ -129,7 +129,7 @@ class StepBroker:
         )
         self.closed: list[ClosedTrade] = []
         """All trades that have been closed, as they came."""
-        self.state = StepState.of(self.rules)
+        self.state = StepState.make_flat(self.rules)
         self.cash = float(account.cash)
         self._exact = None
         if len(series) > 1:

@@ -188,7 +188,7 @@ def compute_account_result(
         account: The account with the symbol.
         fills: All fills of the account in the symbol, oldest first.
         last_price: Price of the open position, quote currency; None: not known.
-        trading_rules: Trading rules of the market: an amount below its least order is dust, and no
+        trading_rules: Trading rules of the market: an amount under its minimum order is dust, no
             position. None: any amount is a position.
     """
     base, quote = split_symbol(account.symbol)

@@ -62,7 +62,9 @@ class HigherColumns(Struct, frozen=True):
     def decode(self) -> HigherCandles:
         """Return the candles; their arrays are read-only."""
         visible = np.frombuffer(self.visible, np.int64)
-        return HigherCandles.of(self.candles.decode(), Timeframe.parse(self.timeframe), visible)
+        return HigherCandles.from_candles(
+            self.candles.decode(), Timeframe.parse(self.timeframe), visible
+        )
 
 
 class LoadRequest(Struct, frozen=True, tag="load"):

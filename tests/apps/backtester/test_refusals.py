@@ -97,7 +97,7 @@ def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, database
     assert printed["trading rules"] == (
         "ETH/USDT: no price or amount rounding: simulator's trading rules are not stored yet; any "
         "backfiller run stores them; BTC/USDT: simulator: price step any, amount step 0.00001, "
-        "least order 5"
+        "minimum order 5"
     )
     assert printed["1d candles"] == (
         "ETH/USDT: 0 stored, 120 built from a lower timeframe; each is seen once it has closed; "

@@ -40,13 +40,13 @@ def account(tmp_path: Path) -> Generator[TradedAccount]:
         yield opened
 
 
-def funds_of(account: TradedAccount, *, left_inside: int | None = None) -> AccountFunds:
+def funds_of(account: TradedAccount, *, sold_inside: int | None = None) -> AccountFunds:
     """Return the money of the account; its position may be left inside a candle."""
     symbols = account.key.symbol, "ETH/USDT"
     hour = Timeframe.parse("1h")
-    rules = AccountRules(StepRules.of(AccountConfig(), symbols), hour, wait_seconds=0)
+    rules = AccountRules(StepRules.from_account(AccountConfig(), symbols), hour, wait_seconds=0)
     state = rules.state.symbols[account.key.symbol]
-    rules.replace(account.key.symbol, replace(state, left_inside=left_inside))
+    rules.replace(account.key.symbol, replace(state, sold_inside=sold_inside))
     funds = AccountFunds(account.store, account.name, "paper", rules)
     funds.attach(account.key, Traded(account))
     return funds
@@ -81,7 +81,7 @@ def test_a_position_left_inside_a_candle_is_held_at_its_open_and_its_money_comes
     account: TradedAccount,
 ) -> None:
     account.fill("sell", "2", "130", 2, fee="1")
-    funds = funds_of(account, left_inside=MARCH + 2 * HOUR)
+    funds = funds_of(account, sold_inside=MARCH + 2 * HOUR)
     assert known_at(account, funds, 2) == (800.0, 1_040.0)
     assert known_at(account, funds, 3) == (1_059.0, None)
 
@@ -90,7 +90,7 @@ def test_a_position_left_inside_a_candle_is_held_at_its_open_and_its_money_comes
 def test_an_entry_that_finds_the_places_taken_by_another_process_is_refused(
     account: TradedAccount, most: int | None, *, is_refused: bool
 ) -> None:
-    step_rules = StepRules.of(AccountConfig(), ("ETH/USDT",), most)
+    step_rules = StepRules.from_account(AccountConfig(), ("ETH/USDT",), most)
     hour = Timeframe.parse("1h")
     rules = AccountRules(step_rules, hour, wait_seconds=0, most_positions=most)
     funds = AccountFunds(account.store, account.name, "paper", rules)
@@ -103,7 +103,7 @@ def test_an_entry_that_finds_the_places_taken_by_another_process_is_refused(
         now_ms=0,
     )
     assert isinstance(found, RefusedOrder)
-    assert (found.kind == "places_taken") is is_refused
+    assert (found.kind == "slots_taken") is is_refused
 
 
 def test_entries_on_their_way_count_as_positions_of_the_other_symbols(
@@ -126,7 +126,7 @@ def test_entries_on_their_way_count_as_positions_of_the_other_symbols(
 def test_positions_that_another_process_trades_count_too(account: TradedAccount) -> None:
     symbols = ("ETH/USDT",)
     hour = Timeframe.parse("1h")
-    rules = AccountRules(StepRules.of(AccountConfig(), symbols), hour, wait_seconds=0)
+    rules = AccountRules(StepRules.from_account(AccountConfig(), symbols), hour, wait_seconds=0)
     elsewhere = AccountFunds(account.store, account.name, "paper", rules)
     assert elsewhere.read_cash() == Decimal(800)
     assert known_at(account, elsewhere, 2) == (800.0, 1_040.0)

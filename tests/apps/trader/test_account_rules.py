@@ -82,7 +82,7 @@ def trading(
     note_late: Callable[[int, Mapping[str, str]], None] | None = None,
 ) -> Trading:
     account = AccountConfig() if exits is None else AccountConfig(exits=exits)
-    rules = StepRules.of(account, tuple(symbols), places)
+    rules = StepRules.from_account(account, tuple(symbols), places)
     hour = Timeframe.parse("1h")
     return Trading(
         AccountRules(rules, hour, wait_seconds=wait_seconds, held=held, note_late=note_late)
@@ -223,7 +223,7 @@ GUARDED = AccountConfig(
 
 def guarded(closed: list[ClosedTrade]) -> Trading:
     """Return an account of A and B, of which A holds a position when candle 2 opens."""
-    rules = StepRules.of(GUARDED, ("A", "B"), 2, candle_seconds=HOUR)
+    rules = StepRules.from_account(GUARDED, ("A", "B"), 2, candle_seconds=HOUR)
     account = Trading(
         AccountRules(
             rules, Timeframe.parse("1h"), wait_seconds=60, read_closed=lambda _: tuple(closed)

@@ -13,7 +13,7 @@ from onetape.core.price_steps import (
     add_month_steps,
     find_finer_step,
     find_price_step,
-    get_steps_at,
+    get_rules_at,
     make_price_step_column,
 )
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
@@ -54,7 +54,7 @@ def test_a_month_of_finer_prices_has_the_step_of_their_digits():
     )
     assert find_price_step(steps, second(2020, 6) - 1) == 0.0001
     assert find_price_step(steps, second(2020, 6)) == 0.01
-    assert get_steps_at(steps, second(2020, 5)).price_step == Decimal("0.0001")
+    assert get_rules_at(steps, second(2020, 5)).price_step == Decimal("0.0001")
 
 
 def test_prices_with_fewer_digits_than_the_step_by_chance_leave_it():
@@ -120,7 +120,7 @@ def test_every_price_is_a_whole_number_of_the_step_of_its_month(
     candles = daily(second(2024, 1), [float(f"{count}e-{places}") for count in counts])
     steps = add_month_steps(stated(step), candles)
     for count, timestamp in zip(counts, candles.timestamp.tolist(), strict=True):
-        held = get_steps_at(steps, timestamp).price_step
+        held = get_rules_at(steps, timestamp).price_step
         assert held is not None
         assert held <= Decimal(step)
         assert Decimal(count).scaleb(-places) % held == 0

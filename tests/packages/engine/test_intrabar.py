@@ -95,7 +95,7 @@ def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_i
 )
 def test_minutes_that_decide_nothing_have_a_reason(rows: Sequence[Minute], undecided: str):
     inside = find_intrabar_exit(intrabar_of(rows), 0, BOTH, 80.0, 120.0)
-    assert (inside.exit, inside.undecided, inside.goes_on) == (None, undecided, False)
+    assert (inside.exit, inside.undecided, inside.is_position_open) == (None, undecided, False)
 
 
 def test_a_minute_that_reaches_stop_and_target_is_taken_as_stopped_and_decides_nothing():
@@ -130,7 +130,7 @@ def test_a_trailing_stop_follows_the_minutes_inside_a_bar(
     inside = find_intrabar_exit(intrabar_of([*rows, *rest]), 0, TRAILING, 96.5, 130.0)
     price = None if inside.exit is None else inside.exit.price
     assert (price, inside.timestamp, inside.undecided) == (pytest.approx(found), opened, undecided)
-    assert inside.goes_on == (found is None and undecided is None)
+    assert inside.is_position_open == (found is None and undecided is None)
 
 
 @pytest.mark.parametrize(("absent", "undecided"), [((60, 180), None), ((60, 120), "missing")])
@@ -211,7 +211,7 @@ def trailing_stop(levels: Levels, highest: float) -> float:
     """Return the trailing stop after the price has been this high; 0: none."""
     before = min(highest, levels.trailing_from) * levels.trailing_before
     stop = max(before, highest * levels.trailing) if highest > levels.trailing_from else before
-    return max(stop, levels.even_stop) if highest > levels.even_from else stop
+    return max(stop, levels.break_even_stop) if highest > levels.break_even_from else stop
 
 
 def stop_above(levels: Levels, price: float) -> float:
@@ -219,7 +219,7 @@ def stop_above(levels: Levels, price: float) -> float:
     stop = trailing_stop(levels, price)
     if price == levels.trailing_from:
         stop = max(stop, price * levels.trailing)
-    return max(stop, levels.even_stop) if price == levels.even_from else stop
+    return max(stop, levels.break_even_stop) if price == levels.break_even_from else stop
 
 
 def exit_of_finer(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
@@ -235,7 +235,7 @@ def exit_of_finer(open_: float, high: float, low: float, levels: Levels) -> BarE
     if low <= moved:
         # At the offset the stop jumps: no price inside of the jump is a stop.
         price = low
-        for jump in sorted((levels.trailing_from, levels.even_from)):
+        for jump in sorted((levels.trailing_from, levels.break_even_from)):
             if math.isfinite(jump) and price > trailing_stop(levels, jump):
                 price = max(price, stop_above(levels, jump))
         return BarExit(price, TRAILING_STOP, is_ambiguous=True)

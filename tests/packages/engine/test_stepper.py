@@ -40,8 +40,8 @@ class Stepping:
     def __init__(
         self, account: AccountConfig, symbols: str = "A", slots: int | None = None
     ) -> None:
-        self.rules = StepRules.of(account, tuple(symbols), slots)
-        self.state = StepState.of(self.rules)
+        self.rules = StepRules.from_account(account, tuple(symbols), slots)
+        self.state = StepState.make_flat(self.rules)
 
     def on(self, event: Event) -> list[Intent]:
         self.state, intents = step(self.rules, self.state, event)

@@ -89,7 +89,7 @@ def _describe_intrabar(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
     if not any(run.result.has_levels for run in runs):
         return {"intrabar": f"{finer} candles are not used: there is no stop and no target"}
     bars = [each for run in runs for each in run.result.fill_log.intrabar_exits.values()]
-    exits = [each for each in bars if not each.goes_on]
+    exits = [each for each in bars if not each.is_position_open]
     known = sum(each.undecided is None for each in exits)
     went_on = len(bars) - len(exits)
     trails = rules.exits.has_moving_stop

@@ -156,7 +156,7 @@ def explain_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) ->
 def explain_survival(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
     """Return the reason why a candle that may have reached a trailing stop ended no position."""
     inside = run.result.fill_log.intrabar_exits.get(bar)
-    if inside is None or not inside.goes_on:
+    if inside is None or not inside.is_position_open:
         return []
     return [f"{_MOVED[0]}: the {finer} candles show that the price was never under the stop"]
 

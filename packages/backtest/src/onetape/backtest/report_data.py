@@ -92,10 +92,10 @@ def _make_chart(backtest: Backtest, run: SymbolRun) -> _Chart:
     own, axis = run.result.candles, backtest.timestamp
     equity = run.result.equity
     if len(own) != len(axis):
-        places = np.searchsorted(axis, own.timestamp)
-        own = _align_candles(own, axis, places)
+        indices = np.searchsorted(axis, own.timestamp)
+        own = _align_candles(own, axis, indices)
         indicators = {
-            name: _align_column(column, len(axis), places) for name, column in indicators.items()
+            name: _align_column(column, len(axis), indices) for name, column in indicators.items()
         }
         equity = backtest.equity
     return _Chart(
@@ -109,20 +109,20 @@ def _make_chart(backtest: Backtest, run: SymbolRun) -> _Chart:
     )
 
 
-def _align_candles(candles: Candles, axis: IntArray, places: IntArray) -> Candles:
+def _align_candles(candles: Candles, axis: IntArray, indices: IntArray) -> Candles:
     columns = (candles.open, candles.high, candles.low, candles.close)
-    open_, high, low, close = (_align_column(column, len(axis), places) for column in columns)
+    open_, high, low, close = (_align_column(column, len(axis), indices) for column in columns)
     return Candles(
-        axis, open_, high, low, close, _align_column(candles.volume, len(axis), places, 0.0)
+        axis, open_, high, low, close, _align_column(candles.volume, len(axis), indices, 0.0)
     )
 
 
 def _align_column(
-    column: FloatArray, count: int, places: IntArray, absent: float = np.nan
+    column: FloatArray, count: int, indices: IntArray, absent: float = np.nan
 ) -> FloatArray:
-    """Return a column with its values at the given places of a longer one."""
+    """Return a column with its values at the given indices of a longer one."""
     whole = np.full(count, absent)
-    whole[places] = column
+    whole[indices] = column
     return whole
 
 

@@ -1,4 +1,4 @@
-"""The price and amount rules of a run's market, and their description for every result."""
+"""The trading rules of a market in a backtest (price and amount steps, minimums), and their text."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -35,13 +35,13 @@ def load_trading_rules(
             f"no price or amount rounding: {key.exchange}'s trading rules are not stored yet; any "
             "backfiller run stores them"
         )
-    steps = add_month_steps(stated, candles)
-    words = (
-        f"{key.exchange}: price step {_format_step(steps.price_step)}, "
-        f"amount step {_format_step(steps.amount_step)}, "
-        f"least order {format_decimal(steps.min_notional)}"
+    rules = add_month_steps(stated, candles)
+    description = (
+        f"{key.exchange}: price step {_format_step(rules.price_step)}, "
+        f"amount step {_format_step(rules.amount_step)}, "
+        f"minimum order {format_decimal(rules.min_notional)}"
     )
-    return steps, words + describe_month_steps(steps.months or ())
+    return rules, description + describe_month_steps(rules.months or ())
 
 
 def describe_month_steps(months: Sequence[MonthStep]) -> str:
@@ -58,7 +58,7 @@ def describe_month_steps(months: Sequence[MonthStep]) -> str:
         ]
     return (
         "; the candles show a finer price step than the stated one, so theirs holds: "
-        f"{', '.join(parts)} (no candle shows amount step and least order of that time: "
+        f"{', '.join(parts)} (no candle shows amount step and minimum order of that time: "
         "the stated ones hold)"
     )
 

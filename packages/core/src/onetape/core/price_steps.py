@@ -41,7 +41,7 @@ def add_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRul
     return replace(trading_rules, months=tuple(months))
 
 
-def get_steps_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
+def get_rules_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
     """Return the rules that hold for a candle.
 
     In a month with a finer step these are the rules with that step and without months; otherwise
@@ -66,7 +66,7 @@ def find_price_step(trading_rules: TradingRules, timestamp: int) -> float:
     """
     return float(
         (
-            get_steps_at(trading_rules, timestamp) if trading_rules.months else trading_rules
+            get_rules_at(trading_rules, timestamp) if trading_rules.months else trading_rules
         ).price_step
         or 0
     )

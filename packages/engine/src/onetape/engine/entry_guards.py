@@ -1,8 +1,8 @@
 """Entry guards of an account: rules that pause entries after losses.
 
-A guard is one setting, with the words of freqtrade's protections (StoplossGuard, MaxDrawdown,
-LowProfitPairs): `trade_limit=4,lookback_period_candles=24,stop_duration_candles=12`. A run without
-entry guards does not load this module.
+A guard is one setting. Its numbers have the names of freqtrade's protections (StoplossGuard,
+MaxDrawdown, LowProfitPairs): `trade_limit=4,lookback_period_candles=24,stop_duration_candles=12`. A
+run without entry guards does not load this module.
 """
 
 import math
@@ -37,7 +37,7 @@ class EntryGuard(Struct, frozen=True):
 
     name: GuardName
     trade_limit: int
-    """Least number of closed trades that count (stoploss_guard: of stops) for a pause."""
+    """Number of closed trades (stoploss_guard: of stops) in the period that can lead to a pause."""
     lookback_period_candles: int
     """Number of candles whose exits count, the candle of the newest exit included."""
     stop_duration_candles: int
@@ -54,7 +54,7 @@ class EntryGuard(Struct, frozen=True):
         return {"low_profit_pairs": "low-profit pairs"}.get(self.name, self.name.replace("_", " "))
 
     def describe(self) -> str:
-        """Return the rule in words."""
+        """Return the description of the guard for output."""
         counted = {
             "stoploss_guard": f"{self.trade_limit:,} or more stops with a profit under "
             f"{self.bound:.2%}",
@@ -95,7 +95,7 @@ def parse_entry_guards(
 
 
 def _parse_guard(name: GuardName, text: str) -> EntryGuard:
-    bound, least, most, default = _BOUNDS[name]
+    bound, lowest, highest, default = _BOUNDS[name]
     allowed = [*_COUNTS, bound, *([_FLAG] if name == "stoploss_guard" else [])]
     values = dict(_iterate_values(name, text, allowed))
     missing = [one for one in allowed if one not in values and one != _FLAG]
@@ -105,10 +105,10 @@ def _parse_guard(name: GuardName, text: str) -> EntryGuard:
         raise _make_error(name, f"needs {', '.join(missing)} too", text)
     counts = {one: _parse_count(name, one, values[one]) for one in _COUNTS}
     number = _parse_number(values[bound]) if bound in values else default
-    if number is None or not least <= number <= most:
+    if number is None or not lowest <= number <= highest:
         raise UsageError(
-            f"{bound} of {name} must be a number from {least:,g} to {most:,g} (0.02 is 2 %), found "
-            f"{values.get(bound)!r}",
+            f"{bound} of {name} must be a number from {lowest:,g} to {highest:,g} (0.02 is 2 %), "
+            f"found {values.get(bound)!r}",
             setting=f"account.{name}",
         )
     is_per_symbol = _FLAG_WORDS.get(values.get(_FLAG, "no").lower())

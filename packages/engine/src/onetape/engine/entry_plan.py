@@ -326,18 +326,19 @@ class EntryPlan:
         self.exit_prices[candidate] = float(found.price[0])
         (self.ambiguous.add if found.is_ambiguous[0] else self.ambiguous.discard)(candidate)
 
-    def is_sell_left(self, price: float) -> bool:
+    def is_sell_waiting(self, price: float) -> bool:
         """Return whether a SELL still waits for a trade after the last bar.
 
         Args:
             price: Price before slippage of the entry that is open then.
         """
-        return self._search.is_sell_left(price)
+        return self._search.is_sell_waiting(price)
 
     def set_exit_at_next_sell(self, candidate: int, bar: int) -> int:
-        """Make the first SELL after a bar the exit of a candidate, and return it.
+        """Make the first SELL after a bar the exit of a candidate; return the bar of that exit.
 
-        No other exit is left to a position whose exit order the market refused.
+        Used where the market refused the exit order of the position: stops, targets and the time
+        stop no longer end this position.
         """
         price = np.array([self.prices[candidate]])
         found = int(self._search.find_sells_after(np.array([bar]), price)[0])

@@ -1,6 +1,6 @@
 """Search for the BUYs that are expected to enter and for their exits, if no order is refused.
 
-It looks at signals and prices only, not at money. A chain is the BUYs between two SELLs.
+The search uses signals and prices only, not money. A chain is the BUYs between two SELLs.
 
 With `new_signal` each run of BUYs leads to at most one entry: after an exit the next entry is the
 first BUY, once the cooldown is over, of a run that has not led to an entry. With `while_signal` it
@@ -35,7 +35,7 @@ _LONG: Final = 1_000
 _ROUNDS: Final = 8
 
 
-class Searched(NamedTuple):
+class SearchedBuys(NamedTuple):
     """BUYs whose exits have been searched; arrays have shape (m,)."""
 
     numbers: IntArray
@@ -74,8 +74,8 @@ class EntrySearch:
         self._cooldown = rules.cooldown_bars
         self._all_first = len(orders.run_starts) == len(orders.buys) + 1
         self._once = rules.reentry == "new_signal"
-        least = rules.exits.least_exit
-        self._sells = None if least is None else _make_sell_search(orders, candles, least)
+        factor = rules.exits.min_exit_factor
+        self._sells = None if factor is None else _make_sell_search(orders, candles, factor)
         self._search = ExitSearch(
             reached,
             rules.exits,
@@ -120,9 +120,11 @@ class EntrySearch:
             else self._sells.find_sells_after(bar, price)
         )
 
-    def is_sell_left(self, price: float) -> bool:
+    def is_sell_waiting(self, price: float) -> bool:
         """Return whether a SELL of a position still waits for a trade after the last bar."""
-        return self._orders.sell_left if self._sells is None else self._sells.is_left(price)
+        if self._sells is None:
+            return self._orders.is_sell_waiting
+        return self._sells.is_sell_waiting(price)
 
     def _find_any_sells_after(self, bar: IntArray) -> IntArray:
         sells = self._orders.sells
@@ -146,7 +148,7 @@ class EntrySearch:
         found = self._search.run(positions) if self._has_levels else ExitColumns.make_unknown(end)
         return self._complete_exits(found, kind)
 
-    def search(self) -> Searched:
+    def search(self) -> SearchedBuys:
         """Return the BUYs that are expected to enter, and the exits of their positions."""
         orders, first = self._orders, self._orders.run_starts[:-1]
         if not self._has_levels:
@@ -154,7 +156,7 @@ class EntrySearch:
             entry = orders.buys[numbers]
             price = self._candles.open[entry]
             exits = self.find_exits(entry, price, price)
-            return Searched(numbers, exits, self.find_following_buys(numbers, exits.bar))
+            return SearchedBuys(numbers, exits, self.find_following_buys(numbers, exits.bar))
         known = ExitColumns.make_unknown(np.full(len(orders.buys), _UNKNOWN, dtype=np.int64))
         wanted, is_dense = self._choose_starting_buys()
         is_tried = np.zeros(len(orders.buys), dtype=np.bool_)
@@ -174,7 +176,7 @@ class EntrySearch:
         entry = orders.buys[numbers]
         ends = self._find_ends_without_levels(entry, self._candles.open[entry])
         exits = self._complete_exits(known.take_rows(numbers), ends[1])
-        return Searched(numbers, exits, following)
+        return SearchedBuys(numbers, exits, following)
 
     def _find_ends_without_levels(
         self, entry: IntArray, price: FloatArray
@@ -265,8 +267,8 @@ class EntrySearch:
         self._search.run(self._make_positions(buys[starts]), following)
 
 
-def _make_sell_search(orders: OrderBars, candles: Candles, least: float) -> "SellSearch":
+def _make_sell_search(orders: OrderBars, candles: Candles, min_factor: float) -> "SellSearch":
     # Imported here, because the import takes time and most runs count every SELL.
     from onetape.engine.sell_search import SellSearch
 
-    return SellSearch(orders, candles.close, least)
+    return SellSearch(orders, candles.close, min_factor)

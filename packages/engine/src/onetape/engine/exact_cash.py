@@ -1,6 +1,6 @@
 """The cash that several symbols share, without rounding error.
 
-The next symbol's order may use only the cash that the order before has left. That may be a
+An order may use only the cash that remains after the orders of other symbols. That may be a
 millionth of the account, and a float's rounding error would change the order's amount. So the cash
 is a whole number of units of 1 / (10^tens 2^twos). The change of a fill in whole steps is a
 decimal; that of a fill without steps is a float, which is a whole number over a power of two. Both
@@ -41,7 +41,7 @@ class ExactCash:
             rules: Rules of each symbol; they share the start cash.
         """
         start = Decimal(repr(float(rules[0].cash)))
-        steps = [_compute_unit_changes(own) for own in rules]
+        steps = [_compute_unit_changes(each) for each in rules]
         decimals = [value for each in steps if each is not None for value in each[1:]]
         tens = max(map(_count_decimals, (start, *decimals)))
         self._tens = 10**tens
@@ -53,12 +53,12 @@ class ExactCash:
             if each is None
             else _StepChanges(
                 float(each[0]),
-                float(own.trading_rules.amount_step or 0),
+                float(symbol_rules.trading_rules.amount_step or 0),
                 *(_scale_to_integer(value, tens) for value in each[1:]),
             )
-            for each, own in zip(steps, rules, strict=True)
+            for each, symbol_rules in zip(steps, rules, strict=True)
         ]
-        self._has_amount_step = [bool(own.trading_rules.amount_step) for own in rules]
+        self._has_amount_step = [bool(each.trading_rules.amount_step) for each in rules]
         if None in steps:
             self._refine_units(_TWOS)
 
@@ -189,10 +189,10 @@ def _compute_unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decim
 
 def _compute_price_unit(price_step: Decimal, trading_rules: TradingRules) -> Decimal:
     """Return the unit of which the price steps of all months are multiples."""
-    finer = [month.price_step for month in trading_rules.months or () if month.price_step]
-    if not finer:
+    steps = [month.price_step for month in trading_rules.months or () if month.price_step]
+    if not steps:
         return price_step
-    return Decimal(1).scaleb(-max(map(_count_decimals, (price_step, *finer))))
+    return Decimal(1).scaleb(-max(map(_count_decimals, (price_step, *steps))))
 
 
 def _count_decimals(value: Decimal) -> int:

@@ -265,7 +265,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         return (1 + self.trailing_offset) * self.market_break_even * (1 + NOISE)
 
     @property
-    def even_from(self) -> float:
+    def break_even_from(self) -> float:
         """Return the highest price above which the stop is at break-even.
 
         As a multiple of the entry; infinity: at no price. A price that is above by the noise of
@@ -276,12 +276,12 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         return (1 + self.break_even) * self.market_break_even * (1 + NOISE)
 
     @property
-    def even_stop(self) -> float:
+    def break_even_stop(self) -> float:
         """Return the stop at break-even as a multiple of the entry; 0: none."""
         return 0.0 if self.break_even is None else self.market_break_even * (1 + NOISE)
 
     @property
-    def least_exit(self) -> float | None:
+    def min_exit_factor(self) -> float | None:
         """Return the close above which a SELL counts, as a multiple of the entry; None: always.
 
         A close that is higher only by float rounding does not count as above.
@@ -297,8 +297,8 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             entry_price: Price of the entry before slippage, quote currency.
             close: Close of the candle with the SELL.
         """
-        least = self.least_exit
-        return least is None or close > entry_price * least
+        factor = self.min_exit_factor
+        return factor is None or close > entry_price * factor
 
     def compute_target_ratio(self, age: int) -> float:
         """Return the target `age` bars after the entry, as a fraction of the entry price.

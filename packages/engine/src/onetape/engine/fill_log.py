@@ -90,7 +90,7 @@ class FillLog:
         self.intrabar_exits: dict[int, IntrabarExit] = {}
         """Result of the intrabar candles, by bar; only bars inside which a level may be reached."""
 
-    def keep(self, columns: FillColumns) -> None:
+    def store_columns(self, columns: FillColumns) -> None:
         """Store all fills so far at once; the log must be empty."""
         self._columns = columns
 

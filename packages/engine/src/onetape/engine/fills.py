@@ -6,15 +6,15 @@ amount is rounded down to the amount step. A price is never 0: it is at least on
 Fees:
 
     in quote      buy: amount = cash / (price (1 + fee))    sell: proceeds = amount price (1 - fee)
-    in base       buy: amount = cash / price, of which amount fee is kept by the exchange; a sell
-                  pays its fee in quote currency, as above
+    in base       buy: amount = cash / price, of which the exchange takes amount x fee; a sell pays
+                  its fee in quote currency, as above
 
 Slippage is the sum of a fixed part, half of the spread, and `volume_impact` times the order's share
 (at most 1) of the volume of the candle before the fill, which is known when the order is sent.
 Where a budget is spent, price and amount depend on each other: with p the price without impact, k
 the impact and V the volume, p (1 + k a / V) a = budget is a quadratic equation in a.
 
-A buy of more than `max_volume_share` times that volume is made smaller; a sell is not.
+The amount of a buy is limited to `max_volume_share` times that volume; that of a sell is not.
 
 All numbers are floats, with whole numbers of steps; `booking.py` turns them into Decimals.
 """
@@ -111,7 +111,7 @@ class FillModel(Struct, frozen=True):
     """First stop level as a ratio of the entry price."""
 
     @classmethod
-    def of(cls, rules: AccountConfig) -> "FillModel":
+    def from_rules(cls, rules: AccountConfig) -> "FillModel":
         """Return the fill model of an account's rules."""
         trading_rules, loss = rules.trading_rules, rules.exits.first_stop
         return cls(
@@ -176,7 +176,7 @@ class FillModel(Struct, frozen=True):
     def is_buy_limited(
         self, amount: float, cash: float, open_price: float, context: OrderContext
     ) -> bool:
-        """Return whether a buy would be larger without `max_volume_share`.
+        """Return whether `max_volume_share` limits the amount of a buy.
 
         Args:
             amount: Amount of the buy's fill, base currency.
@@ -377,7 +377,7 @@ class FillModel(Struct, frozen=True):
             return None
         is_amount = sold.kind == "sell_amount_too_small"
         kind = "stop_amount_unsellable" if is_amount else "stop_value_unsellable"
-        return RefusedOrder(kind, sold.found, sold.least, bought[2])
+        return RefusedOrder(kind, sold.found, sold.required, bought[2])
 
     def _is_under(self, amount: float, notional: float) -> bool:
         """Return whether an order is below a minimum by more than float rounding."""
@@ -415,7 +415,7 @@ def simulate_buy(
     rules: AccountConfig, cash: float, open_price: float, context: OrderContext = EMPTY_CONTEXT
 ) -> ModelFill | RefusedOrder:
     """Return the fill of one market buy; see `FillModel.buy`."""
-    return FillModel.of(rules).buy(cash, open_price, context)
+    return FillModel.from_rules(rules).buy(cash, open_price, context)
 
 
 def simulate_sell(
@@ -427,7 +427,7 @@ def simulate_sell(
     is_maker: bool = False,
 ) -> ModelFill | RefusedOrder:
     """Return the fill of one sell; see `FillModel.sell`."""
-    return FillModel.of(rules).sell(base, open_price, context, is_maker=is_maker)
+    return FillModel.from_rules(rules).sell(base, open_price, context, is_maker=is_maker)
 
 
 def _compute_volume_share(amount: float, volume: float) -> float:

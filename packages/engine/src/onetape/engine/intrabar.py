@@ -1,4 +1,4 @@
-"""Exits decided by intrabar candles: which of stop and target came first, and at what price.
+"""Exits decided by intrabar candles: which of stop and target was reached first, at what price.
 
 Stop loss and target have one level for the whole bar (exits.py). A trailing stop follows the
 intrabar candles one by one; if the bar's low came before its high, the position may stay open. The
@@ -58,8 +58,8 @@ class IntrabarExit(NamedTuple):
     """Reason why the intrabar candles do not decide; None: they decide."""
 
     @property
-    def goes_on(self) -> bool:
-        """Return whether the position is still open after the bar."""
+    def is_position_open(self) -> bool:
+        """Whether the position is still open after the bar."""
         return self.exit is None and self.undecided is None
 
 

@@ -61,15 +61,15 @@ class KnownLevels:
         self._modes = columns.stop_mode, columns.target_mode
         self._is_stop_moved = columns.stop_mode == "each_candle"
         self._is_target_moved = columns.target_mode == "each_candle"
-        first, own = before or LevelRow(), carried or LevelRow()
+        first, position = before or LevelRow(), carried or LevelRow()
         count = len(signal) - start_index
         stop = _make_known(columns.stop, start_index, count, first.stop)
         target = _make_known(columns.target, start_index, count, first.target)
         self._stop = np.where(np.isnan(stop), -math.inf, stop)
         self._target = np.where(np.isnan(target), math.inf, target)
         self._carried = (
-            -math.inf if own.stop is None else own.stop,
-            math.inf if own.target is None else own.target,
+            -math.inf if position.stop is None else position.stop,
+            math.inf if position.target is None else position.target,
         )
         self._newest_target = _find_newest(~np.isnan(target)) if self._is_target_moved else None
         # The bar at which the newest BUY was known; that of an entry where no order waits.

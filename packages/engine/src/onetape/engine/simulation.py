@@ -92,7 +92,7 @@ def simulate(
     in_columns = None if is_alone else trade_vectorized(symbol, state.cash, candidate)
     cash, held = in_columns or trade_alone(symbol, state.cash, candidate, is_held=is_held)
     free = _find_free_bar(symbol, state, rules)
-    symbol.note_waits(free, None if held == NO_CANDIDATE else symbol.plan.prices[held])
+    symbol.record_waiting_orders(free, None if held == NO_CANDIDATE else symbol.plan.prices[held])
     money, value = compute_equity_parts(traded, symbol.fill_log, state.cash, state.base)
     money += value
     return SimulationResult(
@@ -131,11 +131,12 @@ def make_cash_only_state(rules: AccountConfig) -> AccountState:
 def make_guard_log(
     rules: AccountConfig, series: Sequence[Candles], closed: Iterable["ClosedTrade"] = ()
 ) -> "GuardLog | None":
-    """Return the log of closed trades that entry guards look at; None: there are no guards.
+    """Return the log of closed trades that entry guards use; None: there are no guards.
 
     Args:
         rules: Rules of the account.
-        series: Candles of each symbol; the length of a candle is the least step in them.
+        series: Candles of each symbol; the smallest difference between two opens is the length of a
+            candle.
         closed: Closed trades of an earlier range.
     """
     guards = rules.entry_guards
@@ -171,7 +172,7 @@ def make_symbol_state(
 
         bars, closed = drop_buys_outside(hours, bars, traded.timestamp)
     reached = mask_untraded_prices(traded, untraded)
-    fill_log = FillLog(FillModel.of(rules), state.position)
+    fill_log = FillLog(FillModel.from_rules(rules), state.position)
     fill_log.base = state.base
     known = None
     if levels is not None:
@@ -242,7 +243,7 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
     highs = symbol.due.reached.high[max(bar, 0) :]
     highest = float(highs.max()) if len(highs) else 0.0
     has_levels = candidate not in plan.given_up
-    own = None if symbol.levels is None else symbol.levels.find_row(bar, len(candles))
+    row = None if symbol.levels is None else symbol.levels.find_row(bar, len(candles))
     if carried is not None and bar < 0:
         return OpenPosition(
             carried.fill,
@@ -250,7 +251,7 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
             carried.bars + len(candles),
             max(carried.highest, highest),
             has_levels and carried.has_levels,
-            own,
+            row,
         )
     fill = fill_log.make_last_buy()
     return OpenPosition(
@@ -259,7 +260,7 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
         len(candles) - bar,
         max(fill.before_slippage, highest),
         has_levels,
-        own,
+        row,
     )
 
 

@@ -40,7 +40,7 @@ class AccountState(Struct, frozen=True):
     position: OpenPosition | None
     """Open position of the account; None: no position."""
     closed: "tuple[ClosedTrade, ...]" = ()
-    """Closed trades that entry guards still look at; empty without entry guards."""
+    """Closed trades that entry guards still use; empty without entry guards."""
     levels: "LevelRow | None" = None
     """Levels of the strategy for an entry at the next open; None: none."""
 
@@ -138,8 +138,8 @@ class SimulationResult(Struct, frozen=True, dict=True):
             for bar, fill in zip(bars, self.buys, strict=True)
         ]
         return tuple(
-            make_trade(self.candles, entry, leave, self.symbol)
-            for entry, leave in zip_longest(entries, exits)
+            make_trade(self.candles, entry, exit_, self.symbol)
+            for entry, exit_ in zip_longest(entries, exits)
         )
 
     @property

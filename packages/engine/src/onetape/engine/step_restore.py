@@ -59,10 +59,10 @@ def restore_state(
     Args:
         rules: Rules of the account.
         facts: Facts of the candles by symbol, oldest first.
-        closed: Closed trades of the account, in any order, as far back as entry guards look
+        closed: Closed trades of the account, in any order, as far back as entry guards need
             (`count_candles_needed`).
     """
-    state = StepState(StepState.of(rules).symbols, sort_closed_trades(rules, closed))
+    state = StepState(StepState.make_flat(rules).symbols, sort_closed_trades(rules, closed))
     for symbol, rows in facts.items():
         state.symbols[symbol] = _restore_symbol(rules, state, symbol, rows)
     return state
@@ -101,7 +101,7 @@ def _apply_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -
         held = None
         inside = fact.candle.timestamp if fact.is_exit_inside else None
         free_from = number + 1 + rules.cooldown_bars
-        state = replace(state, free_from=free_from, left_inside=inside)
+        state = replace(state, free_from=free_from, sold_inside=inside)
     elif fact.exit == "refused" and held is not None:
         held = replace(held, has_levels=False)
     return replace(

@@ -51,7 +51,7 @@ class StepRules(Struct, frozen=True):
     """Length of a candle, in which entry guards count; 0 without entry guards."""
 
     @classmethod
-    def of(
+    def from_account(
         cls,
         account: AccountConfig,
         symbols: Sequence[str],
@@ -154,7 +154,7 @@ class SymbolStepState(Struct, frozen=True):
     """Number of the first candle of the run of BUYs that `last_buy` is part of."""
     used_run: int | None = None
     """`run_start` of the run of BUYs that led to the last entry; None: there was no entry."""
-    left_inside: int | None = None
+    sold_inside: int | None = None
     """Open (epoch seconds) of the candle inside which the last position was sold; its slot and
     money are available from the next open on. None: it was sold at an open."""
     levels: LevelRow | None = None
@@ -171,7 +171,7 @@ class SymbolStepState(Struct, frozen=True):
         Args:
             moment: Open of that candle, epoch seconds.
         """
-        return not self.is_flat or (self.left_inside is not None and self.left_inside >= moment)
+        return not self.is_flat or (self.sold_inside is not None and self.sold_inside >= moment)
 
     @property
     def number(self) -> int:
@@ -249,10 +249,10 @@ class SymbolStepState(Struct, frozen=True):
 
     def _apply_sell(self, rules: StepRules, close: float) -> "SymbolStepState":
         """Return the state after a SELL; one that is due already stays due."""
-        held, least = self.position, rules.exits.least_exit
-        if held is None or least is None:
-            # An entry in flight has no price yet, so no close can be compared with its least exit.
-            is_due = not self.is_flat and least is None
+        held, min_factor = self.position, rules.exits.min_exit_factor
+        if held is None or min_factor is None:
+            # An entry in flight has no price yet, so no minimum price of an exit can be computed.
+            is_due = not self.is_flat and min_factor is None
         else:
             is_due = self.sell_due or rules.exits.sell_counts(held.entry_price, close)
         return replace(self, buy_due=False, sell_due=is_due)
@@ -299,10 +299,10 @@ class StepState(Struct, frozen=True):
 
     symbols: dict[str, SymbolStepState] = field(default_factory=dict[str, SymbolStepState])
     closed: tuple[ClosedTrade, ...] = ()
-    """Closed trades of the account that entry guards look at, in the order of guard_log.py."""
+    """Closed trades of the account that entry guards use, in the order of guard_log.py."""
 
     @classmethod
-    def of(cls, rules: StepRules) -> "StepState":
+    def make_flat(cls, rules: StepRules) -> "StepState":
         """Return the state of an account without positions."""
         return cls({symbol: SymbolStepState() for symbol in rules.symbols})
 

@@ -4,7 +4,8 @@ The trader calls `step`. A backtest computes the same orders from columns (simul
 shared_account.py); property tests compare both, fill by fill. The rules:
 
 - A signal is known when its candle has closed; its order is due at the next open with a trade. With
-  `exit_profit_offset` a SELL counts only where that close is above the position's least exit.
+  `exit_profit_offset` a SELL counts only if that close is above the minimum price that follows from
+  the setting.
 - At an open, exits come before entries, and entries come in the order of the symbols. An entry
   that finds all slots taken is dropped; the next BUY may enter.
 - A candle that closes ends a position at its stop or target by `exits.find_exit_in_bar`; a forming
@@ -111,9 +112,9 @@ def step(
 
 def _drop_paused_buy(rules: StepRules, state: StepState, event: CandleClosed) -> None:
     """Drop in `state.symbols` a BUY that waits over a candle at whose open entries pause."""
-    symbol, own = event.symbol, state.symbols[event.symbol]
-    if own.buy_due and state.find_pause(rules, symbol, event.candle.timestamp) is not None:
-        state.symbols[symbol] = replace(own, buy_due=False)
+    symbol, before = event.symbol, state.symbols[event.symbol]
+    if before.buy_due and state.find_pause(rules, symbol, event.candle.timestamp) is not None:
+        state.symbols[symbol] = replace(before, buy_due=False)
 
 
 def _apply_event(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
@@ -282,7 +283,7 @@ def _apply_exit_result(
         return replace(state, position=replace(held, has_levels=False)).clear_order()
     free_from = state.find_candle_number(event.timestamp) + 1 + rules.cooldown_bars
     is_due = state.buy_due and (state.opened is None or free_from <= state.candles)
-    after = replace(state, position=None, free_from=free_from, left_inside=order.inside)
+    after = replace(state, position=None, free_from=free_from, sold_inside=order.inside)
     return replace(after, buy_due=is_due).clear_order()
 
 
@@ -293,7 +294,7 @@ def _choose_entries(
 
     While an exit is in flight, entries wait, because the exit frees a slot and money. While an
     entry for the last slot is in flight, other entries wait, because it may be refused. A position
-    that was sold inside a candle keeps its slot for entries at the open of that candle.
+    that was sold inside a candle still takes its slot at the open of that candle.
     """
     symbols = account.symbols
     if not any(state.is_slot_awaited for state in symbols.values()):

@@ -42,7 +42,7 @@ _STOPS: Final = (STOP_LOSS, TRAILING_STOP)
 
 
 class SymbolState:
-    """One symbol during a simulation: candles, possible entries and exits, and its fill log."""
+    """One symbol during a simulation: candles, possible entries and exits, and the fill log."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class SymbolState:
         """Return whether the prices of a bar's month have a step."""
         return self._get_model(bar).price_step > 0
 
-    def note_waits(self, free: int, held_price: float | None) -> None:
+    def record_waiting_orders(self, free: int, held_price: float | None) -> None:
         """Record in the fill log which orders waited for a candle with a trade, or still wait.
 
         Args:
@@ -130,9 +130,9 @@ class SymbolState:
             fill_log.get_entry_bars(), fill_log.get_exit_bars(), fill_log.exit_kinds
         )
         if held_price is None:
-            fill_log.waiting = due.buy_left(fill_log.last_entry, free)
+            fill_log.waiting = due.count_waiting_buys(fill_log.last_entry, free)
         else:
-            fill_log.waiting = -1 if self.plan.is_sell_left(held_price) else 0
+            fill_log.waiting = -1 if self.plan.is_sell_waiting(held_price) else 0
 
     def make_order_context(self, bar: int, equity: float | None = None) -> OrderContext:
         """Return volume, equity and volatility for an order that is filled in this bar."""
@@ -187,7 +187,7 @@ class SymbolState:
     def _log_closed_trade(
         self, log: "GuardLog", candidate: int, bar: int, sold: FillValues
     ) -> None:
-        """Take the trade that a sell has closed into the log of the entry guards."""
+        """Add the trade that a sell has closed to the log of the entry guards."""
         # A run without entry guards does not load the module.
         from onetape.engine.guard_log import ClosedTrade
 
@@ -260,7 +260,7 @@ class SymbolState:
             if bar in self.fill_log.intrabar_exits or self._opens_beyond_level(candidate, bar):
                 break
             inside = self._find_inside(self.intrabar, candidate, bar)
-            if not inside.goes_on:
+            if not inside.is_position_open:
                 if inside.exit is not None:
                     self.plan.replace_exit(candidate, inside.exit)
                 break
@@ -303,9 +303,9 @@ class SymbolState:
         plan, fill_log, candles = self.plan, self.fill_log, self.candles
         moment, age = int(candles.timestamp[bar]), bar - plan.bars[candidate]
         step = find_price_step(self._steps, moment)
-        own = None if self.levels is None else self.levels.find_row(plan.bars[candidate], bar)
+        row = None if self.levels is None else self.levels.find_row(plan.bars[candidate], bar)
         highest = self._find_highest_price(candidate, bar)
-        levels = compute_levels(self.exits, plan.prices[candidate], highest, age, step, own)
+        levels = compute_levels(self.exits, plan.prices[candidate], highest, age, step, row)
         low, high = float(candles.low[bar]), float(candles.high[bar])
         levels = levels.follow_price(float(candles.open[bar]))
         inside = find_intrabar_exit(intrabar, moment, levels, low, high)

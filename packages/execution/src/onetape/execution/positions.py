@@ -1,7 +1,7 @@
 """The position of an account in one market: the sum of its fills. Amounts are Decimals.
 
 A position begins with the first buy while no position is open ("flat"). It ends when less is left
-of its coins than the market's least order. That rest is dust: it is part of the account and of no
+of its coins than the market's minimum order. That rest is dust: it is part of the account and of no
 position. A later sell may include the dust, but no position depends on it, because dust may leave
 the account without a fill.
 """

@@ -225,11 +225,11 @@ def load_market(config: BacktestConfig, plan: SearchPlan, options: SearchOptions
         window = load_window(store, key, longest, lookback=get_lookback(plan.furthest))
         window = skip_startup_candles(window, plan.furthest)
         higher = load_higher(store, window, furthest, config)
-        steps, trading_rules_text = load_trading_rules(store, key, config, window.candles)
+        rules, trading_rules_text = load_trading_rules(store, key, config, window.candles)
         context = SearchContext(
             window,
             count_in_sample_candles(window, options.out_of_sample),
-            replace(config.account, trading_rules=steps),
+            replace(config.account, trading_rules=rules),
             higher.candles,
             load_intrabar_into_memory(store, window, config),
             plan.closes_before,

@@ -102,7 +102,7 @@ class WindowSizes(Struct, frozen=True):
     """Number of candles of each higher timeframe before the first of `candles`."""
 
     @classmethod
-    def of(cls, strategy: Strategy) -> "WindowSizes":
+    def from_strategy(cls, strategy: Strategy) -> "WindowSizes":
         """Return the sizes of the windows that a trader passes to a strategy.
 
         Raises:
@@ -182,6 +182,6 @@ def _copy_candles(candles: Candles) -> Candles:
 
 def _copy_higher_candles(higher: Higher) -> Higher:
     return {
-        name: HigherCandles.of(_copy_candles(one), one.timeframe, one.visible)
+        name: HigherCandles.from_candles(_copy_candles(one), one.timeframe, one.visible)
         for name, one in higher.items()
     }

@@ -102,7 +102,7 @@ def _find_differing_bars(
     ends: IntArray = np.array(bars, dtype=np.int64)
     starts = ends - (window - 1)
     higher = {
-        name: HigherCandles.of(
+        name: HigherCandles.from_candles(
             series, series.timeframe, _concat_windows(series.visible, starts, window)
         )
         for name, series in data.higher.items()

@@ -131,7 +131,7 @@ def _protect_candles(candles: Candles) -> Candles:
 
 
 def _protect_higher_candles(higher_candles: HigherCandles) -> HigherCandles:
-    return HigherCandles.of(
+    return HigherCandles.from_candles(
         _protect_candles(higher_candles),
         higher_candles.timeframe,
         _make_unwritable(higher_candles.visible),

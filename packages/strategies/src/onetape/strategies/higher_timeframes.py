@@ -34,7 +34,9 @@ class HigherCandles(Candles, frozen=True):
     the traded candles."""
 
     @classmethod
-    def of(cls, candles: Candles, timeframe: Timeframe, visible: IntArray) -> "HigherCandles":
+    def from_candles(
+        cls, candles: Candles, timeframe: Timeframe, visible: IntArray
+    ) -> "HigherCandles":
         """Return candles of a higher timeframe, with the number that each traded candle may use."""
         return cls(
             candles.timestamp,
@@ -90,7 +92,7 @@ class HigherCandles(Candles, frozen=True):
             first = min(int(np.searchsorted(self.timestamp, since)), last)
         visible = np.maximum(self.visible[start:end] - first, 0)
         known = self[first:last]
-        return HigherCandles.of(known, self.timeframe, visible)
+        return HigherCandles.from_candles(known, self.timeframe, visible)
 
 
 #: Argument `higher` of `evaluate`: higher-timeframe candles by timeframe.
@@ -114,7 +116,7 @@ def align_higher_candles(
         closes, compute_next_opens(candles.timestamp, timeframe), side="right"
     )
     known = higher_candles[: int(visible[-1]) if len(visible) else 0]
-    return HigherCandles.of(known, higher_timeframe, visible.astype(np.int64))
+    return HigherCandles.from_candles(known, higher_timeframe, visible.astype(np.int64))
 
 
 def collect_higher_timeframes(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe, ...]:

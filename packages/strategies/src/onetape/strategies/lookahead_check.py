@@ -118,7 +118,7 @@ def check_strategy(
     Raises:
         ConfigurationError: the strategy cannot be evaluated on all candles.
     """
-    windows = WindowSizes.of(make())
+    windows = WindowSizes.from_strategy(make())
     if after_run:
         _evaluate_other_prices(make, data)
     # Windows are evaluated first, before the strategy could store state from all candles.

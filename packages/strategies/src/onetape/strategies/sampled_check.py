@@ -116,7 +116,7 @@ def run_sample_check(
     Raises:
         ConfigurationError: the strategy cannot be made.
     """
-    windows = WindowSizes.of(make())
+    windows = WindowSizes.from_strategy(make())
     chosen = _choose_bars(make, data, whole, windows, whole_seconds)
     seen, failure = _evaluate_bars(make(), data, chosen, windows, _Budget())
     bars = np.array(sorted(seen))
@@ -191,7 +191,7 @@ def format_quick_check(result: CheckResult, command: str) -> str:
 def _measure_pace(make: StrategyMaker, data: CheckData) -> float:
     """Return the processor seconds of a bar, which do not depend on how busy the machine is."""
     strategy = make()
-    windows = WindowSizes.of(strategy)
+    windows = WindowSizes.from_strategy(strategy)
     budget, taken = _Budget(), list[float]()
     later = data.bars[len(data) // 2 :]
     for bar in later[:: max(1, len(later) // _PACE_BARS)].tolist():
@@ -233,7 +233,7 @@ def _find_difference_at_another_time(
     """
     if whole_seconds <= _REPEAT_SECONDS:
         return find_repeat_difference(make, data, data.bars, whole, briefly=True)
-    windows, bars = WindowSizes.of(make()), data.bars
+    windows, bars = WindowSizes.from_strategy(make()), data.bars
     signalling = data.find_signalling_bars(whole, bars)
     some = (signalling if len(signalling) else bars)[-_REPEAT_BARS:].tolist()
     now, _ = _evaluate_bars(make(), data, some, windows, _Budget(MOST_SECONDS / 10))
