@@ -17,7 +17,7 @@ import msgspec
 
 from backfiller.settings import BackfillerSettings
 from backtester.settings import BacktesterSettings
-from onetape.backtest.metric_definitions import DEFINITIONS, UNIT_WORDS
+from onetape.backtest.metric_definitions import DEFINITIONS, UNIT_TEXTS
 from onetape.cli.flag_values import is_repeated, list_number_settings
 from onetape.cli.flags import format_default
 from onetape.core.setting import DeclaredSetting, collect_settings
@@ -186,7 +186,7 @@ def iterate_metric_rows() -> Iterator[str]:
     """Yield the lines of the table of metrics."""
     yield "| metric | field | unit | formula | source |\n|---|---|---|---|---|\n"
     for each in DEFINITIONS:
-        unit = UNIT_WORDS[each.unit]
+        unit = UNIT_TEXTS[each.unit]
         yield f"| {each.label} | `{each.field}` | {unit} | {each.formula} | {each.source} |\n"
 
 

@@ -2,7 +2,7 @@
 
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
-from onetape.core.simulated import ORIGIN_WORDS
+from onetape.core.simulated import ORIGIN_TEXTS
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading_rules import format_decimal
 from onetape.exchange.rest import RestExchange
@@ -35,7 +35,7 @@ def format_opening_lines(
     url, origin = exchange.endpoint.simulator_url, read_origin(context.store, context.key)
     source = ""
     if origin is not None:
-        words = ORIGIN_WORDS[origin].replace("the simulator", f"the simulator at {url}")
+        words = ORIGIN_TEXTS[origin].replace("the simulator", f"the simulator at {url}")
         source = f", market {words.replace('invented', 'INVENTED')}"
     parameters = ", ".join(f"{name} {value}" for name, value in session.parameters.items())
     return [

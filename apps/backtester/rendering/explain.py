@@ -20,7 +20,7 @@ def render_explanation(found: CandleExplanation) -> str:
         *_format_conditions(found.conditions),
         f"position:   {found.position}; equity {digits.format_money(found.equity)}",
         f"signal:     {found.signal}{reason}",
-        f"order:      {found.followed}",
+        f"order:      {found.order}",
     ]
     if found.has_finer_steps:
         lines.append(f"trading rules: {found.trading_rules}")

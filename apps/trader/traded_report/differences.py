@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.backtest.trade_records import EXIT_WORDS
+from onetape.backtest.trade_records import EXIT_TEXTS
 from onetape.core.clock import format_utc
 from onetape.engine import Trade
 from onetape.report import DifferenceCause
@@ -42,7 +42,7 @@ class BacktestTrade(Struct, frozen=True):
         trade = self.trade
         if trade.exit_timestamp is None or trade.exit_kind is None:
             return "still open"
-        return f"{EXIT_WORDS[trade.exit_kind]} {format_utc(trade.exit_timestamp)}"
+        return f"{EXIT_TEXTS[trade.exit_kind]} {format_utc(trade.exit_timestamp)}"
 
 
 def find_symbol_differences(

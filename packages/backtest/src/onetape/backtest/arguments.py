@@ -28,7 +28,7 @@ _SIZINGS: Final = (
     *("quote_amount", "base_amount", "equity_share", "risk_per_trade", "volatility_target"),
 )
 
-_KIND_WORDS: Final = {
+_KIND_TEXTS: Final = {
     int: "a whole number",
     float: "a number",
     str: "a text",
@@ -111,7 +111,7 @@ def _convert_value(kind: str, name: str, value: Any, declared: DeclaredSetting) 
     try:
         return msgspec.convert(plain, declared.kind)
     except msgspec.ValidationError as error:
-        wanted = ", ".join(declared.choices) or _KIND_WORDS.get(declared.kind, "a dict of numbers")
+        wanted = ", ".join(declared.choices) or _KIND_TEXTS.get(declared.kind, "a dict of numbers")
         raise UsageError(f"{kind}: {name} must be {wanted}, found {value!r}") from error
 
 

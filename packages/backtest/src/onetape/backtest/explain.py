@@ -8,10 +8,10 @@ import math
 import numpy as np
 from msgspec import Struct
 
-from onetape.backtest.intrabar_candles import explain_exit, explain_survival
+from onetape.backtest.intrabar_candles import explain_exit, explain_no_exit
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.trade_levels import compute_levels_at
-from onetape.backtest.trade_records import EXIT_WORDS, describe_entry_reason, describe_exit_reason
+from onetape.backtest.trade_records import EXIT_TEXTS, describe_entry_reason, describe_exit_reason
 from onetape.backtest.warm_up import find_warm_up_segment
 from onetape.core.clock import format_day, format_utc
 from onetape.core.digits import Digits, format_number
@@ -41,21 +41,21 @@ class CandleExplanation(Struct, frozen=True):
     conditions: dict[str, bool]
     """Whether each condition that the strategy names is met, by name."""
     inside: list[str]
-    """Fills of this candle and the stop and target levels in it, in words."""
+    """Lines on the fills of this candle and on the stop and target in force in the candle."""
     position: str
-    """Position at the close, in words."""
+    """Description of the position at the close."""
     equity: float
     """Equity of the account at the close, quote currency."""
     signal: str
     """Signal on the candle: BUY, HOLD or SELL."""
     reason: str
     """Reason that the strategy returned for the signal; empty: none."""
-    followed: str
+    order: str
     """Description of the order after the signal and its fill, or the reason why there is none."""
     digits: Digits
     """Decimals of prices, amounts and money."""
     trading_rules: str
-    """Trading rules of the market, in words."""
+    """Description of the trading rules of the market."""
     has_finer_steps: bool
     """Whether the candles of a month show a finer price step than the stated one."""
 
@@ -70,8 +70,8 @@ def explain(backtest: Backtest, moment: int) -> list[CandleExplanation]:
     Raises:
         DataError: no symbol has a candle there.
     """
-    there = [run for run in backtest.runs if _find_bar_at(run, moment) is not None]
-    return [_explain_run(backtest, run, moment) for run in there or backtest.runs[:1]]
+    found = [run for run in backtest.runs if _find_bar_at(run, moment) is not None]
+    return [_explain_run(backtest, run, moment) for run in found or backtest.runs[:1]]
 
 
 def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExplanation:
@@ -99,7 +99,7 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         equity=float(result.equity[bar]),
         signal=_SIGNALS[signal],
         reason=_describe_warm_up(run, index) or signals.get_reason_text(index),
-        followed=_describe_signal_result(run, bar, signal),
+        order=_describe_signal_result(run, bar, signal),
         digits=run.digits,
         trading_rules=run.trading_rules_text,
         has_finer_steps=bool(result.rules.trading_rules.months),
@@ -128,8 +128,8 @@ def _drop_non_finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _describe_inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
-    """Return lines about the fills and the levels that were met inside a candle."""
+def _describe_inside(run: SymbolRun, intrabar_timeframe: str | None, bar: int) -> list[str]:
+    """Return lines on the fills, stops and targets of a candle."""
     result, digits = run.result, run.digits
     lines: list[str] = []
     if result.untraded is not None and result.untraded[bar]:
@@ -140,22 +140,22 @@ def _describe_inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
                 f"bought {_format_amount_at_price(run, trade.amount, trade.entry_price)} at the "
                 f"open{_describe_amount_after_fee(run, buy)}"
             )
-        leaves = trade.exit_index == bar
+        has_exit = trade.exit_index == bar
         if not (trade.entry_index <= bar and (trade.exit_index is None or bar <= trade.exit_index)):
             continue
-        if result.has_levels and not (leaves and trade.exit_kind == "signal"):
+        if result.has_levels and not (has_exit and trade.exit_kind == "signal"):
             levels = compute_levels_at(result, trade, buy.before_slippage, bar)
             lines += [
                 f"{name} at {digits.format_price(level)}"
                 for name, level in (("stop", levels.stop), ("target", levels.target))
                 if math.isfinite(level)
             ]
-            if leaves and trade.exit_kind != "time_stop":
-                lines += explain_exit(run, finer, bar, levels)
+            if has_exit and trade.exit_kind != "time_stop":
+                lines += explain_exit(run, intrabar_timeframe, bar, levels)
             else:
-                lines += explain_survival(run, finer, bar)
-        if leaves:
-            lines.append(f"{_describe_exit(run, trade)}")
+                lines += explain_no_exit(run, intrabar_timeframe, bar)
+        if has_exit:
+            lines.append(_describe_exit(run, trade))
     lines += [f"refused: {refused.reason}" for at, refused in result.refused if at == bar]
     return lines
 
@@ -218,9 +218,9 @@ def _describe_warm_up(run: SymbolRun, index: int) -> str:
     if segment is None or segment.gap is None:
         return ""
     traded = run.window.key.timeframe
-    whose = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
+    candles = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
     start, end = (format_utc(moment) for moment in segment.gap)
-    return f"warm-up after the gap{whose} {start} to {end} UTC"
+    return f"warm-up after the gap{candles} {start} to {end} UTC"
 
 
 def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
@@ -239,9 +239,9 @@ def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
             bought = _format_amount_at_price(run, trade.amount, trade.entry_price)
             when = _describe_fill_time(result, bar, trade.entry_index)
             return f"market buy ({why}), filled {bought} {when}"
-        left = trade.exit_index if trade.exit_kind == "signal" else None
-        if signal < 0 and left is not None and _find_signal_bar(result, left) == bar:
-            when = _describe_fill_time(result, bar, left)
+        exit_bar = trade.exit_index if trade.exit_kind == "signal" else None
+        if signal < 0 and exit_bar is not None and _find_signal_bar(result, exit_bar) == bar:
+            when = _describe_fill_time(result, bar, exit_bar)
             return f"market sell {when}: {_describe_exit(run, trade)}"
     filled = _find_fill_bar(result, following)
     for at, refused in result.refused:
@@ -327,7 +327,7 @@ def _explain_waiting_buy(result: SimulationResult, bar: int) -> str:
 
 
 def _find_closed(result: SimulationResult, first: int, last: int) -> str | None:
-    """Return why nothing enters in one of some candles, in words; None where no rule forbids it.
+    """Return the reason why no entry is made in one of some candles; None: no rule forbids entries.
 
     The rules are the trading hours and the entry guards.
 
@@ -356,4 +356,4 @@ def _find_entry_of_run(run: SymbolRun, bar: int) -> Trade | None:
 
 
 def _format_exit_kind(trade: Trade) -> str:
-    return EXIT_WORDS[trade.exit_kind] if trade.exit_kind else "nothing"
+    return EXIT_TEXTS[trade.exit_kind] if trade.exit_kind else "nothing"

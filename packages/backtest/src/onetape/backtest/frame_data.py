@@ -224,13 +224,13 @@ def _make_higher_timeframes(
     """Return the higher-timeframe candles, built from the traded ones where these are complete."""
     timeframe = Timeframe.parse(config.timeframe)
     made: dict[str, HigherCandles] = {}
-    words: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for higher in collect_higher_timeframes(strategy, timeframe):
         built = resample(candles, timeframe, higher)
         partial = find_incomplete_windows(candles, timeframe, higher)
         whole = built.take(np.flatnonzero(~np.isin(built.timestamp, partial)))
         made[higher.name] = align_higher_candles(window.candles, timeframe, whole, higher)
-        words[f"{higher.name} candles"] = (
+        origins[f"{higher.name} candles"] = (
             f"{len(whole):,} built from the DataFrame; each is seen once it has closed"
         )
-    return HigherTimeframes(made, words)
+    return HigherTimeframes(made, origins)

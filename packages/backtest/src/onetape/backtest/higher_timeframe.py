@@ -31,7 +31,7 @@ def load_higher(
     """
     timeframe = Timeframe.parse(window.key.timeframe)
     candles: dict[str, HigherCandles] = {}
-    words: dict[str, str] = {}
+    origins: dict[str, str] = {}
     notes: list[str] = []
     gaps: dict[str, tuple[Range, ...]] = {}
     for higher_timeframe in collect_higher_timeframes(strategy, timeframe):
@@ -44,7 +44,7 @@ def load_higher(
         candles[higher_timeframe.name] = align_higher_candles(
             window.candles, timeframe, found.candles, higher_timeframe
         )
-        words[f"{higher_timeframe.name} candles"] = (
+        origins[f"{higher_timeframe.name} candles"] = (
             f"{found.origin_text}; each is seen once it has closed"
         )
         gaps[higher_timeframe.name] = tuple(found.gaps)
@@ -58,7 +58,7 @@ def load_higher(
                 f"first from {format_utc(start)} UTC, where nothing is stored yet: signals that "
                 "need them may differ from a longer run's"
             )
-    return HigherTimeframes(candles, words, tuple(notes), gaps)
+    return HigherTimeframes(candles, origins, tuple(notes), gaps)
 
 
 def _read_candles(

@@ -20,7 +20,7 @@ class Definition(NamedTuple):
     """Name of the metric in terminal, report and docs."""
     unit: Unit
     formula: str
-    """Formula of the metric in words; also the help text of the report."""
+    """Formula of the metric as text; also the help text of the report."""
     source: str = "plain arithmetic"
     """Publication of the formula."""
     is_brief: bool = True
@@ -194,7 +194,7 @@ LABELS: Final = {definition.field: definition.label for definition in DEFINITION
 HELD: Final = ("total_return", "final_equity", "max_drawdown")
 #: Largest ratio that is shown; a gain within hours, compounded to a year, may have 200 digits.
 _LARGEST: Final = 1e6
-UNIT_WORDS: Final[dict[Unit, str]] = {
+UNIT_TEXTS: Final[dict[Unit, str]] = {
     "fraction": "fraction; shown as %",
     "quote": "quote currency",
     "days": "seconds; shown as days",

@@ -64,8 +64,8 @@ class HigherTimeframes(Struct, frozen=True):
 
     candles: Higher = field(default_factory=dict[str, HigherCandles])
     """Higher candles by timeframe, aligned with the traded candles."""
-    words: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Description of the origin of the higher candles, by label."""
+    origins: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Text on the origin of the candles of each higher timeframe, by label such as `1d candles`."""
     notes: tuple[str, ...] = ()
     """Notes on missing higher candles, in sentences."""
     gaps: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
@@ -87,7 +87,7 @@ class SymbolInput(Struct, frozen=True):
     trading_rules: TradingRules
     """Trading rules of the symbol's market: price step, amount step, minimums."""
     trading_rules_text: str
-    """Trading rules of the symbol's market, in words, for output."""
+    """Description of the trading rules of the symbol's market, for output."""
     intrabar: IntrabarSource | None
     """Reader of intrabar candles; None: none are used."""
     has_volume: bool
@@ -106,7 +106,7 @@ class SymbolRun(Struct, frozen=True):
     result: SimulationResult
     """Fills, trades and equity; the equity is that of the whole account."""
     trading_rules_text: str
-    """Trading rules of the symbol's market, in words, for output."""
+    """Description of the trading rules of the symbol's market, for output."""
     digits: Digits
     """Decimals of prices, amounts and money of the symbol, for output."""
     check: BiasCheck

@@ -146,7 +146,7 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     strategy: str
     parameters: dict[str, Any]
     assumptions: dict[str, str]
-    """Rules of the run in words, by label."""
+    """Rules of the run as texts, by label."""
     digits: dict[str, SymbolDigits] = {}
     """Decimals by symbol; summaries of older versions have none."""
     check: BiasCheck
@@ -193,9 +193,9 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
         known = self.digits.get(symbol)
         if known is not None:
             return Digits(known.price, known.money, known.amount)
-        own = [trade for trade in trades if (trade.symbol or symbol) == symbol]
+        of_symbol = [trade for trade in trades if (trade.symbol or symbol) == symbol]
         prices = [
-            price for trade in own for price in (trade.entry_price, trade.exit_price) if price
+            price for trade in of_symbol for price in (trade.entry_price, trade.exit_price) if price
         ]
         return Digits(
             price=choose_price_decimals(np.array(prices, dtype=np.float64)) if prices else 0,

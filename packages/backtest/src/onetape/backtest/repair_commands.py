@@ -47,7 +47,7 @@ def format_repair_command(
             f"{shlex.quote(key.symbol)} --timeframe {key.timeframe}"
         )
         return (
-            f"{command}{config.db_words}, with a FILE that has them: {key.exchange} serves its "
+            f"{command}{config.db_argument}, with a FILE that has them: {key.exchange} serves its "
             "newest ones only"
         )
     symbols = " ".join(f"--symbol {shlex.quote(symbol)}" for symbol in (key.symbol, *others))
@@ -55,7 +55,7 @@ def format_repair_command(
     for flag, moment in (("--from", start), ("--to", end)):
         if moment is not None:
             command += f" {flag} {format_day(moment).replace(' ', 'T')}"
-    return command + config.db_words
+    return command + config.db_argument
 
 
 def read_stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[int, int]:
@@ -122,7 +122,7 @@ def _format_accept_command(key: SeriesKey, config: BacktestConfig) -> str:
         return ""
     return (
         "or accept the gap: uv run backfiller gaps --accept FROM..TO --because "
-        f"REASON{config.db_words}; "
+        f"REASON{config.db_argument}; "
     )
 
 
@@ -134,14 +134,14 @@ def _format_resample_command(store: Store, key: SeriesKey, config: BacktestConfi
         key: A series without a closed candle.
         config: Configuration of the run.
     """
-    smaller = _find_resample_source(store, key)
-    if smaller is None:
+    lower = _find_resample_source(store, key)
+    if lower is None:
         return ""
     command = (
         f"uv run backfiller resample --exchange {key.exchange} --symbol {key.symbol} "
-        f"--timeframe {smaller} --into {key.timeframe}"
+        f"--timeframe {lower} --into {key.timeframe}"
     )
-    return f" (or build them from the stored {smaller} candles: {command}{config.db_words})"
+    return f" (or build them from the stored {lower} candles: {command}{config.db_argument})"
 
 
 def _find_resample_source(store: Store, key: SeriesKey) -> str | None:

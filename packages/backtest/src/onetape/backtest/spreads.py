@@ -129,4 +129,4 @@ def _format_too_few_tickers(
 def _format_trader_command(config: BacktestConfig, symbols: Sequence[str]) -> str:
     """Return the command of a paper trader that stores tickers of these symbols."""
     flags = " ".join(f"--symbol {shlex.quote(symbol)}" for symbol in symbols)
-    return f"uv run trader --exchange {config.exchange} {flags}{config.db_words}"
+    return f"uv run trader --exchange {config.exchange} {flags}{config.db_argument}"

@@ -10,14 +10,14 @@ from onetape.core.price_steps import find_price_step
 from onetape.engine import Levels, SimulationResult, Trade, compute_levels
 
 #: Bars from which a level holds, and the level, quote currency.
-Steps = tuple[tuple[int, float], ...]
+LevelChanges = tuple[tuple[int, float], ...]
 
 
 class TradeLevels(NamedTuple):
-    """Steps of stop and target of one trade; empty where the trade has no such level."""
+    """LevelChanges of stop and target of one trade; empty where the trade has no such level."""
 
-    stop: Steps
-    target: Steps
+    stop: LevelChanges
+    target: LevelChanges
 
 
 def compute_trade_levels(result: SimulationResult) -> list[TradeLevels]:
@@ -83,7 +83,7 @@ def _find_last_bar(result: SimulationResult, trade: Trade) -> int:
     return trade.exit_index if is_inside else max(trade.exit_index - 1, trade.entry_index, 0)
 
 
-def _make_steps(levels: list[tuple[int, float]]) -> Steps:
+def _make_steps(levels: list[tuple[int, float]]) -> LevelChanges:
     found: list[tuple[int, float]] = []
     for bar, level in levels:
         if math.isfinite(level) and (not found or found[-1][1] != level):

@@ -1,4 +1,4 @@
-"""The trading rules of a market in a backtest (price and amount steps, minimums), and their text."""
+"""Trading rules of a market in a backtest (price step, amount step, minimums), and their text."""
 
 from collections.abc import Sequence
 from decimal import Decimal

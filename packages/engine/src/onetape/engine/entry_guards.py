@@ -28,7 +28,7 @@ _BOUNDS: Final[Mapping[GuardName, tuple[str, float, float, float | None]]] = {
     "low_profit_pairs": ("required_profit", -1_000.0, 1_000.0, None),
 }
 _FLAG: Final = "only_per_pair"
-_FLAG_WORDS: Final = {"yes": True, "true": True, "no": False, "false": False}
+_FLAG_VALUES: Final = {"yes": True, "true": True, "no": False, "false": False}
 _COUNT_EXAMPLE: Final = "trade_limit=4,lookback_period_candles=24,stop_duration_candles=12"
 
 
@@ -111,7 +111,7 @@ def _parse_guard(name: GuardName, text: str) -> EntryGuard:
             f"found {values.get(bound)!r}",
             setting=f"account.{name}",
         )
-    is_per_symbol = _FLAG_WORDS.get(values.get(_FLAG, "no").lower())
+    is_per_symbol = _FLAG_VALUES.get(values.get(_FLAG, "no").lower())
     if is_per_symbol is None:
         raise UsageError(
             f"{_FLAG} of {name} must be yes or no, found {values[_FLAG]!r}",

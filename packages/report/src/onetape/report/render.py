@@ -43,7 +43,7 @@ _SYMBOL_FILTER: Final = (
     '<label>Symbol <select id="filter-symbol"><option value="">all</option></select></label>'
 )
 _NO_PARAMETERS: Final = "<div><dt>none</dt><dd></dd></div>"
-_KIND_WORDS: Final = {
+_KIND_TEXTS: Final = {
     "signal": "exit by signal, above the candle",
     "stop_loss": "exit by stop",
     "trailing_stop": "exit by trailing stop",
@@ -186,7 +186,7 @@ def _render_legend(data: ReportData) -> str:
     """Return the legend of the marks that the chart has."""
     kinds = {trade.exit_kind for trade in data.trades if not trade.open_at_end}
     names = [("buy", "entry, below the candle")]
-    names += [(kind, text) for kind, text in _KIND_WORDS.items() if kind in kinds]
+    names += [(kind, text) for kind, text in _KIND_TEXTS.items() if kind in kinds]
     if any(trade.open_at_end for trade in data.trades):
         names.append(("held", "still open at the end"))
     marks = [_render_legend_mark(name, _SHAPES.get(name, _CIRCLE), text) for name, text in names]

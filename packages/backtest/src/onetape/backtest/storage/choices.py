@@ -71,7 +71,7 @@ class SavedChoice(Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """Return run, window and candles that the parameters come from, in words."""
+        """Return the text that names the run, window and candles that the parameters come from."""
         choice = self.choice
         window = f", window {choice.windows:,} of {choice.windows:,}" if choice.windows else ""
         series = f"{choice.exchange} {choice.symbol} {choice.timeframe}"
@@ -93,7 +93,7 @@ class SavedChoice(Struct, frozen=True):
         choice = self.choice
         others = [symbol for symbol in symbols if symbol != choice.symbol]
         if others or not symbols:
-            wrong = ", ".join(others) or "no symbol without a strategy of its own"
+            wrong = ", ".join(others) or "only symbols for which another strategy is set"
             raise UsageError(
                 f"--params-from {self.folder.name}: its parameters were chosen on {choice.symbol}, "
                 f"and the settings trade {wrong}; add --symbol {choice.symbol}, or name a run of "

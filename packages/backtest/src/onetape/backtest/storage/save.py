@@ -95,8 +95,8 @@ def _encode_manifest(manifest: Manifest) -> bytes:
 
 def _make_folder_name(backtest: Backtest, saved_at: datetime) -> str:
     key = backtest.first.window.key
-    words = (f"{saved_at:%Y%m%dT%H%M%SZ}", backtest.strategy_name, key.symbol, key.timeframe)
-    plain = (re.sub(r"[^\w.]|_", "-", word) for word in words)
+    parts = (f"{saved_at:%Y%m%dT%H%M%SZ}", backtest.strategy_name, key.symbol, key.timeframe)
+    plain = (re.sub(r"[^\w.]|_", "-", part) for part in parts)
     # Ids begin with the milliseconds, so that runs of one second sort in their order.
     return "_".join([*plain, f"{saved_at.microsecond // 1_000:03x}{secrets.token_hex(2)[1:]}"])
 
