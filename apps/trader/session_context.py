@@ -90,4 +90,4 @@ class SessionContext(Struct, frozen=True):
     @property
     def history(self) -> int:
         """Return the number of closed candles needed to decide and to size an entry."""
-        return compute_window_size(self.window, self.settings.account.closes_before)
+        return compute_window_size(self.window, self.settings.account.closes_for_size)

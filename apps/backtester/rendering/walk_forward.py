@@ -170,7 +170,7 @@ def make_walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any
         "symbol": key.symbol,
         "timeframe": key.timeframe,
         "strategy": run.plan.strategy.name,
-        "parameters": {one.name: one.words for one in run.plan.ranges},
+        "parameters": {one.name: one.text for one in run.plan.ranges},
         "trading_rules": run.trading_rules_text,
         "sampler": run.options.sampler,
         "rank": list(run.options.metrics),

@@ -53,7 +53,7 @@ def write_page(run: WalkForwardRun, path: Path) -> None:
     count = min(len(times), _MOST_POINTS)
     shown = [round(at * (len(times) - 1) / max(count - 1, 1)) for at in range(count)]
     rows = format_window_rows(run)
-    rules = {one.name: one.words for one in run.plan.ranges}
+    rules = {one.name: one.text for one in run.plan.ranges}
     rules |= {"trading rules": run.trading_rules_text, "database": str(run.config.database)}
     key = run.context.window.key
     page = WalkForwardPage(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.optimization.ranking import (
-    LeastTrades,
+    MinTrades,
     compute_rank_stability,
     compute_spearman,
     list_rank_metrics,
@@ -38,18 +38,18 @@ def traded(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, obj
 
 def test_combinations_that_hardly_trade_come_after_all_others_best_first() -> None:
     results = [traded(9.0, 7), traded(1.0, 20), traded(12.0, 19), traded(2.0, 300)]
-    order = rank_results(results, "sharpe", LeastTrades(20, 9))
+    order = rank_results(results, "sharpe", MinTrades(20, 9))
     assert order == [results[3], results[1], results[2], results[0]]
 
 
 def test_without_a_least_number_of_trades_every_combination_is_ranked() -> None:
     results = [traded(9.0, 0), traded(1.0, 20)]
-    assert rank_results(results, "sharpe", LeastTrades.of(0, 700, 300)) == results
+    assert rank_results(results, "sharpe", MinTrades.from_parts(0, 700, 300)) == results
 
 
 def test_the_rank_correlation_leaves_out_combinations_that_hardly_trade_in_either_part() -> None:
-    least = LeastTrades.of(20, 700, 300)
-    assert least == LeastTrades(20, 9)
+    least = MinTrades.from_parts(20, 700, 300)
+    assert least == MinTrades(20, 9)
     enough = [traded(float(number), 20 + number, 9 + number) for number in range(4)]
     wild = [traded(99.0, 40, 8), traded(-99.0, 19, 40)]
     luck = compute_rank_stability(rank_results([*enough, *wild], "sharpe", least), "sharpe", least)
@@ -57,14 +57,14 @@ def test_the_rank_correlation_leaves_out_combinations_that_hardly_trade_in_eithe
 
 
 def test_two_combinations_that_trade_enough_have_no_rank_correlation() -> None:
-    least = LeastTrades(20, 9)
+    least = MinTrades(20, 9)
     results = [traded(3.0, 20), traded(2.0, 20), *(traded(float(one), 7) for one in range(30))]
     luck = compute_rank_stability(rank_results(results, "sharpe", least), "sharpe", least)
     assert (luck.compared, luck.rank_correlation) == (2, None)
 
 
 def test_no_combination_that_hardly_trades_is_the_best() -> None:
-    luck = compute_rank_stability([traded(9.0, 7)], "sharpe", LeastTrades(20, 9))
+    luck = compute_rank_stability([traded(9.0, 7)], "sharpe", MinTrades(20, 9))
     assert (luck.ranked, luck.best_in_sample, luck.median_out_of_sample) == (0, None, None)
 
 

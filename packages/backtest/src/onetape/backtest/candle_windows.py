@@ -72,7 +72,7 @@ def load_window(
     if bad and not config.allow_gaps:
         repair = format_repair_command(key, config, start, end, first=bad[0][0])
         raise CandleGapError(describe_gaps(store, key, config, bad, (first, after), repair))
-    warm_up = compute_window_size(lookback, config.account.closes_before)
+    warm_up = compute_window_size(lookback, config.account.closes_for_size)
     before, gap = _read_warm_up(store, key, timeframe, warm_up, start)
     candles = before.concat(inside)
     missing = sum(timeframe.count_between(*gap) for gap in gaps)

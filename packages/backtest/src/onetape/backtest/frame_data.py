@@ -187,7 +187,7 @@ def _make_window(candles: Candles, config: BacktestConfig, lookback: int) -> Can
             f"first from {format_utc(gaps[0][0])} UTC; add these candles, "
             "or go on without them: allow_gaps=True"
         )
-    wanted = compute_window_size(lookback, config.account.closes_before)
+    wanted = compute_window_size(lookback, config.account.closes_for_size)
     first, before = _find_warm_up(candles, timeframe, max(0, low - wanted), low)
     used = candles[first:high]
     return CandleWindow(

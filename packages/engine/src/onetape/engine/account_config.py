@@ -400,8 +400,8 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         return self.fee_rate if self.maker_fee_rate is None else self.maker_fee_rate
 
     @property
-    def closes_before(self) -> int:
-        """Return the number of closes before an entry that its size depends on."""
+    def closes_for_size(self) -> int:
+        """Return the number of closes before an entry from which its size is computed."""
         return self.volatility_bars + 1 if self.sizing == "volatility_target" else 0
 
 

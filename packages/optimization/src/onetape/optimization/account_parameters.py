@@ -103,13 +103,13 @@ def collect_setting_texts(point: Mapping[str, Any]) -> dict[str, str]:
 
 def format_account_flags(point: Mapping[str, Any]) -> list[str]:
     """Return the flags of a backtest that give the settings of a combination."""
-    words: list[str] = []
+    flags: list[str] = []
     for name, value in point.items():
         if not is_account_parameter(name):
             continue
         yes, _, no = _find_setting(name).setting.flag.partition("/")
-        words += [yes if value else no] if isinstance(value, bool) else [yes, str(value)]
-    return words
+        flags += [yes if value else no] if isinstance(value, bool) else [yes, str(value)]
+    return flags
 
 
 def _find_setting(name: str) -> DeclaredSetting:

@@ -60,8 +60,8 @@ class SearchContext(Struct, frozen=True, dict=True):
     intrabar: IntrabarSource | None = None
     """Intrabar candles of the range, in memory: a database connection does not survive a fork.
     None: none are used."""
-    closes_before: int = 0
-    """Number of closes before an entry that its size depends on."""
+    closes_for_size: int = 0
+    """Number of closes before an entry from which its size is computed."""
     gaps: UnexplainedGaps = UnexplainedGaps()
     """The unexplained gaps of the window and of the higher timeframes."""
     has_volume: bool | None = None
@@ -133,7 +133,7 @@ def evaluate_parts(
 ) -> tuple[SimulationResult, SimulationResult]:
     """Return the backtests of the in-sample and of the out-of-sample part.
 
-    Each is evaluated on its own candles, so that not even a strategy that looks ahead sees the
+    Each part is evaluated on its own candles, so that not even a strategy with look-ahead uses the
     out-of-sample part.
 
     Args:
@@ -144,7 +144,7 @@ def evaluate_parts(
     Raises:
         OnetapeError: the strategy failed; the text names the place.
     """
-    lookback = max(get_lookback(strategy), context.closes_before)
+    lookback = max(get_lookback(strategy), context.closes_for_size)
     first, second = compute_parts(context, lookback)
     inside = simulate_part(strategy, context, first, rules)
     return inside, simulate_part(strategy, context, second, rules)
@@ -200,7 +200,7 @@ def compute_part_signals(
         }
     gaps = context.gaps.select_range(first, end)
     timeframe = Timeframe.parse(context.window.key.timeframe)
-    lookback = max(get_lookback(strategy), context.closes_before)
+    lookback = max(get_lookback(strategy), context.closes_for_size)
     segments = split_into_segments(candles, timeframe, gaps, compute_window_size(lookback), count)
     signals = evaluate_by_segment(strategy, candles, higher, segments, are_sound=context.are_sound)
     return candles, replace(signals, signal=drop_entries_before_gaps(signals.signal, gaps))
@@ -221,18 +221,18 @@ class Evaluator:
         self,
         strategy: type[Strategy],
         context: SearchContext,
-        own_metrics: Sequence[UserMetric] = (),
+        user_metrics: Sequence[UserMetric] = (),
     ) -> None:
         """Compute the data that all combinations share, once for all processes.
 
         Args:
             strategy: Strategy of the combinations.
             context: Candles and rules.
-            own_metrics: Metrics of the user, in addition to those of docs/metrics.md.
+            user_metrics: Metrics of the user, in addition to those of docs/metrics.md.
         """
         self._strategy = strategy
         self._context = context
-        self._own_metrics = own_metrics
+        self._user_metrics = user_metrics
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         _ = context.metrics_contexts, context.are_sound
 
@@ -248,10 +248,10 @@ class Evaluator:
                 rules = apply_account_parameters(self._context.rules, job.parameters)
                 first, second = evaluate_parts(strategy, self._context, rules)
             metrics_contexts = self._context.metrics_contexts
-            own = self._own_metrics
-            line["in_sample"] = compute_part_metrics(first, metrics_contexts[0], own, "in-sample")
+            mine = self._user_metrics
+            line["in_sample"] = compute_part_metrics(first, metrics_contexts[0], mine, "in-sample")
             line["out_of_sample"] = compute_part_metrics(
-                second, metrics_contexts[1], own, "out-of-sample"
+                second, metrics_contexts[1], mine, "out-of-sample"
             )
             details = (
                 make_trial_details(first, metrics_contexts[0].calendar) if job.has_details else None

@@ -76,8 +76,8 @@ class OptunaSampler:
         self._seen |= values
         return points
 
-    def learn(self, results: Sequence[TrialResult | None]) -> None:
-        """Pass the metrics of the batch to the study, in the order of the trials."""
+    def add_results(self, results: Sequence[TrialResult | None]) -> None:
+        """Add the metrics of the last batch to the study, in the order of the trials."""
         from optuna.trial import TrialState
 
         for trial, result in zip(self._open_trials, results, strict=True):

@@ -78,5 +78,5 @@ def save_newest(
 
 def _format_parameters(parameters: ParameterSet) -> dict[str, str]:
     """Return the values of a combination that the strategy takes, as `--param` takes them."""
-    own = select_strategy_parameters(parameters)
-    return {name: format_parameter_value(value) for name, value in own.items()}
+    values = select_strategy_parameters(parameters)
+    return {name: format_parameter_value(value) for name, value in values.items()}

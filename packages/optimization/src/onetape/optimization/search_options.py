@@ -17,7 +17,7 @@ LEAST_TRADES: Final = 20
 #: Default number of trials that a sampler proposes together.
 BATCH: Final = 32
 #: Samplers: Onetape's own, and those of Optuna.
-OWN_SAMPLERS: Final = ("grid", "random")
+BUILT_IN_SAMPLERS: Final = ("grid", "random")
 OPTUNA_SAMPLERS: Final = ("tpe", "cmaes", "nsga2", "qmc")
 #: Maximum size of a grid; larger spaces need a sampler.
 MOST_COMBINATIONS: Final = 100_000
@@ -58,7 +58,7 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
             UsageError: an option is invalid.
         """
         check_out_of_sample(self.out_of_sample, "--out-of-sample")
-        known = (*OWN_SAMPLERS, *OPTUNA_SAMPLERS)
+        known = (*BUILT_IN_SAMPLERS, *OPTUNA_SAMPLERS)
         if self.sampler not in known:
             raise UsageError(f"--sampler must be one of {', '.join(known)}, found {self.sampler!r}")
         if self.sampler == "grid" and self.trials is not None:

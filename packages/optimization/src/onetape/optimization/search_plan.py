@@ -89,16 +89,16 @@ class SearchPlan:
         return True
 
     @property
-    def furthest(self) -> Strategy:
-        """Return the strategy with the longest lookback; the plan has a combination."""
+    def longest_strategy(self) -> Strategy:
+        """Return the strategy with the longest lookback; the plan must have a combination."""
         assert self.longest is not None  # noqa: S101 - a plan without a combination is refused
         return self.longest
 
     @property
-    def closes_before(self) -> int:
-        """Return the largest number of closes before an entry that a size depends on."""
+    def closes_for_size(self) -> int:
+        """Return the largest number of closes before an entry from which a size is computed."""
         rules = self.account if self.longest_sizing is None else self.longest_sizing
-        return rules.closes_before
+        return rules.closes_for_size
 
     def make_strategy(self, point: ParameterSet) -> Strategy:
         """Return the strategy with the parameters of a combination.
@@ -112,7 +112,7 @@ class SearchPlan:
         """Return whether a combination can be evaluated and was added."""
         return make_result_key(point) in self._keys
 
-    def probe(self, seed: int) -> None:
+    def probe_lookbacks(self, seed: int) -> None:
         """Find the longest lookback that a sampler's proposals may have, by corners and draws."""
         ends = [
             (each.values[0], each.values[-1]) if each.values else (each.lowest, each.highest)
@@ -149,15 +149,15 @@ class SearchPlan:
             -1 if self.longest_higher is None else get_higher_lookback(self.longest_higher)
         )
         is_longer = lookback > longest or higher > longest_higher
-        if self.is_prepared and (is_longer or rules.closes_before > self.closes_before):
-            lookback = max(lookback, rules.closes_before)
-            self._refuse(f"it looks back {lookback:,} candles, more than were prepared")
+        if self.is_prepared and (is_longer or rules.closes_for_size > self.closes_for_size):
+            lookback = max(lookback, rules.closes_for_size)
+            self._refuse(f"its lookback is {lookback:,} candles, more than were loaded")
             return False
         if lookback > longest:
             self.longest = strategy
         if higher > longest_higher:
             self.longest_higher = strategy
-        if self.longest_sizing is None or rules.closes_before > self.closes_before:
+        if self.longest_sizing is None or rules.closes_for_size > self.closes_for_size:
             self.longest_sizing = rules
         return True
 

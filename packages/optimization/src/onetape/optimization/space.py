@@ -59,8 +59,8 @@ class ParameterRange(Struct, frozen=True):
         return int(self.high) if self.is_whole else self.high
 
     @property
-    def words(self) -> str:
-        """Return a text such as `5, 10, 15 ... 50 (10 values)` or `any from 5 to 50`."""
+    def text(self) -> str:
+        """Return the values such as `5, 10, 15 ... 50 (10 values)` or `any from 5 to 50`."""
         if not self.values:
             return f"any from {self.low:g} to {self.high:g}"
         texts = [format_parameter_value(value) for value in self.values]
@@ -103,7 +103,7 @@ def make_ranges(
         cls: The strategy.
         given: Texts by name, as `parse_range` takes them.
         further: Ranges that are no parameters of the strategy; they come last.
-        is_random: Whether other parameters are drawn from the declared bounds; else they keep
+        is_random: Whether other parameters are drawn from the declared bounds; False: they have
             their defaults.
 
     Raises:

@@ -11,7 +11,7 @@ import msgspec
 from onetape.core.errors import UsageError
 from onetape.optimization.details import DETAILED_TRIALS
 from onetape.optimization.evaluate import Job
-from onetape.optimization.folder import MemoryResults, Results
+from onetape.optimization.folder import FolderResults, ResultsInMemory
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.samplers import Sampler
 from onetape.optimization.search_plan import SearchPlan
@@ -42,14 +42,14 @@ class OptimizationDisplay(NamedTuple):
     """Function that shows a line of text."""
 
 
-class Trials:
-    """Evaluates the proposals of a sampler."""
+class TrialLoop:
+    """Evaluates the combinations that a sampler proposes; adds their results to the sampler."""
 
     def __init__(
         self,
         plan: SearchPlan,
         sampler: Sampler | None,
-        results: Results | MemoryResults,
+        results: FolderResults | ResultsInMemory,
         record: Callable[[Sequence[ParameterSet]], None],
         most: int | None,
     ) -> None:
@@ -91,7 +91,7 @@ class Trials:
             if self._sampler is None or len(self._plan.points) == self._most:
                 break
             # A repeated combination has its result; a refused one has none, even if one is stored.
-            self._sampler.learn(
+            self._sampler.add_results(
                 [
                     self._results.get(point) if self._plan.has(point) else None
                     for point in self._batch

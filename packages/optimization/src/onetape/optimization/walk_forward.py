@@ -27,7 +27,7 @@ from onetape.engine.ratios import compute_period_rate, compute_period_returns, m
 from onetape.optimization.details import compute_market_returns, make_timed_positions
 from onetape.optimization.evaluate import Job, SearchContext, compute_part_signals, simulate_part
 from onetape.optimization.judge import (
-    Judged,
+    JudgedRun,
     SharpeEvidence,
     compute_sharpe_evidence,
     double_costs,
@@ -35,7 +35,7 @@ from onetape.optimization.judge import (
     make_money_rungs,
     make_timing_rung,
 )
-from onetape.optimization.ranking import LeastTrades, TrialResult, get_metric_value, rank_results
+from onetape.optimization.ranking import MinTrades, TrialResult, get_metric_value, rank_results
 from onetape.optimization.statistics.random_timing import compute_random_timing
 from onetape.optimization.statistics.sharpe import compute_return_moments
 from onetape.optimization.user_metrics import (
@@ -45,7 +45,7 @@ from onetape.optimization.user_metrics import (
     encode_failure,
 )
 from onetape.optimization.verdict import Verdict, has_failure
-from onetape.optimization.windows import Scheme, Window
+from onetape.optimization.windows import WalkForwardWindow, WindowScheme
 from onetape.strategies import SELL, Signals, Strategy, get_lookback
 from onetape.strategies.indicator_cache import IndicatorCache
 from onetape.strategies.lookback_window import compute_window_size
@@ -88,7 +88,7 @@ class ParameterStability(Struct, frozen=True):
 class WalkForward(Struct, frozen=True):
     """Result of a walk-forward."""
 
-    scheme: Scheme
+    scheme: WindowScheme
     windows: list[WindowChoice]
     metrics: Metrics
     """Metrics of the stitched out-of-sample equity, which is one account over all test parts."""
@@ -110,8 +110,8 @@ class WindowEvaluator:
         self,
         strategy: type[Strategy],
         context: SearchContext,
-        windows: Sequence[Window],
-        own_metrics: Sequence[UserMetric] = (),
+        windows: Sequence[WalkForwardWindow],
+        user_metrics: Sequence[UserMetric] = (),
     ) -> None:
         """Compute the data that all combinations share.
 
@@ -119,10 +119,10 @@ class WindowEvaluator:
             strategy: Strategy of the combinations.
             context: Candles and rules.
             windows: Windows of the range.
-            own_metrics: Metrics of the user, in addition to those of docs/metrics.md.
+            user_metrics: Metrics of the user, in addition to those of docs/metrics.md.
         """
         self._strategy, self._context, self._windows = strategy, context, windows
-        self._own_metrics = own_metrics
+        self._user_metrics = user_metrics
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         self._backgrounds: list[MetricsContext] = [
             make_metrics_context(
@@ -151,7 +151,7 @@ class WindowEvaluator:
                             compute_training_part(self._context, strategy, window),
                         ),
                         background,
-                        self._own_metrics,
+                        self._user_metrics,
                         f"training part of window {number}",
                     )
                     for number, (window, background) in enumerate(
@@ -169,7 +169,7 @@ class WindowEvaluator:
 
 
 def compute_training_part(
-    context: SearchContext, strategy: Strategy, window: Window
+    context: SearchContext, strategy: Strategy, window: WalkForwardWindow
 ) -> tuple[int, int, int]:
     """Return the indices of a training part: first candle read, first one traded, end."""
     return _compute_part(context, strategy, window.train_start, window.test_start)
@@ -178,7 +178,7 @@ def compute_training_part(
 def _compute_part(
     context: SearchContext, strategy: Strategy, start: int, end: int
 ) -> tuple[int, int, int]:
-    count = compute_window_size(max(get_lookback(strategy), context.closes_before))
+    count = compute_window_size(max(get_lookback(strategy), context.closes_for_size))
     return max(0, start - count), start, end
 
 
@@ -186,8 +186,8 @@ def walk_forward(
     strategy: type[Strategy],
     found: Sequence[TrialResult],
     context: SearchContext,
-    windows: Sequence[Window],
-    scheme: Scheme,
+    windows: Sequence[WalkForwardWindow],
+    scheme: WindowScheme,
     metrics: Sequence[str],
     min_trades: int,
     looks: int,
@@ -215,7 +215,7 @@ def walk_forward(
         _make_window_choice(context, window, best, metrics[0], result, windows[0].test_start)
         for window, best in zip(windows, chosen, strict=True)
     ]
-    judged = _make_judged(result, doubled, context.risk_free_rate)
+    judged = _make_judged_run(result, doubled, context.risk_free_rate)
     rate = compute_period_rate(context.risk_free_rate, judged.periods)
     evidence = compute_sharpe_evidence(
         compute_return_moments(judged.returns - rate), [], judged.periods, looks
@@ -223,13 +223,13 @@ def walk_forward(
     rungs = make_money_rungs(judged, "out of sample")
     timing = None
     if not has_failure(rungs):
-        own = make_timed_positions(
+        positions = make_timed_positions(
             result.fill_log.get_entry_bars(),
             result.fill_log.get_exit_bars(),
             len(result.candles),
             context.rules,
         )
-        timing = compute_random_timing(compute_market_returns(result.candles), [own])
+        timing = compute_random_timing(compute_market_returns(result.candles), [positions])
     rungs.append(make_timing_rung(timing))
     rungs.append(make_deflated_rung(evidence, "out of sample", "walk-forwards", is_by_sharpe=True))
     known = [each.efficiency for each in choices if each.efficiency is not None]
@@ -253,17 +253,17 @@ def _choose(
     results = [
         {"parameters": one["parameters"], "in_sample": one["windows"][number]} for one in found
     ]
-    least = LeastTrades(in_sample=min_trades)
-    order = rank_results(results, metrics, least)
-    return order[0] if order and least.is_ranked(order[0]) else None
+    minimum = MinTrades(in_sample=min_trades)
+    order = rank_results(results, metrics, minimum)
+    return order[0] if order and minimum.is_ranked(order[0]) else None
 
 
 def _stitch_signals(
     strategy: type[Strategy],
     chosen: Sequence[TrialResult | None],
     context: SearchContext,
-    windows: Sequence[Window],
-    scheme: Scheme,
+    windows: Sequence[WalkForwardWindow],
+    scheme: WindowScheme,
 ) -> Signals:
     """Return the signals of the test parts, each by its choice; HOLD where nothing is chosen."""
     begin = windows[0].test_start
@@ -275,14 +275,14 @@ def _stitch_signals(
         if best is not None:
             instance = strategy(**best["parameters"])
             part = _compute_part(context, instance, window.test_start, window.test_end)
-            own = compute_part_signals(instance, context, part)[1]
+            found = compute_part_signals(instance, context, part)[1]
             tested = slice(part[1] - part[0], None)
-            signals[first:end] = own.signal[tested]
+            signals[first:end] = found.signal[tested]
             levels = LevelColumns(
-                _put_prices(levels.stop, own.stop, tested, first, count),
-                _put_prices(levels.target, own.target, tested, first, count),
-                own.stop_mode,
-                own.target_mode,
+                _put_prices(levels.stop, found.stop, tested, first, count),
+                _put_prices(levels.target, found.target, tested, first, count),
+                found.stop_mode,
+                found.target_mode,
             )
         if scheme.boundary == "close" or best is None:
             # A SELL on the last candle fills at the first open of the next part, with all costs.
@@ -297,33 +297,33 @@ def _stitch_signals(
 
 
 def _put_prices(
-    column: FloatArray | None, own: FloatArray | None, tested: slice, first: int, count: int
+    column: FloatArray | None, part: FloatArray | None, tested: slice, first: int, count: int
 ) -> FloatArray | None:
     """Return the prices of all test parts with those of one part.
 
     Args:
         column: Prices so far; None: none yet.
-        own: Prices of the part, warm-up included; None: none.
-        tested: The part without its warm-up.
+        part: Prices of one part, warm-up included; None: none.
+        tested: Rows of the part without its warm-up.
         first: First candle of the part.
         count: Number of candles of all test parts.
     """
-    if own is None:
+    if part is None:
         return column
     column = np.full(count, np.nan) if column is None else column
-    prices = own[tested]
+    prices = part[tested]
     column[first : first + len(prices)] = prices
     return column
 
 
 def _simulate(
     context: SearchContext,
-    windows: Sequence[Window],
+    windows: Sequence[WalkForwardWindow],
     signals: Signals,
     rules: AccountConfig,
 ) -> SimulationResult:
     begin, end = windows[0].test_start, windows[-1].test_end
-    before = min(begin, context.closes_before)
+    before = min(begin, context.closes_for_size)
     padded = np.concatenate((np.zeros(before, dtype=np.int8), signals.signal))
     levels = signals.level_columns
     return simulate(
@@ -349,7 +349,7 @@ def _pad_levels(levels: LevelColumns, count: int) -> LevelColumns:
 
 def _make_window_choice(
     context: SearchContext,
-    window: Window,
+    window: WalkForwardWindow,
     best: TrialResult | None,
     metric: str,
     result: SimulationResult,
@@ -378,9 +378,9 @@ def _make_window_choice(
     )
 
 
-def _make_judged(
+def _make_judged_run(
     result: SimulationResult, doubled: SimulationResult, risk_free_rate: float
-) -> Judged:
+) -> JudgedRun:
     calendar = make_calendar(result.candles.timestamp)
     returns, periods = compute_period_returns(result.start_cash, result.equity, calendar)
     market, _ = compute_period_returns(
@@ -389,7 +389,7 @@ def _make_judged(
     metrics, costly = (
         compute_metrics(one, risk_free_rate=risk_free_rate) for one in (result, doubled)
     )
-    return Judged(metrics, costly, returns, market, periods)
+    return JudgedRun(metrics, costly, returns, market, periods)
 
 
 def _compute_stability(chosen: Sequence[TrialResult | None]) -> list[ParameterStability]:

@@ -43,11 +43,11 @@ class WorkerState(Struct, frozen=True):
 
 
 def collect_code(strategy: Strategy, metrics: Sequence[str] = ()) -> dict[str, str]:
-    """Return versions and digests of the code that a result depends on, by name in words.
+    """Return versions and digests of the code that a result depends on, by name for errors.
 
     Args:
         strategy: The strategy with any parameters.
-        metrics: Metrics of the user's own, as `--rank` takes them.
+        metrics: Metrics of the user, as `--rank` takes them.
 
     Raises:
         OnetapeError: a metric cannot be loaded.
