@@ -13,7 +13,7 @@ from onetape.engine import AccountConfig
 from onetape.exchange.rest import MarketInfo
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
-from onetape.strategies.lookback_window import LEAST_CANDLES, compute_window_size
+from onetape.strategies.lookback_window import MIN_CANDLES, compute_window_size
 from trader.brokers.live import LiveBroker
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.results import Evaluator
@@ -59,7 +59,7 @@ class SessionContext(Struct, frozen=True):
     @property
     def digits(self) -> Digits:
         """Return the decimals that prices, amounts and money are printed with."""
-        return self._choose_digits(read_last_closed(self.store, self.key, LEAST_CANDLES))
+        return self._choose_digits(read_last_closed(self.store, self.key, MIN_CANDLES))
 
     def get_digits(self, candles: Candles) -> Digits:
         """Return the same as `digits`, without a read of the file if there are enough candles.
@@ -68,9 +68,9 @@ class SessionContext(Struct, frozen=True):
             candles: The newest closed candles, oldest first; too few of them: the stored ones are
                 read.
         """
-        if len(candles) < LEAST_CANDLES:
+        if len(candles) < MIN_CANDLES:
             return self.digits
-        return self._choose_digits(candles[-LEAST_CANDLES:])
+        return self._choose_digits(candles[-MIN_CANDLES:])
 
     def _choose_digits(self, candles: Candles) -> Digits:
         return choose_market_digits(

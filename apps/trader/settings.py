@@ -17,7 +17,7 @@ from onetape.cli.common_settings import (
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.core.folders import choose_database_path
 from onetape.core.setting import DeclaredStruct, Setting
-from onetape.engine.account_config import MAX_OPEN_TRADES, MOST_MONEY, AccountConfig
+from onetape.engine.account_config import MAX_MONEY, MAX_OPEN_TRADES, AccountConfig
 from onetape.execution.risk_limits import RiskLimits
 from trader.monitoring.settings import MonitoringSettings
 
@@ -104,7 +104,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
             metavar="AMOUNT",
             empty="10000",
             gt=0,
-            most=MOST_MONEY,
+            plausible_max=MAX_MONEY,
         ),
     ] = None
     account: AccountConfig = AccountConfig()

@@ -50,9 +50,9 @@ def samples_bars(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(sampled_check, "WHOLE_BARS", 0)
         if "checks_a_sample" not in request.fixturenames:
             monkeypatch.setattr(sampled_check, "SAMPLED_BARS", 20)
-            monkeypatch.setattr(doubtful_bars, "_MOST_CANDLES", 10_000)
+            monkeypatch.setattr(doubtful_bars, "_MAX_CANDLES", 10_000)
     # A busy machine would end the sample earlier.
-    monkeypatch.setattr(sampled_check, "_MOST_WALL_SECONDS", 60.0)
+    monkeypatch.setattr(sampled_check, "_MAX_WALL_SECONDS", 60.0)
 
 
 @dataclass(frozen=True)

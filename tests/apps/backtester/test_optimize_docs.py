@@ -58,7 +58,7 @@ def test_the_flags_that_it_names_exist(page: str, backtester: Run) -> None:
 
 
 def test_it_states_the_numbers_of_the_code(page: str) -> None:
-    assert f"{judge.LEAST_RETURNS} daily returns and {judge.LEAST_CLOSED_TRADES} closed" in page
+    assert f"{judge.MIN_RETURNS} daily returns and {judge.MIN_CLOSED_TRADES} closed" in page
     assert f"deflated Sharpe ratio is at least {judge.CONFIDENCE}" in page
     assert f"cut into {cscv.BLOCKS} blocks" in page
     assert f"`--batch {SearchOptions(metrics=('sharpe',), processes=1).batch}`" in page

@@ -55,7 +55,7 @@ def few_checked_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the bias check of a backtest take 20 bars, which takes half a second less."""
     monkeypatch.setattr(sampled_check, "WHOLE_BARS", 0)
     monkeypatch.setattr(sampled_check, "SAMPLED_BARS", 20)
-    monkeypatch.setattr(doubtful_bars, "_MOST_CANDLES", 10_000)
+    monkeypatch.setattr(doubtful_bars, "_MAX_CANDLES", 10_000)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onetape.cli.events import Event, handling_events
-from onetape.cli.line_printer import MOST_WAITING, printing_in_thread
+from onetape.cli.line_printer import MAX_WAITING, printing_in_thread
 from onetape.cli.output import note, print_line
 
 FULL = Path("/dev/full")
@@ -54,10 +54,10 @@ def test_lines_that_do_not_fit_into_the_queue_are_counted(monkeypatch: pytest.Mo
         monkeypatch.setattr(sys, "stdout", pipe)
         with printing_in_thread():
             # The pipe takes about 650 of them.
-            printed = MOST_WAITING + 2_000
+            printed = MAX_WAITING + 2_000
             for _ in range(printed):
                 print_line("y" * 100)
-            found = [reader.readline() for _ in range(MOST_WAITING // 2)]
+            found = [reader.readline() for _ in range(MAX_WAITING // 2)]
             print_line("end")
             found += iter(reader.readline, "end\n")
     # The thread takes lines meanwhile, so lines may be left out at more than one place.

@@ -27,7 +27,7 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 _PARENT_SIGNALS: Final = (signal.SIGINT, *ENDING_SIGNALS)
 #: Number of chunks for each process where there are many jobs, and maximum number of their jobs.
 _CHUNKS_PER_PROCESS: Final = 8
-_MOST_JOBS_PER_CHUNK: Final = 32
+_MAX_JOBS_PER_CHUNK: Final = 32
 #: Options of glibc's `mallopt`: size from which memory gets separate pages, and size of free memory
 #: that is not returned to the system; and a size above that of any column.
 _OWN_PAGES, _KEPT_FREE, _NEVER_BYTES = -3, -1, 1 << 30
@@ -84,7 +84,7 @@ class WorkerPool:
         find the job that killed a process, chunks are evaluated again, one at a time and by halves.
         """
         size = len(jobs) // (self._processes * _CHUNKS_PER_PROCESS)
-        size = min(max(size, 1), _MOST_JOBS_PER_CHUNK)
+        size = min(max(size, 1), _MAX_JOBS_PER_CHUNK)
         waiting = deque(range(0, len(jobs), size))
         running: dict[Future[list[bytes | None]], _Chunk] = {}
         while waiting or running:

@@ -22,7 +22,7 @@ from onetape.store.database import Store, open_if_exists
 from onetape.store.quotes import read_quoted_markets, read_quotes
 
 #: Minimum number of tickers; with fewer, less than ten would be above the 90th percentile.
-LEAST_TICKERS: Final = 100
+MIN_TICKERS: Final = 100
 #: Significant digits of a spread: more would be noise, and hard to read in a settings file.
 _SIGNIFICANT: Final = 4
 
@@ -83,7 +83,7 @@ def _measure(store: Store, config: BacktestConfig, symbol: str) -> MeasuredSprea
     quotes = read_quotes(store, config.exchange, symbol)
     is_usable = (quotes.bid > 0) & (quotes.bid < quotes.ask)
     count = int(is_usable.sum())
-    if count < LEAST_TICKERS:
+    if count < MIN_TICKERS:
         raise DataError(_format_too_few_tickers(store, config, symbol, len(is_usable), count))
     bid, ask = quotes.bid[is_usable], quotes.ask[is_usable]
     times_ms = quotes.timestamp_ms[is_usable]
@@ -119,7 +119,7 @@ def _format_too_few_tickers(
         found = f"{store.path} holds {format_count(stored, 'ticker')} of {market}"
         if usable < stored:
             found += f", {usable:,} with a bid below the ask"
-        found += f", and {LEAST_TICKERS} are needed"
+        found += f", and {MIN_TICKERS} are needed"
     return (
         f"{found}; a trader stores one a second while it runs: "
         f"{_format_trader_command(config, [symbol])}{hint}"

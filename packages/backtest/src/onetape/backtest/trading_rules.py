@@ -13,7 +13,7 @@ from onetape.store.database import Store
 from onetape.store.market_data import read_trading_rules
 
 #: Maximum number of ranges of months that are named; of more, only the number is stated.
-_MOST_RANGES: Final = 3
+_MAX_RANGES: Final = 3
 
 
 def load_trading_rules(
@@ -49,7 +49,7 @@ def describe_month_steps(months: Sequence[MonthStep]) -> str:
     if not months:
         return ""
     parts = [_format_month_range(run) for run in _group_months(months)]
-    if len(parts) > _MOST_RANGES:
+    if len(parts) > _MAX_RANGES:
         names = sorted({_format_month_step(month) for month in months}, key=len)
         finest = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         parts = [

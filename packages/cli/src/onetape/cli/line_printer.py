@@ -20,7 +20,7 @@ from onetape.cli.stdout import get_stdout
 from onetape.core.message_text import format_count
 
 #: Maximum number of lines that wait for a blocked output; later lines are left out.
-MOST_WAITING: Final = 10_000
+MAX_WAITING: Final = 10_000
 #: Maximum time for writing the waiting lines at the end of the program, wall seconds.
 FLUSH_SECONDS: Final = 1.0
 
@@ -51,7 +51,7 @@ class _LinePrinter:
     """A queue of lines and its writing thread."""
 
     def __init__(self) -> None:
-        self._waiting: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MAX_WAITING)
         self._lock = threading.Lock()
         self._left_out = 0
         """Number of lines left out since the queue last had room."""

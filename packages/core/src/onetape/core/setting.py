@@ -54,7 +54,7 @@ class Setting(NamedTuple):
     """Exclusive upper bound of the value."""
     le: float | None = None
     """Inclusive upper bound of the value."""
-    most: float | None = None
+    plausible_max: float | None = None
     """Largest plausible value; a larger one is refused, because it is likely a typing error."""
     hint: str = ""
     """Example of the value with its unit, for error messages: `0.05 is 5 %`."""
@@ -267,7 +267,7 @@ def _list_limited_settings(model: type[msgspec.Struct]) -> tuple[DeclaredSetting
 
 
 def _get_bounds(setting: Setting) -> list[float]:
-    bounds = (setting.gt, setting.ge, setting.lt, setting.le, setting.most)
+    bounds = (setting.gt, setting.ge, setting.lt, setting.le, setting.plausible_max)
     return [bound for bound in bounds if bound is not None]
 
 
@@ -284,7 +284,7 @@ def _fits(declared: DeclaredSetting, value: float | Decimal) -> bool:
         and (setting.ge is None or value >= setting.ge)
         and (setting.lt is None or value < setting.lt)
         and (setting.le is None or value <= setting.le)
-        and (setting.most is None or value <= setting.most)
+        and (setting.plausible_max is None or value <= setting.plausible_max)
     )
 
 
@@ -293,9 +293,9 @@ def _explain_refusal(declared: DeclaredSetting, value: Any) -> str:
         hint = suggest_name(str(value), declared.choices)
         choices = ", ".join(declared.choices)
         return f"{declared.name} must be one of {choices}, found {value!r}{hint}"
-    most = declared.setting.most
-    is_implausible = most is not None and _is_finite(value) and value > most
-    allowed = f"at most {most:,}" if is_implausible else format_allowed(declared.setting)
+    limit = declared.setting.plausible_max
+    is_implausible = limit is not None and _is_finite(value) and value > limit
+    allowed = f"at most {limit:,}" if is_implausible else format_allowed(declared.setting)
     return f"{declared.name} must be {allowed}, found {value}"
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr, replace
 from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Section, Setting, collect_settings, format_allowed
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
-from onetape.engine.exit_config import MOST_BARS, NO_EXITS, ExitConfig
+from onetape.engine.exit_config import MAX_BARS, NO_EXITS, ExitConfig
 from onetape.engine.guard_settings import DRAWDOWN_PAUSE, LOW_PROFIT_PAIRS, STOPLOSS_GUARD
 
 if TYPE_CHECKING:
@@ -55,16 +55,23 @@ RISK_FREE_RATE: Final = Setting(
     hint="0.04 is 4 %",
 )
 #: Maximum amount of money; more is a typing error, and its results would overflow.
-MOST_MONEY: Final = 1_000_000_000_000_000
+MAX_MONEY: Final = 1_000_000_000_000_000
 
 
 def _make_sizing_setting(
     help_: str, unit: str, example: str, rule: str, le: float | None
 ) -> Setting:
     """Return the declaration of the number of one sizing; `--sizing` can give the number too."""
-    most = MOST_MONEY if le is None else None
+    plausible_max = MAX_MONEY if le is None else None
     return Setting(
-        help_, number_of="sizing", unit=unit, example=example, rule=rule, gt=0, le=le, most=most
+        help_,
+        number_of="sizing",
+        unit=unit,
+        example=example,
+        rule=rule,
+        gt=0,
+        le=le,
+        plausible_max=plausible_max,
     )
 
 
@@ -80,7 +87,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             flag="--cash",
             metavar="AMOUNT",
             gt=0,
-            most=MOST_MONEY,
+            plausible_max=MAX_MONEY,
             unit="quote currency",
             rule="start balance; a trader stores it when it opens an account, and never changes it",
         ),
@@ -234,7 +241,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         Setting(
             "Number of changes of the close from which the market's volatility is computed.",
             ge=2,
-            most=MOST_BARS,
+            plausible_max=MAX_BARS,
             unit="candles",
             rule="changes of the close from which the market's volatility is computed",
         ),
@@ -248,7 +255,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             flag="--cooldown",
             metavar="CANDLES",
             ge=0,
-            most=MOST_BARS,
+            plausible_max=MAX_BARS,
             unit="candles",
             rule="candles after an exit whose signals enter nothing",
         ),

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
-from onetape.engine.exit_config import MOST_BARS
+from onetape.engine.exit_config import MAX_BARS
 
 #: stoploss_guard: many stops; drawdown_pause: a fall of the summed profit; low_profit_pairs: a low
 #: sum of a symbol's profit.
@@ -147,9 +147,9 @@ def _iterate_values(name: GuardName, text: str, allowed: list[str]) -> Iterator[
 
 def _parse_count(name: GuardName, key: str, value: str) -> int:
     digits = value.replace("_", "")
-    if not (digits.isascii() and digits.isdigit()) or not 1 <= int(digits) <= MOST_BARS:
+    if not (digits.isascii() and digits.isdigit()) or not 1 <= int(digits) <= MAX_BARS:
         raise UsageError(
-            f"{key} of {name} must be a whole number from 1 to {MOST_BARS:,}, found {value!r}",
+            f"{key} of {name} must be a whole number from 1 to {MAX_BARS:,}, found {value!r}",
             setting=f"account.{name}",
         )
     return int(digits)

@@ -26,7 +26,7 @@ _NOISE_PARTS: Final = 10**12
 #: Number of binary digits of a unit at the start (`twos`): enough for most changes.
 _TWOS: Final = 96
 #: Maximum number of binary digits: the power of two must be a float.
-_MOST_TWOS: Final = 1_023
+_MAX_TWOS: Final = 1_023
 #: Number of digits for the exact product of steps and fee rates.
 _EXACT: Final = Context(prec=200)
 
@@ -140,7 +140,7 @@ class ExactCash:
         if twos > self._twos:
             self._units <<= twos - self._twos
             self._per_one <<= twos - self._twos
-            self._twos, self._factor = twos, 2.0**twos if twos <= _MOST_TWOS else math.nan
+            self._twos, self._factor = twos, 2.0**twos if twos <= _MAX_TWOS else math.nan
 
 
 class _StepChanges(Struct, frozen=True):

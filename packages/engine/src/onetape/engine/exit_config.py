@@ -9,7 +9,7 @@ from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Setting
 
 #: More candles than any range has; sums of such counts fit into 64 bits.
-MOST_BARS: Final = 1_000_000_000
+MAX_BARS: Final = 1_000_000_000
 #: Fraction by which a level is moved towards the price, so that float rounding hides no hit: more
 #: than the error of two products of floats.
 NOISE: Final = 2.0**-50
@@ -155,7 +155,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             flag="--time-stop",
             metavar="CANDLES",
             ge=1,
-            most=MOST_BARS,
+            plausible_max=MAX_BARS,
             unit="candles",
             rule="market sell at the open of this many candles after the entry's",
         ),
@@ -193,7 +193,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         rows = self.target_rows
         ratios = [ratio for _, ratio in rows]
         is_sound = all(math.isfinite(ratio) and -1 < ratio < 1_000 for ratio in ratios)
-        if not is_sound or not all(0 <= age <= MOST_BARS for age, _ in rows):
+        if not is_sound or not all(0 <= age <= MAX_BARS for age, _ in rows):
             fault = (
                 "give parts above -1 and under 1,000 at bars from 0 up, such as "
                 f"{{0: 0.04, 60: 0.02}}, found {dict(rows)}"

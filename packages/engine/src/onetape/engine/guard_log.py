@@ -259,12 +259,12 @@ def drop_old_trades(
     """
     if not trades:
         return ()
-    most = count_candles_needed(guards)
+    needed = count_candles_needed(guards)
     newest = trades[-1].timestamp
     return tuple(
         trade
         for trade in trades
-        if count_candles(newest - trade.timestamp, max(1, candle_seconds)) <= most
+        if count_candles(newest - trade.timestamp, max(1, candle_seconds)) <= needed
     )
 
 

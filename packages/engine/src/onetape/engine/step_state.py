@@ -25,7 +25,7 @@ from onetape.engine.guard_log import (
 from onetape.engine.step_events import OpenedCandle
 
 #: Maximum number of closed candles that wait for a signal; older ones get none.
-MOST_UNDECIDED: Final = 1_000
+MAX_UNDECIDED: Final = 1_000
 #: Reasons why a BUY may not enter: the cooldown, or an earlier entry of its run of BUYs.
 EntryObstacle = Literal["cooldown", "run_used"]
 
@@ -264,7 +264,7 @@ class SymbolStepState(Struct, frozen=True):
             timestamp: Open of the candle, epoch seconds.
             close: Close of the candle, quote currency.
         """
-        newest = slice(1 - MOST_UNDECIDED, None)
+        newest = slice(1 - MAX_UNDECIDED, None)
         return replace(
             self,
             candles=self.candles + 1,

@@ -20,7 +20,7 @@ from onetape.optimization.evaluate import Job, SearchContext
 from onetape.optimization.folder import ResultsInMemory
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.samplers import make_sampler
-from onetape.optimization.search_options import BUILT_IN_SAMPLERS, MOST_COMBINATIONS, SearchOptions
+from onetape.optimization.search_options import BUILT_IN_SAMPLERS, MAX_COMBINATIONS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterRange, iterate_random_points
 from onetape.optimization.trial_loop import OptimizationDisplay, TrialLoop
@@ -98,8 +98,8 @@ def plan_values(
     count = 1
     for given in values.values():
         count *= len(given)
-    if options.sampler == "grid" and count > MOST_COMBINATIONS:
-        raise UsageError(f"{count:,} combinations are more than {MOST_COMBINATIONS:,}")
+    if options.sampler == "grid" and count > MAX_COMBINATIONS:
+        raise UsageError(f"{count:,} combinations are more than {MAX_COMBINATIONS:,}")
     converted = {
         name: tuple(dict.fromkeys(convert_parameters(cls, {name: one})[name] for one in given))
         for name, given in values.items()

@@ -21,7 +21,7 @@ from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.gaps import find_unexplained
 from onetape.strategies import Strategy, compute_strategy_digest
-from onetape.strategies.registry import MOST_LOOKBACK
+from onetape.strategies.registry import MAX_LOOKBACK
 
 #: Key of the risk-free rate in an identity; absent where it is 0.
 RISK_FREE_RATE: Final = "risk_free_rate"
@@ -36,7 +36,7 @@ def make_identity(
     combinations, so that an optimization with other combinations continues in the same folder.
     """
     window = context.window
-    before = read_last_closed(store, key, MOST_LOOKBACK, up_to=window.start - 1)
+    before = read_last_closed(store, key, MAX_LOOKBACK, up_to=window.start - 1)
     return {
         "strategy": strategy.name,
         "exchange": key.exchange,

@@ -47,12 +47,12 @@ from onetape.optimization.verdict import Rung, Verdict, has_failure
 from onetape.strategies import Strategy, get_lookback
 
 #: Minimum numbers of in-sample daily returns and closed trades for a verdict.
-LEAST_RETURNS: Final = 60
-LEAST_CLOSED_TRADES: Final = 10
+MIN_RETURNS: Final = 60
+MIN_CLOSED_TRADES: Final = 10
 #: Probability that a rung of statistics needs.
 CONFIDENCE: Final = 0.95
 #: Maximum number of trials that the statistics of many trials compare.
-_MOST_COMPARED: Final = 1_000
+_MAX_COMPARED: Final = 1_000
 
 
 class SharpeEvidence(Struct, frozen=True):
@@ -167,7 +167,7 @@ def judge(
         OnetapeError: the strategy fails on this evaluation.
     """
     run = _run_backtests(best, context)
-    details = [one["details"] for one in found if "details" in one][:_MOST_COMPARED]
+    details = [one["details"] for one in found if "details" in one][:_MAX_COMPARED]
     judged = run.judged
     ratios = [one["in_sample"]["sharpe"] for one in found]
     rate = compute_period_rate(context.risk_free_rate, judged.periods)
@@ -290,10 +290,10 @@ def make_money_rungs(judged: JudgedRun, where: str) -> list[Rung]:
     return [
         Rung(
             "enough data",
-            count >= LEAST_RETURNS and trades >= LEAST_CLOSED_TRADES,
+            count >= MIN_RETURNS and trades >= MIN_CLOSED_TRADES,
             "too little data",
             f"{count:,} returns and {trades:,} trades {where}, "
-            f"{LEAST_RETURNS} and {LEAST_CLOSED_TRADES} needed",
+            f"{MIN_RETURNS} and {MIN_CLOSED_TRADES} needed",
         ),
         Rung("profitable after costs", total > 0, "loses after costs", f"{total:+.1%} {where}"),
         Rung(

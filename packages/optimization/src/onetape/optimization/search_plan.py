@@ -20,9 +20,9 @@ from onetape.strategies.output_capture import stdout_to_stderr
 #: Numbers of random combinations and of corners of the space from which the longest lookback is
 #: found, if a sampler proposes combinations later.
 _PROBES: Final = 200
-_MOST_CORNERS: Final = 256
+_MAX_CORNERS: Final = 256
 #: Number of refusals whose text is stored.
-_MOST_REFUSALS: Final = 1_000
+_MAX_REFUSALS: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class SearchPlan:
             for each in self.ranges
         ]
         names = [each.name for each in self.ranges]
-        corners = itertools.islice(itertools.product(*ends), _MOST_CORNERS)
+        corners = itertools.islice(itertools.product(*ends), _MAX_CORNERS)
         probes: list[dict[str, Any]] = [dict(zip(names, corner, strict=True)) for corner in corners]
         probes += itertools.islice(iterate_random_points(self.ranges, _PROBES, seed), _PROBES)
         inner = SearchPlan(self.strategy, self.ranges, self.constraints, self.account)
@@ -163,7 +163,7 @@ class SearchPlan:
 
     def _refuse(self, why: str) -> None:
         self.invalid += 1
-        if len(self.refusals) < _MOST_REFUSALS:
+        if len(self.refusals) < _MAX_REFUSALS:
             self.refusals.append(why)
 
 

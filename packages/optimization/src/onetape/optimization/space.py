@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
-from onetape.optimization.search_options import MOST_COMBINATIONS
+from onetape.optimization.search_options import MAX_COMBINATIONS
 from onetape.strategies import ParameterInfo, Strategy, collect_parameters
 from onetape.strategies.parameters import make_setting_key
 
@@ -140,9 +140,9 @@ def iterate_grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[Paramete
         UsageError: there are too many combinations.
     """
     count = math.prod(len(one.values) for one in ranges)
-    if count > MOST_COMBINATIONS:
+    if count > MAX_COMBINATIONS:
         raise UsageError(
-            f"the grid has {count:,} combinations, more than {MOST_COMBINATIONS:,}; take larger "
+            f"the grid has {count:,} combinations, more than {MAX_COMBINATIONS:,}; take larger "
             "steps, or draw some of them: --sampler random --trials 1000"
         )
     names = [one.name for one in ranges]
@@ -231,9 +231,9 @@ def _list_range_values(
             )
         step = Decimal(1)
     count = int((high - low) // step) + 1
-    if count > MOST_COMBINATIONS:
+    if count > MAX_COMBINATIONS:
         raise _make_parameter_error(
-            owner, info, f"a range of {MOST_COMBINATIONS:,} values at most", text
+            owner, info, f"a range of {MAX_COMBINATIONS:,} values at most", text
         )
     # Computed in Decimals, so that values such as 0.3 equal those that are written.
     return tuple(_convert_number(info, low + step * number) for number in range(count))

@@ -51,7 +51,7 @@ class TrialLoop:
         sampler: Sampler | None,
         results: FolderResults | ResultsInMemory,
         record: Callable[[Sequence[ParameterSet]], None],
-        most: int | None,
+        max_count: int | None,
     ) -> None:
         """Prepare the loop; nothing is proposed yet.
 
@@ -60,13 +60,13 @@ class TrialLoop:
             sampler: Proposes combinations; None: the plan has all of them already.
             results: Earlier results; new ones are added.
             record: Writes trials into the ledger, before they are evaluated.
-            most: Maximum number of combinations to evaluate; None: all that are proposed.
+            max_count: Maximum number of combinations to evaluate; None: all that are proposed.
         """
         self._plan = plan
         self._sampler = sampler
         self._results = results
         self._record = record
-        self._most = most
+        self._max_count = max_count
         self._batch: list[ParameterSet] | None = None
         self._is_new: list[bool] = []
         self._shown = self._planned_failures = 0
@@ -88,7 +88,7 @@ class TrialLoop:
                 self._show(display, failed)
             self._planned_failures = len(self._plan.failed)
             done = self._evaluate(pool, display, done)
-            if self._sampler is None or len(self._plan.points) == self._most:
+            if self._sampler is None or len(self._plan.points) == self._max_count:
                 break
             # A repeated combination has its result; a refused one has none, even if one is stored.
             self._sampler.add_results(
@@ -105,7 +105,7 @@ class TrialLoop:
             return
         self._batch, self._is_new = self._sampler.propose(), []
         for point in self._batch:
-            is_full = self._most is not None and len(self._plan.points) >= self._most
+            is_full = self._max_count is not None and len(self._plan.points) >= self._max_count
             self._is_new.append(not is_full and self._plan.add(point))
 
     def _collect_new_points(self) -> list[ParameterSet]:

@@ -14,7 +14,7 @@ Boundary = Literal["close", "carry"]
 
 _UNITS: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
 #: Minimum length of the last test part as a fraction of the others; a shorter one is left out.
-_LEAST_SHARE: Final = 0.5
+_MIN_SHARE: Final = 0.5
 
 
 class WindowScheme(Struct, frozen=True):
@@ -76,7 +76,7 @@ def make_windows(window: CandleWindow, scheme: WindowScheme) -> list[WalkForward
     begin, end = int(times[window.warm_up]), window.end
     found: list[WalkForwardWindow] = []
     test = begin + scheme.train_seconds
-    while end - test >= _LEAST_SHARE * scheme.test_seconds:
+    while end - test >= _MIN_SHARE * scheme.test_seconds:
         train = begin if scheme.is_anchored else test - scheme.train_seconds
         edges = np.searchsorted(times, (train, test, min(test + scheme.test_seconds, end)))
         first, middle, last = (int(edge) for edge in edges)
@@ -84,7 +84,7 @@ def make_windows(window: CandleWindow, scheme: WindowScheme) -> list[WalkForward
             found.append(WalkForwardWindow(max(first, window.warm_up), middle, last))
         test += scheme.test_seconds
     if not found:
-        need = scheme.train_seconds + _LEAST_SHARE * scheme.test_seconds
+        need = scheme.train_seconds + _MIN_SHARE * scheme.test_seconds
         raise DataError(
             f"{window.key} has {(end - begin) / 86_400:.0f} days in the range, and a walk-forward "
             f"of {scheme.text} needs {need / 86_400:.0f}; choose a longer range or shorter windows"

@@ -10,7 +10,7 @@ from onetape.core.market_digits import choose_market_digits
 from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.report.data import Charted, ReportData
 
-_MOST_DECIMALS = 12
+_MAX_DECIMALS = 12
 
 
 def choose_column_decimals(column: FloatArray, significant: int) -> int:
@@ -19,7 +19,7 @@ def choose_column_decimals(column: FloatArray, significant: int) -> int:
     largest = float(finite.max()) if finite.size else 0.0
     if largest == 0.0:
         return 2
-    return min(max(significant - 1 - math.floor(math.log10(largest)), 0), _MOST_DECIMALS)
+    return min(max(significant - 1 - math.floor(math.log10(largest)), 0), _MAX_DECIMALS)
 
 
 def get_market_digits(data: ReportData, market: Charted) -> Digits:

@@ -12,7 +12,7 @@ from onetape.core.message_text import format_count
 from onetape.report.data import ReportTrade
 
 #: Bins of equal width; trades outside of them are counted in one more at each end.
-MOST_BINS: Final = 24
+MAX_BINS: Final = 24
 #: Part of the trades that may lie outside of the bins, at each end.
 _OUTSIDE: Final = 0.01
 #: Times a power of ten; the last one makes at most 14 bins of the least power that is tried.
@@ -70,9 +70,9 @@ def compute_histogram(trades: Sequence[ReportTrade]) -> Histogram | None:
 def _choose_bins(low: float, high: float) -> tuple[float, int, int]:
     """Return the round width of the bins, and the numbers of the first edge and the last one."""
     span = high - low if high > low else max(abs(high), 1.0)
-    power = 10.0 ** math.floor(math.log10(span / MOST_BINS))
+    power = 10.0 ** math.floor(math.log10(span / MAX_BINS))
     found = (_cut(low, high, step * power) for step in _ROUND_STEPS)
-    return next(bins for bins in found if bins[2] - bins[1] <= MOST_BINS)
+    return next(bins for bins in found if bins[2] - bins[1] <= MAX_BINS)
 
 
 def _cut(low: float, high: float, width: float) -> tuple[float, int, int]:

@@ -26,7 +26,7 @@ from onetape.report.thin import Grouping, group_times
 from onetape.report.trade_groups import OPEN, TradeGroup, TradeOutcome, group_trades
 
 #: Runs of a page: each has a colour of its own.
-MOST_RUNS: Final = 5
+MAX_RUNS: Final = 5
 #: Points of each line; of more, several are drawn as one.
 MAX_DRAWN_POINTS: Final = 10_000
 _SHARED_SCRIPTS: Final = (*("format.js", "series.js", "chart_base.js", "moving.js", "sort.js"),)
@@ -81,9 +81,9 @@ class RunsComparison(Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: there are more runs than colours.
         """
-        if len(self.runs) > MOST_RUNS:
+        if len(self.runs) > MAX_RUNS:
             raise UsageError(
-                f"a page compares at most {MOST_RUNS} runs, found {len(self.runs)}; name fewer "
+                f"a page compares at most {MAX_RUNS} runs, found {len(self.runs)}; name fewer "
                 "runs, or leave out --report"
             )
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from onetape.report.data import ReportData, ReportTrade
 
 #: Names of the groups of a table; further ones are summed up in one row.
-MOST_GROUPS: Final = 30
+MAX_GROUPS: Final = 30
 #: Name of the trades without an exit.
 OPEN: Final = "open at the end"
 #: Name of the trades without a reason.
@@ -70,10 +70,10 @@ def group_trades(outcomes: Iterable[TradeOutcome]) -> list[TradeGroup]:
     for one in outcomes:
         (still_open if one.is_open else by_name.setdefault(one.group, [])).append(one)
     names = sorted(by_name, key=lambda name: (-len(by_name[name]), name))
-    groups = [sum_outcomes(name, by_name[name]) for name in names[:MOST_GROUPS]]
-    rest = [one for name in names[MOST_GROUPS:] for one in by_name[name]]
+    groups = [sum_outcomes(name, by_name[name]) for name in names[:MAX_GROUPS]]
+    rest = [one for name in names[MAX_GROUPS:] for one in by_name[name]]
     if rest:
-        name = f"{len(names) - MOST_GROUPS:,} others"
+        name = f"{len(names) - MAX_GROUPS:,} others"
         groups.append(sum_outcomes(name, rest, is_rest=True))
     if still_open:
         groups.append(sum_outcomes(OPEN, still_open))

@@ -15,7 +15,7 @@ from onetape.core.message_text import format_count
 from onetape.strategies.interface import SignalArray, Signals, Strategy
 
 #: Maximum number of indicators; more are a fault of the strategy.
-MOST_INDICATORS: Final = 100
+MAX_INDICATORS: Final = 100
 #: Names that the trader stores the strategy's stop and target by, next to the indicators.
 RESERVED_NAMES: Final = frozenset(
     {"stop at_entry", "stop each_candle", "target at_entry", "target each_candle"}
@@ -99,9 +99,9 @@ def _validate_indicators(strategy: Strategy, given: Any, count: int) -> dict[str
             strategy, f"returned indicators of type {_get_type_name(given)}", "use a dict by name"
         )
     columns = cast("Mapping[object, object]", given)
-    if len(columns) > MOST_INDICATORS:
+    if len(columns) > MAX_INDICATORS:
         found = f"returned {len(columns):,} indicators"
-        raise make_invalid_result_error(strategy, found, f"return {MOST_INDICATORS} at most")
+        raise make_invalid_result_error(strategy, found, f"return {MAX_INDICATORS} at most")
     checked: dict[str, FloatArray] = {}
     for name, values in columns.items():
         if not _is_text(name) or name in RESERVED_NAMES:
@@ -133,9 +133,9 @@ def _validate_conditions(
             strategy, f"returned conditions of type {_get_type_name(given)}", remedy
         )
     columns = cast("Mapping[object, object]", given)
-    if len(columns) > MOST_INDICATORS:
+    if len(columns) > MAX_INDICATORS:
         found = f"returned {len(columns):,} conditions"
-        raise make_invalid_result_error(strategy, found, f"return {MOST_INDICATORS} at most")
+        raise make_invalid_result_error(strategy, found, f"return {MAX_INDICATORS} at most")
     checked: dict[str, NDArray[np.bool_]] = {}
     for name, values in columns.items():
         column = convert_to_column(strategy, f"values of condition {str(name)[:40]!r}", values)
@@ -161,7 +161,7 @@ def _validate_levels(
     checked: dict[str, tuple[float, ...]] = {}
     for name, values in cast("Mapping[str, object]", given).items():
         lines = convert_to_column(strategy, f"levels of {name!r}", values)
-        usable = lines.ndim == 1 and len(lines) <= MOST_INDICATORS and lines.dtype.kind in "iuf"
+        usable = lines.ndim == 1 and len(lines) <= MAX_INDICATORS and lines.dtype.kind in "iuf"
         if name not in indicators or not usable or not np.isfinite(lines).all():
             raise make_invalid_result_error(
                 strategy, f"returned levels {str(name)[:40]!r} that cannot be drawn", remedy

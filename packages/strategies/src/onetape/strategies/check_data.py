@@ -142,8 +142,8 @@ def evaluate_prefix_levels(strategy: Strategy, data: CheckData, bar: int) -> "Le
 def _select_prefix(data: CheckData, bar: int) -> tuple[Candles, Higher]:
     """Return all candles of a bar's segment up to it, and the higher ones."""
     segment, end = find_segment(data.segments, bar), bar + 1
-    most = max(map(len, data.higher.values()), default=0)
-    higher = segment.select_higher(data.candles, data.higher, segment.start, end, most)
+    count = max(map(len, data.higher.values()), default=0)
+    higher = segment.select_higher(data.candles, data.higher, segment.start, end, count)
     # A copy, because a strategy could reach the later candles through a view of the array.
     return _copy_candles(data.candles[segment.start : end]), _copy_higher_candles(higher)
 

@@ -39,10 +39,10 @@ def evaluate_strategy(
     """Return the strategy's signals for the candles, checked.
 
     Args:
-        strategy: Any strategy, a user's own included.
+        strategy: Any strategy, built in or of a user.
         candles: Closed candles, oldest first, at least one.
         higher: Candles of each of the strategy's `higher_timeframes`.
-        are_sound: Whether the caller knows that `core.candles.are_sound` is true of the candles.
+        are_sound: Whether `core.candles.are_sound` has been checked and is true of the candles.
         may_print: Whether the strategy's code may print: then stdout is redirected to stderr
             meanwhile, for all threads.
 
@@ -209,5 +209,5 @@ def _format_place(error: BaseException) -> str:
 
     frames = traceback.extract_tb(error.__traceback__)
     # Frames of this program and of NumPy do not help the author of the strategy.
-    own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
-    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    files = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
+    return f" ({files[-1].filename}, line {files[-1].lineno})" if files else ""

@@ -47,7 +47,7 @@ from onetape.strategies.repeatability import find_fresh_instance_difference, fin
 #: Called with the number of bars done.
 Progress = Callable[[int], None]
 #: Number of bars above which only a part of the range is checked, unless all bars are requested.
-MOST_BARS: Final = 200_000
+MAX_BARS: Final = 200_000
 #: Number of differing bars, after the first one, whose cause is examined, and number of bars that
 #: fresh instances evaluate again.
 EXAMINED_BARS: Final = 20
@@ -56,12 +56,12 @@ _BARS_PER_CALL: Final = 256
 
 
 def choose_bars_to_check(data: CheckData, *, whole: bool) -> IntArray:
-    """Return the bars to check: all, or a range of MOST_BARS that the candles choose by seed."""
+    """Return the bars to check: all, or a range of MAX_BARS that the candles choose by seed."""
     bars = data.bars
-    if whole or len(bars) <= MOST_BARS:
+    if whole or len(bars) <= MAX_BARS:
         return bars
-    first = int(np.random.default_rng(data.seed).integers(len(bars) - MOST_BARS + 1))
-    return bars[first : first + MOST_BARS]
+    first = int(np.random.default_rng(data.seed).integers(len(bars) - MAX_BARS + 1))
+    return bars[first : first + MAX_BARS]
 
 
 def evaluate_windows(

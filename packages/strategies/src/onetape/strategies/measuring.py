@@ -17,7 +17,7 @@ from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved
 _CANDLE_COUNT: Final = 4_000
 _COMPARED_BARS: Final = 120
 #: The longest lookback that can be measured; a longer one must be declared.
-MOST_MEASURED: Final = 2_000
+MAX_MEASURED: Final = 2_000
 #: Seconds by which the clock is moved for each further evaluation of the same candles.
 _CLOCK_SHIFTS: Final = (0, AHEAD_SECONDS, AHEAD_SECONDS + 1, FURTHER_SECONDS, 0)
 
@@ -48,9 +48,9 @@ def measure_lookback(strategy: Strategy) -> int:
             return False
 
     enough = 1
-    while enough <= MOST_MEASURED and not is_enough(enough):
+    while enough <= MAX_MEASURED and not is_enough(enough):
         enough *= 2
-    if enough > MOST_MEASURED:
+    if enough > MAX_MEASURED:
         raise _make_unmeasurable_error(strategy, candles, whole.signal, failures[-1:])
     short = enough // 2
     while enough - short > 1:
@@ -81,7 +81,7 @@ def _make_unmeasurable_error(
             f"of them{also}"
         )
     return ConfigurationError(
-        f"strategy function {strategy.name}: no lookback up to {MOST_MEASURED:,} candles "
+        f"strategy function {strategy.name}: no lookback up to {MAX_MEASURED:,} candles "
         "repeats its signals: it looks further back, or into the future; correct it, or "
         f"declare a longer one: @strategy_function(lookback=...){also}"
     )
@@ -127,7 +127,7 @@ def _format_failure(error: ConfigurationError) -> str:
 
 def _choose_bars_to_compare(whole: SignalArray) -> list[int]:
     """Return bars with a signal, the bars after them, and others, spread over the candles."""
-    first = MOST_MEASURED
+    first = MAX_MEASURED
     later = whole[first:]
     signalling = np.flatnonzero(later != 0) + first
     bars = {

@@ -32,7 +32,7 @@ BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "sma_cross": ("onetape.strategies.sma_cross", "SmaCross"),
 }
 #: Largest lookback of a strategy, candles; a trader fetches them before it begins.
-MOST_LOOKBACK: Final = 100_000
+MAX_LOOKBACK: Final = 100_000
 #: Longest name of a strategy, in characters; file names of reports contain it.
 LONGEST_NAME: Final = 60
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -119,11 +119,11 @@ def _get_checked_number(strategy: Strategy, name: str) -> int:
         raise
     except (Exception, SystemExit) as error:
         raise _make_strategy_error(type(strategy), f"could not state its {name}", error) from error
-    if type(number) is not int or not 0 <= number <= MOST_LOOKBACK:
+    if type(number) is not int or not 0 <= number <= MAX_LOOKBACK:
         shown = str(number)[:40] if not isinstance(number, int) else "another"
         raise ConfigurationError(
             f"strategy {strategy.name}: {name} must be a whole number from 0 to "
-            f"{MOST_LOOKBACK:,}, found {shown}; fix it in the strategy's file"
+            f"{MAX_LOOKBACK:,}, found {shown}; fix it in the strategy's file"
         )
     return number
 

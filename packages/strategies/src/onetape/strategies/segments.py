@@ -178,7 +178,7 @@ def evaluate_by_segment(
         candles: All traded candles.
         higher: The higher candles.
         segments: The segments of the traded candles.
-        are_sound: Whether the caller knows that `core.candles.are_sound` is true of the candles.
+        are_sound: Whether `core.candles.are_sound` has been checked and is true of the candles.
 
     Raises:
         OnetapeError: see `evaluate_strategy`.
@@ -192,15 +192,15 @@ def evaluate_by_segment(
     for segment, end in zip(segments, compute_segment_ends(segments, len(candles)), strict=True):
         if segment.ready >= end:
             continue
-        most = max(map(len, higher.values()), default=0)
-        seen = segment.select_higher(candles, higher, segment.start, end, most)
-        own = candles[segment.start : end]
-        signals = evaluate_strategy(strategy, own, seen, are_sound=are_sound)
+        count = max(map(len, higher.values()), default=0)
+        known = segment.select_higher(candles, higher, segment.start, end, count)
+        part = candles[segment.start : end]
+        signals = evaluate_strategy(strategy, part, known, are_sound=are_sound)
         ready = segment.ready - segment.start
         signal = signals.signal.copy()
         signal[:ready] = HOLD
         if signals.level_columns is not None:
-            _validate_entries(strategy, own, signals, ready)
+            _validate_entries(strategy, part, signals, ready)
         parts.append(
             (
                 segment.start,
@@ -256,9 +256,9 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
     }
     for start, part in parts:
         for name, values in levels.items():
-            own = getattr(part, name)
-            if own is not None:
-                values[start : start + len(part)] = own
+            column = getattr(part, name)
+            if column is not None:
+                values[start : start + len(part)] = column
     has_reasons = any(part.reason is not None for _, part in parts)
     return Signals(
         signal,

@@ -28,7 +28,7 @@ _FORMAT: Final = 1
 #: Maximum number of similar names in the error about a name that does not exist.
 _LISTED: Final = 3
 #: Minimum similarity, from 0 to 1, of these names.
-_LEAST_SIMILARITY: Final = 0.3
+_MIN_SIMILARITY: Final = 0.3
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -193,7 +193,7 @@ def _list_run_folders(roots: Sequence[Path]) -> list[Path]:
 def _find_similar_names(text: str, folders: Sequence[Path]) -> list[str]:
     """Return the names of runs that are most similar to a wrong name, or else some names."""
     names = [folder.name for folder in folders]
-    near = difflib.get_close_matches(text, names, n=_LISTED, cutoff=_LEAST_SIMILARITY)
+    near = difflib.get_close_matches(text, names, n=_LISTED, cutoff=_MIN_SIMILARITY)
     return near or names[:_LISTED]
 
 

@@ -26,7 +26,7 @@ from onetape.optimization.cluster.worker_tasks import WorkerState, evaluate_jobs
 from onetape.optimization.evaluate import Job
 
 #: Maximum size of the jobs of one request, bytes.
-MOST_REQUEST_BYTES: Final = 1_000
+MAX_REQUEST_BYTES: Final = 1_000
 #: Requests of a worker's thread that are under way: one is evaluated while another one travels.
 REQUESTS_PER_THREAD: Final = 3
 #: Number of chunks for each thread, if there are enough jobs; several, so that all threads end at
@@ -311,7 +311,7 @@ def _make_chunks(jobs: Sequence[Job], max_jobs: int) -> Generator[_Chunk]:
     size = 0
     for number, job in enumerate(jobs):
         job_size = len(_ENCODER.encode(job))
-        if numbers and (size + job_size > MOST_REQUEST_BYTES or len(numbers) == max_jobs):
+        if numbers and (size + job_size > MAX_REQUEST_BYTES or len(numbers) == max_jobs):
             yield _Chunk(numbers, [jobs[one] for one in numbers])
             numbers, size = [], 0
         numbers.append(number)

@@ -25,7 +25,7 @@ _LENGTH: Final = struct.Struct("<Q")
 #: Columns begin at multiples of so many bytes, the alignment at which NumPy is fastest.
 _ALIGNMENT: Final = 64
 #: Maximum number of files in the folder of a computer; older files are deleted.
-MOST_FILES: Final = 20
+MAX_FILES: Final = 20
 
 
 class ClusterWork(Struct, frozen=True):
@@ -64,7 +64,7 @@ def get_path(folder: Path, digest: str) -> Path:
 
 
 def store_content(folder: Path, digest: str, content: bytes) -> None:
-    """Write a file, whole or not at all; older ones beyond `MOST_FILES` are deleted.
+    """Write a file, whole or not at all; older ones beyond `MAX_FILES` are deleted.
 
     Raises:
         ValueError: the content has another digest.
@@ -81,7 +81,7 @@ def store_content(folder: Path, digest: str, content: bytes) -> None:
     finally:
         partial.unlink(missing_ok=True)
     files = sorted(folder.glob("*.work"), key=lambda path: path.stat().st_mtime)
-    for old in files[:-MOST_FILES]:
+    for old in files[:-MAX_FILES]:
         old.unlink(missing_ok=True)
 
 

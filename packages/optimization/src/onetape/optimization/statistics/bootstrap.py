@@ -10,7 +10,7 @@ from onetape.core.candles import FloatArray, IntArray
 #: Default number of resamples.
 RESAMPLES: Final = 1_000
 #: Maximum number of values in memory at a time.
-_MOST_NUMBERS: Final = 4_000_000
+_MAX_NUMBERS: Final = 4_000_000
 
 
 class Interval(Struct, frozen=True):
@@ -83,7 +83,7 @@ def compute_bootstrap_intervals(
     if count < 10:
         return None
     generator, block = np.random.default_rng(seed), compute_block_length(count)
-    step = max(1, _MOST_NUMBERS // count)
+    step = max(1, _MAX_NUMBERS // count)
     totals: list[FloatArray] = []
     drawdowns: list[FloatArray] = []
     sharpes: list[FloatArray] = []
@@ -124,7 +124,7 @@ def compute_shuffled_drawdowns(
     if count < 10:
         return None
     generator = np.random.default_rng(seed)
-    step = max(1, _MOST_NUMBERS // count)
+    step = max(1, _MAX_NUMBERS // count)
     found: list[FloatArray] = []
     for start in range(0, resamples, step):
         rows = np.tile(trade_returns, (min(step, resamples - start), 1))

@@ -58,12 +58,12 @@ function marketPriceFormat(decimals) {
 }
 
 // An axis needs only the decimals that distinguish its labels.
-function tickDecimals(values, most) {
-  for (let decimals = 0; decimals < most; decimals += 1) {
+function tickDecimals(values, maximum) {
+  for (let decimals = 0; decimals < maximum; decimals += 1) {
     const scale = 10 ** decimals;
-    if (values.every((value) => Math.abs(value * scale - Math.round(value * scale)) < 1e-6 * scale * 10 ** -most)) return decimals;
+    if (values.every((value) => Math.abs(value * scale - Math.round(value * scale)) < 1e-6 * scale * 10 ** -maximum)) return decimals;
   }
-  return most;
+  return maximum;
 }
 
 // Mark of an exit: shape, colour, word. The shape alone shows the kind where no word fits.

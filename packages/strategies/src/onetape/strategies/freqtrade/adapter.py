@@ -54,7 +54,7 @@ _SHORT_COLUMNS: Final = ("enter_short", "exit_short")
 _TAG_COLUMNS: Final = ("enter_tag", "exit_tag", "buy_tag", "sell_tag")
 _NOT_DRAWN: Final = frozenset((*_CANDLE_COLUMNS, *_LONG_COLUMNS, *_SHORT_COLUMNS, *_TAG_COLUMNS))
 #: Maximum number of indicators that are drawn.
-_MOST_DRAWN: Final = 40
+_MAX_DRAWN: Final = 40
 #: An indicator this near to the price, as a ratio of medians, is drawn over the candles.
 _PRICE_LIKE: Final = (0.5, 2.0)
 _LONGEST_TAG: Final = 200
@@ -299,7 +299,7 @@ def _collect_conditions(frame: Any) -> dict[str, Any]:
     """Return columns of true and false as conditions."""
     names = [name for name in frame if frame[name].dtype == bool and name not in _NOT_DRAWN]
     return {
-        str(name)[:_LONGEST_TAG]: frame[name].to_numpy(copy=True) for name in names[:_MOST_DRAWN]
+        str(name)[:_LONGEST_TAG]: frame[name].to_numpy(copy=True) for name in names[:_MAX_DRAWN]
     }
 
 
@@ -337,7 +337,7 @@ def _collect_indicators(frame: Any) -> tuple[dict[str, FloatArray], frozenset[st
     overlays: set[str] = set()
     price = float(np.median(frame["close"]))
     for name in frame:
-        if name in _NOT_DRAWN or len(found) >= _MOST_DRAWN or frame[name].dtype.kind not in "iuf":
+        if name in _NOT_DRAWN or len(found) >= _MAX_DRAWN or frame[name].dtype.kind not in "iuf":
             continue
         column = frame[name].to_numpy(dtype=np.float64, copy=True)
         label = str(name)[:_LONGEST_TAG]

@@ -81,7 +81,7 @@ def hma(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 2.
     """
-    check_window(window, least=2)
+    check_window(window, minimum=2)
     return wma(2.0 * wma(values, window // 2) - wma(values, window), math.isqrt(window))
 
 
@@ -100,7 +100,7 @@ def linear_regression(values: FloatArray, window: int) -> LinearRegression:
     Raises:
         ValueError: window is under 2.
     """
-    check_window(window, least=2)
+    check_window(window, minimum=2)
     values = as_array(values)
     weighted, plain = wma(values, window), sma(values, window)
     slope = (weighted - plain) * (6.0 / (window - 1))

@@ -67,7 +67,7 @@ def plus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -
     Raises:
         ValueError: period is under 2, or the columns differ in length.
     """
-    check_window(period, "period", least=2)
+    check_window(period, "period", minimum=2)
     high, low, close = as_columns(high=high, low=low, close=close)
     return _compute_directions(high, low, close, period)[0]
 
@@ -82,7 +82,7 @@ def minus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) 
     Raises:
         ValueError: period is under 2, or the columns differ in length.
     """
-    check_window(period, "period", least=2)
+    check_window(period, "period", minimum=2)
     high, low, close = as_columns(high=high, low=low, close=close)
     return _compute_directions(high, low, close, period)[1]
 
@@ -98,7 +98,7 @@ def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> Fl
     Raises:
         ValueError: period is under 2, or the columns differ in length.
     """
-    check_window(period, "period", least=2)
+    check_window(period, "period", minimum=2)
     high, low, close = as_columns(high=high, low=low, close=close)
     plus, minus = _compute_directions(high, low, close, period)
     return wilder(_compute_percent(np.abs(plus - minus), plus + minus), period)
