@@ -26,9 +26,9 @@ from onetape.engine import (
     ClosedTrade,
     Enter,
     EntryPause,
-    Event,
     Exit,
     HeldPosition,
+    StepEvent,
     StepRules,
     StepState,
     SymbolStepState,
@@ -70,7 +70,7 @@ class RulesState:
         self.rules = rules
         self.state = state
 
-    def step(self, symbol: str, event: Event) -> list[Exit]:
+    def step(self, symbol: str, event: StepEvent) -> list[Exit]:
         """Apply an event; return the resulting exits.
 
         Args:
@@ -148,7 +148,7 @@ class AccountRules(RulesState):
         """Set the object that carries out the entries of a symbol from now on."""
         self._handlers[symbol] = handler
 
-    def step(self, symbol: str, event: Event) -> list[Exit]:
+    def step(self, symbol: str, event: StepEvent) -> list[Exit]:
         """Apply an event of a symbol; carry out the entries that are due.
 
         Args:

@@ -34,7 +34,7 @@ from trader.settings import TraderSettings
 from trader.start import COMMAND_SIGNALS, hold_signal, stop_before_trading
 
 if TYPE_CHECKING:
-    from onetape.cli.loading import Loaded
+    from onetape.cli.loading import LoadedSettings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -103,7 +103,7 @@ def trade(
             f"--symbol and the list symbols of {file} exclude each other; leave --symbol out, or "
             "name a file without that list with --config"
         )
-    with loaded.places.adding_places_to_errors():
+    with loaded.places.add_places_to_errors():
         check_start_settings(loaded.settings)
         with (
             monitored(loaded.settings.monitoring),
@@ -134,7 +134,7 @@ app.command("flatten")(flatten_position)
 
 def _load_with_fault(
     file: Path | None, given: dict[str, Any], params_from: str | None
-) -> "tuple[Loaded[TraderSettings], OnetapeError | None]":
+) -> "tuple[LoadedSettings[TraderSettings], OnetapeError | None]":
     """Return the settings, with the error of the strategy's file or the saved run that they lack.
 
     A freqtrade file states settings too; without them an open position is still managed.
@@ -155,11 +155,11 @@ def _load_with_fault(
         return loaded, error
 
 
-def _check_settings(loaded: "Loaded[TraderSettings]") -> TraderSettings:
+def _check_settings(loaded: "LoadedSettings[TraderSettings]") -> TraderSettings:
     """Return settings that were read again, after the checks of a start."""
     from trader.start_settings import check_settings
 
-    with loaded.places.adding_places_to_errors():
+    with loaded.places.add_places_to_errors():
         check_settings(loaded.settings)
     return loaded.settings
 

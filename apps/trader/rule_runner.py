@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 
-from onetape.cli.events import event_context
-from onetape.cli.output import prefixing_lines, print_line
+from onetape.cli.events import add_event_fields
+from onetape.cli.output import prefix_lines, print_line
 from onetape.core.candles import Candle, Candles
 from onetape.core.strategy_levels import LevelRow
 from onetape.core.trading import ExitCause
@@ -252,7 +252,7 @@ class RuleRunner:
         order, state = self._executor.open_order, self._stepper.state
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
             return
-        with prefixing_lines(self._context.prefix):
+        with prefix_lines(self._context.prefix):
             line = self._orders.cancel_entry(self._explain_drop())
             if line is not None:
                 print_line(line)
@@ -449,9 +449,9 @@ class RuleRunner:
         candle = read_candle_at(self._context.store, self._context.key, entry.timestamp)
         session = self._context.session
         with (
-            prefixing_lines(self._context.prefix),
+            prefix_lines(self._context.prefix),
             # This runs in the task of the symbol whose event made the entry due.
-            event_context(account=session.account, symbol=session.symbol),
+            add_event_fields(account=session.account, symbol=session.symbol),
         ):
             line = None if candle is None else self._orders.fill_entry(candle)
             if line is not None:

@@ -11,11 +11,11 @@ from uuid import uuid4
 
 from msgspec import Struct, structs
 
-from onetape.cli.line_printer import printing_in_thread
+from onetape.cli.line_printer import print_in_thread
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import OnetapeError, naming_settings
+from onetape.core.errors import OnetapeError, name_settings
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
@@ -104,7 +104,7 @@ def run_trader(
     Raises:
         OnetapeError: as its class describes; rows stored before stay stored.
     """
-    with naming_settings("exchange"):
+    with name_settings("exchange"):
         check_exchange(settings.exchange)
     plan = StartPlan(
         settings,
@@ -139,7 +139,7 @@ def run_trader(
         credentials = load_start_credentials(start.plan)
         endpoint = _make_endpoint(start.plan, stack)
         work = _trade(start, endpoint, credentials, first, is_confirmed=is_confirmed)
-        with printing_in_thread():
+        with print_in_thread():
             runner.run(work)
 
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
 
-from onetape.cli.events import Level, event_context, log_event
-from onetape.cli.output import prefixing_lines, print_line
+from onetape.cli.events import EventLevel, add_event_fields, log_event
+from onetape.cli.output import prefix_lines, print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.core.message_text import format_count, format_error
@@ -110,8 +110,8 @@ class TradingSession:
         """
         session = self._context.session
         with (
-            prefixing_lines(self._context.prefix),
-            event_context(account=session.account, symbol=session.symbol),
+            prefix_lines(self._context.prefix),
+            add_event_fields(account=session.account, symbol=session.symbol),
         ):
             log_event(
                 "session", f"session started with {session.strategy}", session=session.session
@@ -144,7 +144,7 @@ class TradingSession:
             finally:
                 # Also if an error interrupts the settling of the orders.
                 self._end(reason)
-            level: Level = "INFO" if stop.name else "ERROR"
+            level: EventLevel = "INFO" if stop.name else "ERROR"
             log_event("session", f"session ended: {reason}", level=level, reason=reason)
             if self._executor is not None:
                 print_line(format_closing_line(context, self._executor, stop.name or "an error"))

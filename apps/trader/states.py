@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.cli.events import Level
+from onetape.cli.events import EventLevel
 from onetape.cli.output import print_line
 from onetape.core.errors import ConfigurationError, StoreError
 from onetape.core.message_text import format_duration
@@ -148,7 +148,7 @@ class TraderStates:
 
     def _print(self, line: str, problem: Problem | None = None) -> None:
         """Print a change of the state, or a reminder, as an event."""
-        level: Level = "WARNING" if self.state == "degraded" else "ERROR"
+        level: EventLevel = "WARNING" if self.state == "degraded" else "ERROR"
         print_line(
             line,
             event="state",

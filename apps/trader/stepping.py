@@ -18,10 +18,10 @@ from onetape.engine import (
     CandleForming,
     CandlesOpened,
     EntryObstacle,
-    Event,
     Exit,
     ExitSent,
     OpenedCandle,
+    StepEvent,
     StepRules,
     StrategySignal,
     SymbolStepState,
@@ -85,7 +85,7 @@ class RuleStepper:
         ahead._account = self._account.copy_for_preview()
         return ahead
 
-    def step(self, event: Event) -> list[Exit]:
+    def step(self, event: StepEvent) -> list[Exit]:
         """Apply an event, and carry out entries that are due; return the exits to carry out now."""
         return self._account.step(self._context.key.symbol, event)
 

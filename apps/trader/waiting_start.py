@@ -10,8 +10,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from onetape.cli.events import event_context
-from onetape.cli.output import prefixing_lines, print_line
+from onetape.cli.events import add_event_fields
+from onetape.cli.output import prefix_lines, print_line
 from onetape.core.clock import format_utc
 from onetape.core.errors import (
     ConfigurationError,
@@ -192,12 +192,12 @@ class WaitingStart:
         for line in commands.read():
             print_line(line)
         if is_first:
-            with event_context(account=self._account):
+            with add_event_fields(account=self._account):
                 show_state(self._account, commands.state)
         for symbol in self._held:
             with (
-                prefixing_lines(f"{symbol}: " if len(self._held) > 1 else ""),
-                event_context(account=self._account, symbol=symbol),
+                prefix_lines(f"{symbol}: " if len(self._held) > 1 else ""),
+                add_event_fields(account=self._account, symbol=symbol),
             ):
                 taken = commands.take_new(symbol)
                 show_waiting(self._account, taken, symbol, "the exchange can be reached")

@@ -24,7 +24,6 @@ from onetape.engine import (
     Enter,
     EntryFilled,
     EntryRefused,
-    Event,
     Exit,
     ExitFilled,
     ExitRefused,
@@ -34,6 +33,7 @@ from onetape.engine import (
     OpenedCandle,
     OrderContext,
     RefusedOrder,
+    StepEvent,
     StepRules,
     StepState,
     StrategySignal,
@@ -48,7 +48,7 @@ from onetape.engine.ratios import compute_candle_seconds
 #: Side, bar, price, amount and kind of a fill; the price and amount of a refused order are 0.
 Made = tuple[str, int, float, float, str]
 _OF_EQUITY = ("equity_share", "risk_per_trade", "volatility_target")
-Step = Callable[[StepRules, StepState, Event], tuple[StepState, list[Intent]]]
+Step = Callable[[StepRules, StepState, StepEvent], tuple[StepState, list[Intent]]]
 
 
 class SymbolMarket:
@@ -170,9 +170,9 @@ class StepBroker:
         market.fact = CandleFacts(market.rows[bar], has_trade=not market.untraded[bar])
         return True
 
-    def react(self, event: Event) -> None:
+    def react(self, event: StepEvent) -> None:
         """Pass an event to the stepper, and carry out the orders that follow."""
-        events = deque[Event]([event])
+        events = deque[StepEvent]([event])
         waiting = deque[Intent]()
         while events or waiting:
             if events:
@@ -183,7 +183,7 @@ class StepBroker:
                 is_entry = isinstance(intent, Enter)
                 events.append(self._enter(intent) if is_entry else self._exit(intent))
 
-    def _enter(self, intent: Enter) -> Event:
+    def _enter(self, intent: Enter) -> StepEvent:
         market = self.markets[intent.symbol]
         assert intent.timestamp == market.rows[market.bar].timestamp
         equity = self._equity(intent.timestamp) if self._asks_equity else None
@@ -196,7 +196,7 @@ class StepBroker:
         market.fact = replace(market.fact, entry_price=intent.price)
         return EntryFilled(intent.symbol, intent.price)
 
-    def _exit(self, intent: Exit) -> Event:
+    def _exit(self, intent: Exit) -> StepEvent:
         market = self.markets[intent.symbol]
         assert intent.timestamp == market.rows[market.bar].timestamp
         is_maker = intent.kind == "target"

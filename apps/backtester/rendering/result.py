@@ -15,7 +15,7 @@ from onetape.core.digits import Digits
 from onetape.core.message_text import format_count
 
 if TYPE_CHECKING:
-    from onetape.backtest.storage.runs import Run
+    from onetape.backtest.storage.runs import SavedRun
 
 #: Number of trades shown in the terminal; report, `--json` and the run's folder have all.
 TRADES_SHOWN = 10
@@ -42,7 +42,7 @@ def convert_to_builtins(record: Struct) -> dict[str, Any]:
     return msgspec.to_builtins(record, enc_hook=str)
 
 
-def make_run_document(run: "Run") -> dict[str, Any]:
+def make_run_document(run: "SavedRun") -> dict[str, Any]:
     """Return a saved run as `--json` printed it."""
     return {
         **convert_to_builtins(run.summary),

@@ -66,7 +66,7 @@ def drill_settings(
     given = {**collect_flag_values(TraderSettings, flags), "mode": "paper", "sandbox": False}
     loaded = load_trader_settings(file, given, params_from)
     settings = loaded.settings
-    with loaded.places.adding_places_to_errors():
+    with loaded.places.add_places_to_errors():
         check_settings(settings)
         check_drill(settings)
     if loaded.run_text:

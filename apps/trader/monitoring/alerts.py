@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from onetape.cli.events import Event, handling_events
+from onetape.cli.events import Event, handle_events
 from onetape.cli.output import print_line
 from onetape.cli.stop import get_seconds_since_signal
 from onetape.core.errors import ConfigurationError
@@ -79,7 +79,7 @@ def sending_alerts(settings: MonitoringSettings) -> Generator[None]:
         return
     sender = _AlertSender(shlex.split(settings.alert_command), settings.alert_timeout_seconds)
     _senders.append(sender)
-    with handling_events(sender.take):
+    with handle_events(sender.take):
         try:
             yield
         finally:

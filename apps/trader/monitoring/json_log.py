@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from onetape.cli.events import Event, handling_events
+from onetape.cli.events import Event, handle_events
 from onetape.cli.output import note
 from onetape.core.errors import ConfigurationError
 from trader.monitoring.alerts import make_event_document
@@ -50,7 +50,7 @@ def writing_json_log(settings: MonitoringSettings) -> Generator[None]:
         text = msgspec.json.encode(make_event_document(event), enc_hook=str).decode()
         sender.handle(logging.makeLogRecord({"msg": text, "levelname": event.level}))
 
-    with handling_events(take):
+    with handle_events(take):
         try:
             yield
         finally:

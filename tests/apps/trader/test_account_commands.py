@@ -11,7 +11,7 @@ import pytest
 
 from desk import ACCOUNT, HOUR, MARCH, OFTEN, Market, desk, market
 from held_lock import locked
-from onetape.cli.events import Event, handling_events
+from onetape.cli.events import Event, handle_events
 from onetape.engine import AccountConfig
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import Store, open_store
@@ -31,7 +31,7 @@ SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
 def events() -> Generator[list[Event]]:
     """Return the events of the trader, as they come."""
     seen: list[Event] = []
-    with handling_events(seen.append):
+    with handle_events(seen.append):
         yield seen
 
 

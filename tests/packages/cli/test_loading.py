@@ -142,7 +142,7 @@ def test_a_table_of_a_flag_that_cannot_be_used_is_the_flags_fault(file: Path) ->
     loaded = load_settings(Settings, "app", file, flags, {})
     with (
         pytest.raises(UsageError, match=r"^--roi-table: target_table is too long$"),
-        loaded.places.adding_places_to_errors(),
+        loaded.places.add_places_to_errors(),
     ):
         check(loaded.settings)
 
@@ -290,7 +290,7 @@ def test_settings_that_do_not_fit_are_the_fault_of_the_one_that_the_winning_sour
 
     loaded = load_settings(Settings, "app", file, flags, environment)
     faults = pytest.raises((UsageError, ConfigurationError))
-    with faults as caught, loaded.places.adding_places_to_errors():
+    with faults as caught, loaded.places.add_places_to_errors():
         check(loaded.settings)
     name = "stop-loss" if place == "--" else "stop_loss"
     assert str(caught.value).startswith(f"{place.format(file=file)}{name} 0.")
@@ -305,7 +305,7 @@ def test_a_fault_that_shows_later_has_the_place_of_its_setting_too(file: Path) -
     def placed(name: str) -> str:
         error = UsageError(f"strategy own: {name} is odd", setting=f"strategy.parameters.{name}")
         faults = pytest.raises((UsageError, ConfigurationError))
-        with faults as caught, loaded.places.adding_places_to_errors():
+        with faults as caught, loaded.places.add_places_to_errors():
             raise error
         return str(caught.value)
 

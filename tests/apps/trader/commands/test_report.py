@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desk import ACCOUNT, KEY, OFTEN, Market, desk, market
-from onetape.cli.events import Event, handling_events
+from onetape.cli.events import Event, handle_events
 from onetape.engine import AccountConfig, Trade
 from onetape.report import render_report
 from onetape.store.account_reading import read_traded_series
@@ -132,7 +132,7 @@ def test_symbols_with_strategies_of_their_own_are_one_page_with_one_backtest(
                     await desk_.until_no_open_order("buy")
 
     events: list[Event] = []
-    with handling_events(events.append):
+    with handle_events(events.append):
         run(scene())
     bought = [one for one in events if one.event == "trade"]
     assert {one.fields["symbol"] for one in bought} == set(strategies)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from onetape.cli.events import event_context, log_event
+from onetape.cli.events import add_event_fields, log_event
 from onetape.core.errors import ConfigurationError, UsageError
 from trader.monitoring import alerts, heartbeat, json_log
 from trader.monitoring.heartbeat import note_heartbeat
@@ -53,7 +53,7 @@ def degraded(text: str = "degraded: the disk is full") -> None:
 
 def test_each_event_is_a_json_document_in_a_line_with_its_account(tmp_path: Path) -> None:
     file = tmp_path / "trader.log"
-    with monitored(MonitoringSettings(log_json=file)), event_context(account="mine"):
+    with monitored(MonitoringSettings(log_json=file)), add_event_fields(account="mine"):
         log_event("candle", "14:00 close 61,240: HOLD", close=float("nan"), signal=0)
     (line,) = lines_of(file)
     document = json.loads(line)

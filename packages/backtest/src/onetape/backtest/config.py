@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import check_range
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
-from onetape.core.errors import UsageError, naming_settings
+from onetape.core.errors import UsageError, name_settings
 from onetape.core.folders import USER_FOLDER
 from onetape.core.resample import check_multiple
 from onetape.core.setting import DeclaredStruct
@@ -134,9 +134,9 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
             UsageError: a value is invalid, or two do not fit together.
         """
         super().__post_init__()
-        with naming_settings("symbol"):
+        with name_settings("symbol"):
             _check_symbols(self.symbols)
-        with naming_settings("benchmark"):
+        with name_settings("benchmark"):
             _check_benchmark(self.benchmark, self.symbols[0])
         if self.start is not None and self.end is not None:
             check_range(self.start, self.end)
@@ -182,7 +182,7 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
         if self.timeframe_detail is None:
             return None
         both = ("timeframe_detail", "timeframe")
-        with naming_settings(both[0]):
+        with name_settings(both[0]):
             intrabar = Timeframe.parse(self.timeframe_detail)
         traded = Timeframe.parse(self.timeframe)
         if intrabar.seconds >= traded.seconds:

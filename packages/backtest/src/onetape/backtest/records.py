@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from onetape.core.digits import Digits, choose_money_decimals, choose_price_decimals
 from onetape.core.symbols import split_symbol
 from onetape.engine import Metrics, Trade
-from onetape.strategies.check_result import Kind
+from onetape.strategies.check_result import BiasKind
 
 #: The last second of the year 9999, after which no calendar goes on.
 _LAST_SECOND: Final = 253_402_300_799
@@ -38,7 +38,7 @@ class BiasCheck(Struct, frozen=True, kw_only=True):
     or fails."""
     first_bad_bar: Moment | None
     """Open (epoch seconds) of the first bar with the fault named by `kind`."""
-    kind: Kind | None
+    kind: BiasKind | None
     """Kind of the fault, such as look-ahead."""
 
     @classmethod

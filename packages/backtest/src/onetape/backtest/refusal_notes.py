@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from onetape.core.message_text import format_count
-from onetape.engine import RefusalKind, SimulationResult
+from onetape.engine import OrderRefusalKind, SimulationResult
 
 
 def describe_refusals(results: Sequence[SimulationResult], slots: int = 1) -> list[str]:
@@ -17,7 +17,7 @@ def describe_refusals(results: Sequence[SimulationResult], slots: int = 1) -> li
     refused = [one for result in results for _, one in result.refused]
     if not refused:
         return []
-    kinds: Counter[RefusalKind] = Counter(one.kind for one in refused)
+    kinds: Counter[OrderRefusalKind] = Counter(one.kind for one in refused)
     kind, count = kinds.most_common(1)[0]
     example = next(one.reason for one in refused if one.kind == kind)
     orders = format_count(len(refused), "order")
@@ -28,7 +28,7 @@ def describe_refusals(results: Sequence[SimulationResult], slots: int = 1) -> li
     return [f"{orders} refused by account or market, not filled{like}: {example}; {remedy}"]
 
 
-def _suggest_remedy(kind: RefusalKind, result: SimulationResult, slots: int) -> str:
+def _suggest_remedy(kind: OrderRefusalKind, result: SimulationResult, slots: int) -> str:
     sizing = result.rules.sizing
     if kind == "volatility_unknown":
         return "begin later, or store more candles before the range"

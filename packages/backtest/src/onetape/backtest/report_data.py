@@ -160,14 +160,14 @@ def _describe_returns(backtest: Backtest) -> dict[str, str]:
 def _make_report_trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:
     candles = run.result.candles
 
-    def timed(steps: tuple[tuple[int, float], ...]) -> LevelSteps:
+    def convert_bars(steps: tuple[tuple[int, float], ...]) -> LevelSteps:
         return tuple((int(candles.timestamp[bar]), price) for bar, price in steps)
 
     # An open trade is valued where the range ends.
-    left, price = trade.exit_timestamp, trade.exit_price
+    exit_time, price = trade.exit_timestamp, trade.exit_price
     return ReportTrade(
         entry_timestamp=trade.entry_timestamp,
-        exit_timestamp=int(candles.timestamp[-1]) if left is None else left,
+        exit_timestamp=int(candles.timestamp[-1]) if exit_time is None else exit_time,
         entry_price=trade.entry_price,
         exit_price=float(candles.close[-1]) if price is None else price,
         amount=trade.amount,
@@ -179,8 +179,8 @@ def _make_report_trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> Rep
         exit_reason=describe_exit_reason(run, trade),
         exit_kind=trade.exit_kind or "signal",
         symbol=trade.symbol,
-        stop=timed(levels.stop),
-        target=timed(levels.target),
+        stop=convert_bars(levels.stop),
+        target=convert_bars(levels.target),
     )
 
 

@@ -32,8 +32,8 @@ def takes_settings(
 
     Args:
         model: Struct of the program's settings.
-        after: Position of own parameters of the command among the flags in the help: for the name
-            of a parameter, the flag before it. Own parameters that are not listed come last.
+        after: Position of the command's other parameters among the flags in the help: for the name
+            of a parameter, the flag before it. Parameters that are not listed come last.
 
     Returns:
         A decorator of a function that takes the flags as `**flags`, by parameter name.
@@ -72,7 +72,7 @@ def _find_following(
     flag: str,
     known: Mapping[str, inspect.Parameter],
 ) -> dict[str, inspect.Parameter]:
-    """Return a command's own parameters whose position in the help is after `flag`."""
+    """Return the parameters that the command itself declares and that follow `flag` in the help."""
     names = [name for name, place in after.items() if place == flag and name not in known]
     return {name: own[name] for name in names}
 

@@ -1,4 +1,4 @@
-"""Make a short program faster: memory that it frees stays with the process and is used again."""
+"""Make a short program faster: freed memory is not returned to the system but used again."""
 
 import sys
 from typing import Final

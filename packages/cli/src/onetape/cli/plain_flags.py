@@ -58,15 +58,15 @@ def read_plain(arguments: Iterable[str], flags: Mapping[str, PlainFlag]) -> dict
         flags: Flags as `collect_plain_flags` returns them.
     """
     values: dict[str, Any] = {flag.parameter: None for flag in flags.values()}
-    left = iter(arguments)
-    for argument in left:
+    rest = iter(arguments)
+    for argument in rest:
         flag = flags.get(argument)
         if flag is None:
             return None
         if flag.kind is bool:
             values[flag.parameter] = flag.is_on
             continue
-        text = next(left, "-")
+        text = next(rest, "-")
         if text.startswith("-"):
             return None
         try:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from onetape.cli.stdout import flush_all, get_stdout, is_own_process, running_in_own_process
+from onetape.cli.stdout import flush_all, get_stdout, is_own_process, mark_own_process
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.printable import escape_unprintable
 
@@ -46,7 +46,7 @@ def run_app(
         at_once: End the process without the interpreter's clean-up, which takes a tenth of a short
             run. Functions of `atexit` are called; running threads are not waited for.
     """
-    with running_in_own_process():
+    with mark_own_process():
         code = run_typer_app(app, name, arguments)
     if at_once:
         _exit_at_once(code)
@@ -62,14 +62,14 @@ def run_function(function: Callable[[], object], name: str) -> NoReturn:
         function: The program; it returns its exit code, or None for 0.
         name: Name of the program as typed; each error line begins with it.
     """
-    with running_in_own_process():
+    with mark_own_process():
         code = _run_for_exit_code(function, name)
     _exit_at_once(code)
     sys.exit(code)
 
 
 def _exit_at_once(code: int) -> None:
-    """End the process; if a flush fails, leave by Python's own exit, which reports the error."""
+    """End the process; if a flush fails, end it by `sys.exit`, so that Python reports the error."""
     with contextlib.suppress(OSError):
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - no other way to call them
         flush_all()
@@ -77,7 +77,7 @@ def _exit_at_once(code: int) -> None:
 
 
 @contextlib.contextmanager
-def without_garbage_collection() -> Generator[None]:
+def disable_garbage_collection() -> Generator[None]:
     """Turn cyclic garbage collection off in the block, which saves a short run 4 % of its time.
 
     It stays off afterwards if the process runs nothing but this program.

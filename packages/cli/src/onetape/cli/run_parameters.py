@@ -10,8 +10,8 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from onetape.cli.loading import Loaded, load_settings
-from onetape.cli.setting_sources import Source
+from onetape.cli.loading import LoadedSettings, load_settings
+from onetape.cli.setting_sources import SettingSource
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.setting import SettingsTree, collect_settings, get_setting_value
@@ -38,7 +38,7 @@ class RunParameters(msgspec.Struct, frozen=True):
 
 def load_settings_with_run(
     model: type[S], app: str, file: Path | None, flags: SettingsTree, run: RunParameters
-) -> Loaded[S]:
+) -> LoadedSettings[S]:
     """Return the settings of a program, with strategy and parameters of a saved run.
 
     Args:
@@ -53,8 +53,8 @@ def load_settings_with_run(
         ConfigurationError: the file or a variable cannot be used; names path and line, and the key.
     """
     setting = collect_settings(model)[_STRATEGY]
-    own = load_settings(model, app, file, flags, reads_strategy=False).settings
-    named = str(get_setting_value(own, setting))
+    without_run = load_settings(model, app, file, flags, reads_strategy=False).settings
+    named = str(get_setting_value(without_run, setting))
     # A file that repeats the defaults names no strategy.
     is_named = flags.get(_STRATEGY) is not None or named != setting.default
     if is_named and not _is_same_strategy(named, run.strategy):
@@ -69,7 +69,7 @@ def load_settings_with_run(
         del key
         return f"--params-from {run.run}"
 
-    source = Source(place, UsageError, replaces_tables=True)
+    source = SettingSource(place, UsageError, replaces_tables=True)
     loaded = load_settings(model, app, file, flags, run=(tree, source))
     given = cast("Mapping[str, str]", flags.get(_PARAMETERS) or {})
     loaded.run_text = _describe_run_parameters(run, given, used)
@@ -93,11 +93,11 @@ def _describe_run_parameters(
     """Return which parameters a run has given, from where, and which ones flags give instead."""
     chosen = {**run.parameters, **used}
     values = ", ".join(f"{name}={value}" for name, value in chosen.items())
-    own = ", ".join(f"{name}={value}" for name, value in given.items())
+    by_flags = ", ".join(f"{name}={value}" for name, value in given.items())
     replaced = ", ".join(key for key in run.settings if key not in used)
     return (
         f"parameters of {run.strategy}: {values} from {run.origin}"
-        f"{f'; by --param instead: {own}' if own else ''}"
+        f"{f'; by --param instead: {by_flags}' if by_flags else ''}"
         f"{f'; by flags instead: {replaced}' if replaced else ''}"
     )
 

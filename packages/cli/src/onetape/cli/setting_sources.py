@@ -19,7 +19,7 @@ TABLE: Final = dict[int, float]
 _FORBIDDEN: Final = "[\0\ud800-\udfff]"
 
 
-class Source(NamedTuple):
+class SettingSource(NamedTuple):
     """A source of settings: a file, the environment, a saved run, or the command line."""
 
     place: Callable[[str], str]
@@ -42,7 +42,10 @@ class Source(NamedTuple):
 
 
 def collect_given_settings(
-    declared: Mapping[str, DeclaredSetting], tree: SettingsTree, source: Source, prefix: str = ""
+    declared: Mapping[str, DeclaredSetting],
+    tree: SettingsTree,
+    source: SettingSource,
+    prefix: str = "",
 ) -> list[tuple[DeclaredSetting, object]]:
     """Return each setting that a source gives, with its value before conversion.
 
@@ -84,7 +87,7 @@ def collect_given_settings(
     return found
 
 
-def _check_text(value: object, key: str, source: Source) -> None:
+def _check_text(value: object, key: str, source: SettingSource) -> None:
     """Refuse a text that is not UTF-8 or has a NUL character, and an empty flag."""
     if isinstance(value, Mapping):
         for name, below in cast("Mapping[str, object]", value).items():

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, cast, get_args, get_origin
 
 import msgspec
 
-from onetape.cli.setting_sources import TABLE, Source
+from onetape.cli.setting_sources import TABLE, SettingSource
 from onetape.core.setting import DeclaredSetting
 
 
-class Converted(NamedTuple):
+class ConvertedSetting(NamedTuple):
     """A setting's value, converted to its declared type."""
 
     value: Any
@@ -21,7 +21,9 @@ class Converted(NamedTuple):
     """Whether the value replaces an earlier table; otherwise their entries are merged."""
 
 
-def convert_setting_value(declared: DeclaredSetting, value: object, source: Source) -> Converted:
+def convert_setting_value(
+    declared: DeclaredSetting, value: object, source: SettingSource
+) -> ConvertedSetting:
     """Return a value converted to the declared type of its setting.
 
     Args:
@@ -37,14 +39,16 @@ def convert_setting_value(declared: DeclaredSetting, value: object, source: Sour
         if isinstance(value, Mapping):
             return _convert_table(declared, cast("Mapping[str, object]", value), source)
         if isinstance(value, str) and declared.kind == TABLE:
-            return Converted(_parse_table(declared, value, source), [], is_whole=True)
+            return ConvertedSetting(_parse_table(declared, value, source), [], is_whole=True)
         raise _make_refusal(declared.key, "expected object", value, source)
     if isinstance(value, str) and get_origin(declared.kind) is list:
         value = [part.strip() for part in value.split(",") if part.strip()]
     # `DeclaredStruct` checks choices, together with bounds.
     kind = str if declared.choices else declared.kind
     try:
-        return Converted(_convert(value, kind | None if declared.is_optional else kind), [], True)
+        return ConvertedSetting(
+            _convert(value, kind | None if declared.is_optional else kind), [], True
+        )
     except msgspec.ValidationError as error:
         if isinstance(value, list):
             raise _make_entry_error(
@@ -54,7 +58,7 @@ def convert_setting_value(declared: DeclaredSetting, value: object, source: Sour
 
 
 def _make_entry_error(
-    declared: DeclaredSetting, text: str, value: list[object], source: Source
+    declared: DeclaredSetting, text: str, value: list[object], source: SettingSource
 ) -> Exception:
     """Return the error of an entry of a list, with its number and an example of the list."""
     place = re.search(r" - at `\$\[(\d+)\](.*?)`$", text)
@@ -71,8 +75,8 @@ def _make_entry_error(
 
 
 def _convert_table(
-    declared: DeclaredSetting, table: Mapping[str, object], source: Source
-) -> Converted:
+    declared: DeclaredSetting, table: Mapping[str, object], source: SettingSource
+) -> ConvertedSetting:
     """Return the values of a setting whose type is a dictionary, each key and value converted.
 
     Raises:
@@ -91,10 +95,10 @@ def _convert_table(
             found[named] = _convert(value, of_value)
         except msgspec.ValidationError as error:
             raise _make_refusal(key, _describe_expected(str(error)), value, source) from error
-    return Converted(found, [f"{declared.key}.{name}" for name in table], is_whole=False)
+    return ConvertedSetting(found, [f"{declared.key}.{name}" for name in table], is_whole=False)
 
 
-def _parse_table(declared: DeclaredSetting, text: str, source: Source) -> dict[int, float]:
+def _parse_table(declared: DeclaredSetting, text: str, source: SettingSource) -> dict[int, float]:
     """Return a table that was given as one text, such as `0=0.02,24=0.005`."""
     from onetape.core.table_text import parse_table  # few settings are tables
 
@@ -113,7 +117,7 @@ def _convert(value: object, kind: Any) -> Any:
     return msgspec.convert(value, kind, strict=False, dec_hook=_convert_path)
 
 
-def _make_refusal(key: str, expected: str, value: object, source: Source) -> Exception:
+def _make_refusal(key: str, expected: str, value: object, source: SettingSource) -> Exception:
     found: object = str(value) if isinstance(value, Path) else value
     return source.make_error(key, f"{key}: {expected}, found {found!r}")
 

@@ -51,7 +51,7 @@ class OnetapeError(Exception):
 
 
 @contextmanager
-def naming_settings(*settings: str) -> Generator[None]:
+def name_settings(*settings: str) -> Generator[None]:
     """Set `settings` of each `OnetapeError` that is raised inside the block."""
     try:
         yield

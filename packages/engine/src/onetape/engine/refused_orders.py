@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from onetape.core.digits import format_number
 
-RefusalKind = Literal[
+OrderRefusalKind = Literal[
     "cash_below_order",
     "cash_below_cost",
     "volatility_unknown",
@@ -23,7 +23,7 @@ RefusalKind = Literal[
 _AT_STOP: Final = "buy of value {order} could not be sold at its stop, where the "
 _SELL_AMOUNT: Final = "sell of {found} is below the market's minimum amount {required}"
 _SELL_VALUE: Final = "sell value {found} is below the market's minimum value {required}"
-_REASONS: Final[dict[RefusalKind, str]] = {
+_REASONS: Final[dict[OrderRefusalKind, str]] = {
     "cash_below_order": "cash {found} is less than the order of {required}",
     "cash_below_cost": "cash {found} is less than the order's cost of {required}",
     "volatility_unknown": "the volatility is not known yet: too few closes before the order",
@@ -48,7 +48,7 @@ class RefusedOrder(Struct, frozen=True, gc=False):
     garbage collector does not track these objects.
     """
 
-    kind: RefusalKind
+    kind: OrderRefusalKind
     """Reason of the refusal, as a name."""
     found: float = 0.0
     """Available cash (quote currency), or an order's amount (base currency) or value (quote

@@ -121,7 +121,7 @@ class ExitRefused(Struct, frozen=True, tag=True):
     symbol: str
 
 
-Event = (
+StepEvent = (
     CandlesOpened
     | CandleForming
     | CandleClosed

@@ -8,7 +8,6 @@ from onetape.engine.step_events import (
     Enter,
     EntryFilled,
     EntryRefused,
-    Event,
     Exit,
     ExitDue,
     ExitFilled,
@@ -16,6 +15,7 @@ from onetape.engine.step_events import (
     ExitSent,
     Intent,
     OpenedCandle,
+    StepEvent,
     StrategySignal,
 )
 from onetape.engine.step_restore import CandleFacts, restore_state
@@ -41,7 +41,6 @@ __all__ = [
     "EntryObstacle",
     "EntryPause",
     "EntryRefused",
-    "Event",
     "Exit",
     "ExitDue",
     "ExitFilled",
@@ -50,6 +49,7 @@ __all__ = [
     "HeldPosition",
     "Intent",
     "OpenedCandle",
+    "StepEvent",
     "StepRules",
     "StepState",
     "StrategySignal",

@@ -46,7 +46,6 @@ from onetape.engine.step_events import (
     Enter,
     EntryFilled,
     EntryRefused,
-    Event,
     Exit,
     ExitDue,
     ExitFilled,
@@ -54,6 +53,7 @@ from onetape.engine.step_events import (
     ExitSent,
     Intent,
     OpenedCandle,
+    StepEvent,
     StrategySignal,
 )
 from onetape.engine.step_state import (
@@ -71,7 +71,7 @@ _Stepped = tuple[SymbolStepState, Exit | None]
 
 
 def step(
-    rules: StepRules, state: StepState, event: Event, *, entries: EntryTurn = "after_exits"
+    rules: StepRules, state: StepState, event: StepEvent, *, entries: EntryTurn = "after_exits"
 ) -> tuple[StepState, list[Intent]]:
     """Return the state after an event, and the orders to carry out now, first to last.
 
@@ -117,7 +117,7 @@ def _drop_paused_buy(rules: StepRules, state: StepState, event: CandleClosed) ->
         state.symbols[symbol] = replace(before, buy_due=False)
 
 
-def _apply_event(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
+def _apply_event(rules: StepRules, state: SymbolStepState, event: StepEvent) -> _Stepped:
     match event:
         case CandleForming():
             return _apply_forming(rules, state, event)

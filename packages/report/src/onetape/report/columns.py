@@ -8,7 +8,7 @@ from onetape.core.candles import FloatArray
 from onetape.core.digits import Digits
 from onetape.core.market_digits import choose_market_digits
 from onetape.core.trading_rules import NO_TRADING_RULES
-from onetape.report.data import Charted, ReportData
+from onetape.report.data import MarketChart, ReportData
 
 _MAX_DECIMALS = 12
 
@@ -22,7 +22,7 @@ def choose_column_decimals(column: FloatArray, significant: int) -> int:
     return min(max(significant - 1 - math.floor(math.log10(largest)), 0), _MAX_DECIMALS)
 
 
-def get_market_digits(data: ReportData, market: Charted) -> Digits:
+def get_market_digits(data: ReportData, market: MarketChart) -> Digits:
     """Return the decimals of a market's prices and amounts, and of the account's money."""
     if market.digits is not None:
         return market.digits

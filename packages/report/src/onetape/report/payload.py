@@ -10,7 +10,7 @@ import numpy as np
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine import compute_drawdown_curve
 from onetape.report.columns import choose_column_decimals, get_market_digits, round_column
-from onetape.report.data import Charted, LevelSteps, ReportData
+from onetape.report.data import LevelSteps, MarketChart, ReportData
 from onetape.report.frame import encode_script_json
 from onetape.report.group_tables import list_reasons
 from onetape.report.histogram import compute_histogram, make_histogram_columns
@@ -36,7 +36,7 @@ def encode_payload(data: ReportData) -> str:
 
 def make_payload(data: ReportData) -> Json:
     """Return the data of the page's script: the first market's columns, then the differences."""
-    markets: tuple[Charted, ...] = (data, *data.others)
+    markets: tuple[MarketChart, ...] = (data, *data.others)
     limit = compute_drawn_limit(len(markets))
     groups = [group(market.candles, limit) for market in markets]
     return {
@@ -64,11 +64,11 @@ def _make_other_markets(data: ReportData, groups: list[Grouping]) -> list[Json]:
     ]
 
 
-def _has_same_times(one: Charted, other: Charted) -> bool:
+def _has_same_times(one: MarketChart, other: MarketChart) -> bool:
     return np.array_equal(one.candles.timestamp, other.candles.timestamp)
 
 
-def _make_market_columns(data: ReportData, market: Charted, groups: Grouping) -> Json:
+def _make_market_columns(data: ReportData, market: MarketChart, groups: Grouping) -> Json:
     candles, digits = group_candles(market.candles, groups), get_market_digits(data, market)
     decimals = digits.price
     return {
@@ -83,7 +83,7 @@ def _make_market_columns(data: ReportData, market: Charted, groups: Grouping) ->
     }
 
 
-def _make_account_columns(data: ReportData, market: Charted, groups: Grouping) -> Json:
+def _make_account_columns(data: ReportData, market: MarketChart, groups: Grouping) -> Json:
     """Return the account's columns at the candles of a market."""
     fall = compute_drawdown_curve(market.equity, data.start_cash)
     decimals = min(
@@ -124,7 +124,7 @@ def _round_to_digits(column: FloatArray, significant: int) -> list[float | None]
     return round_column(column, choose_column_decimals(column, significant))
 
 
-def _make_indicators(market: Charted, groups: Grouping) -> Json:
+def _make_indicators(market: MarketChart, groups: Grouping) -> Json:
     columns = group_indicators(market.indicators, groups)
 
     def line(name: str) -> Json:

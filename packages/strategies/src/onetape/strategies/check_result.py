@@ -10,7 +10,7 @@ from onetape.strategies.check_data import CheckData, WindowSizes
 from onetape.strategies.interface import SignalArray
 
 #: Kinds of faults of a strategy; "fails": it raises an error on a window.
-Kind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
+BiasKind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
 
 #: Value in place of the signal of a window that failed.
 FAILED: Final = 2
@@ -23,7 +23,7 @@ class SignalDifference(Struct, frozen=True):
     """Index of the bar among the candles."""
     timestamp: int
     """Open time of the bar, epoch seconds."""
-    kind: Kind
+    kind: BiasKind
     """Kind of the fault."""
     whole: float | None
     """Value from all candles; None: not evaluated."""
@@ -102,7 +102,7 @@ def make_check_result(
 def make_difference(
     data: CheckData,
     bar: int,
-    kind: Kind,
+    kind: BiasKind,
     whole: float | None,
     prefix: float | None,
     window: float | None,

@@ -21,8 +21,8 @@ from onetape.strategies.check_data import (
     evaluate_prefix_levels,
     evaluate_window_levels,
 )
-from onetape.strategies.check_result import CheckResult, Kind, SignalDifference, make_difference
-from onetape.strategies.moved_clock import moved_clock
+from onetape.strategies.check_result import BiasKind, CheckResult, SignalDifference, make_difference
+from onetape.strategies.moved_clock import shift_clock
 
 _NAN: Final = float("nan")
 
@@ -86,7 +86,7 @@ def _explain_difference(
     whole = levels.get_row(bar)
     window = evaluate_window_levels(make(), data, bar, result.windows)
     prefix = evaluate_prefix_levels(make(), data, bar)
-    kind: Kind = "warm-up" if is_same_row(prefix, whole) else "look-ahead"
+    kind: BiasKind = "warm-up" if is_same_row(prefix, whole) else "look-ahead"
     return _make_difference(data, bar, kind, (whole, prefix, window))
 
 
@@ -94,7 +94,7 @@ def _find_repeat_difference(
     make: StrategyMaker, data: CheckData, bars: IntArray, levels: LevelColumns
 ) -> SignalDifference | None:
     """Return the first bar whose levels differ at another time of day, or None."""
-    with moved_clock():
+    with shift_clock():
         again = evaluate_all(make(), data).level_columns or LevelColumns()
     for bar in bars.tolist():
         whole, other = levels.get_row(bar), again.get_row(bar)
@@ -104,7 +104,7 @@ def _find_repeat_difference(
 
 
 def _make_difference(
-    data: CheckData, bar: int, kind: Kind, rows: tuple[LevelRow, LevelRow, LevelRow]
+    data: CheckData, bar: int, kind: BiasKind, rows: tuple[LevelRow, LevelRow, LevelRow]
 ) -> SignalDifference:
     """Return a difference of the price that differs first: of the stop, or else of the target.
 

@@ -45,7 +45,7 @@ from onetape.strategies.interface import SignalArray
 from onetape.strategies.repeatability import find_fresh_instance_difference, find_repeat_difference
 
 #: Called with the number of bars done.
-Progress = Callable[[int], None]
+ReportProgress = Callable[[int], None]
 #: Number of bars above which only a part of the range is checked, unless all bars are requested.
 MAX_BARS: Final = 200_000
 #: Number of differing bars, after the first one, whose cause is examined, and number of bars that
@@ -69,7 +69,7 @@ def evaluate_windows(
     data: CheckData,
     bars: IntArray,
     windows: WindowSizes,
-    on_progress: Progress,
+    on_progress: ReportProgress,
 ) -> tuple[SignalArray, str]:
     """Return the signals of the bars' windows, FAILED for one that fails, and the first failure.
 
@@ -91,8 +91,8 @@ def evaluate_windows(
 
 
 #: Evaluates windows as `evaluate_windows` does, in any number of processes.
-Evaluate = Callable[
-    [StrategyMaker, CheckData, IntArray, WindowSizes, Progress], tuple[SignalArray, str]
+EvaluateWindows = Callable[
+    [StrategyMaker, CheckData, IntArray, WindowSizes, ReportProgress], tuple[SignalArray, str]
 ]
 
 
@@ -100,8 +100,8 @@ def check_strategy(
     make: StrategyMaker,
     data: CheckData,
     bars: IntArray,
-    on_progress: Progress = lambda _: None,
-    evaluate: Evaluate = evaluate_windows,
+    on_progress: ReportProgress = lambda _: None,
+    evaluate: EvaluateWindows = evaluate_windows,
     *,
     after_run: bool = False,
 ) -> CheckResult:

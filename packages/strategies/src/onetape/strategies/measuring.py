@@ -11,7 +11,7 @@ from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.message_text import format_error
 from onetape.core.strategy_levels import is_same_row
 from onetape.strategies.interface import SignalArray, Signals, Strategy
-from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
+from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, shift_clock
 
 #: Number of candles that a lookback is measured on, and of the bars that are compared.
 _CANDLE_COUNT: Final = 4_000
@@ -90,7 +90,7 @@ def _make_unmeasurable_error(
 def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -> bool:
     """Return whether the same candles give other signals, also at other times of day."""
     for ahead_seconds in _CLOCK_SHIFTS:
-        with moved_clock(ahead_seconds):
+        with shift_clock(ahead_seconds):
             try:
                 again = _evaluate_columns(strategy, candles).signal
             except OnetapeError:

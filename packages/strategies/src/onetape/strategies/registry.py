@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, naming_settings
+from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, name_settings
 from onetape.core.message_text import format_os_error, suggest_name
 from onetape.strategies.interface import Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
@@ -87,7 +87,7 @@ def check_choice(
     is_own = name.rpartition(":")[0].endswith(".py") or name.endswith(".py")
     if is_own or (name not in BUILT_IN and name in _list_strategy_files(user_folder)):
         return
-    with naming_settings("strategy.name"):
+    with name_settings("strategy.name"):
         cls = load_strategy_class(name, user_folder)
     if parameters is not None:
         cls(**convert_parameters(cls, parameters))

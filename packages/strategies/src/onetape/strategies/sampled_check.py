@@ -24,8 +24,8 @@ from onetape.strategies.check_data import (
 )
 from onetape.strategies.check_result import (
     FAILED,
+    BiasKind,
     CheckResult,
-    Kind,
     SignalDifference,
     WindowSignals,
     make_check_result,
@@ -39,7 +39,7 @@ from onetape.strategies.lookahead_check import (
     compare_signals,
     drop_single_candle_windows,
 )
-from onetape.strategies.moved_clock import moved_clock
+from onetape.strategies.moved_clock import shift_clock
 from onetape.strategies.repeatability import find_repeat_difference
 from onetape.strategies.segments import find_segment
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from onetape.core.strategy_levels import LevelColumns
 
 #: Consequence of each kind of difference, as a backtest prints it.
-_MEANING: Final[dict[Kind, str]] = {"look-ahead": "do not trust this result"}
+_MEANING: Final[dict[BiasKind, str]] = {"look-ahead": "do not trust this result"}
 _OTHER_MEANING: Final = "the trader would decide otherwise"
 
 #: Maximum number of bars of a range that is checked whole, as `backtester check` does.
@@ -150,7 +150,7 @@ class _Budget:
         return time.thread_time() > self._processor or time.monotonic() > self._wall
 
 
-def describe_meaning(kind: Kind) -> str:
+def describe_meaning(kind: BiasKind) -> str:
     """Return the meaning of a difference of this kind for a reader of the result."""
     return _MEANING.get(kind, _OTHER_MEANING)
 
@@ -237,7 +237,7 @@ def _find_difference_at_another_time(
     signalling = data.find_signalling_bars(whole, bars)
     some = (signalling if len(signalling) else bars)[-_REPEAT_BARS:].tolist()
     now, _ = _evaluate_bars(make(), data, some, windows, _Budget(MAX_SECONDS / 10))
-    with moved_clock():
+    with shift_clock():
         other, _ = _evaluate_bars(make(), data, list(now), windows, _Budget(MAX_SECONDS / 10))
     bar = next((bar for bar in other if other[bar] != now[bar]), None)
     if bar is None:

@@ -5,7 +5,7 @@ from onetape.backtest.config import FRAME_EXCHANGE
 from onetape.backtest.models import Backtest
 from onetape.backtest.storage.digests import compute_digests
 from onetape.backtest.storage.manifest import restore_config
-from onetape.backtest.storage.runs import Run
+from onetape.backtest.storage.runs import SavedRun
 from onetape.core.errors import UsageError
 
 #: Input of a run by the name of its digest.
@@ -17,7 +17,7 @@ _COVERS = {
 }
 
 
-def rerun(run: Run) -> tuple[Backtest, list[str]]:
+def rerun(run: SavedRun) -> tuple[Backtest, list[str]]:
     """Return the saved run, run again over its range, and a sentence for each change since.
 
     Raises:

@@ -45,7 +45,7 @@ class _Format(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Run:
+class SavedRun:
     """A saved run, read from its folder."""
 
     folder: Path
@@ -126,7 +126,7 @@ class Run:
             raise _make_damaged_error(path, error) from error
 
 
-def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> Run:
+def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> SavedRun:
     """Return a saved run.
 
     Args:
@@ -181,9 +181,9 @@ def list_run_folders(root: Path | None = None) -> list[Path]:
         ) from error
 
 
-def read_stored_runs(root: Path | None = None) -> tuple[list[Run], list[str]]:
+def read_stored_runs(root: Path | None = None) -> tuple[list[SavedRun], list[str]]:
     """Return the runs, the newest last, and a sentence for each whose manifest is damaged."""
-    runs: list[Run] = []
+    runs: list[SavedRun] = []
     damaged: list[str] = []
     for folder in list_run_folders(root):
         try:
@@ -193,13 +193,13 @@ def read_stored_runs(root: Path | None = None) -> tuple[list[Run], list[str]]:
     return runs, damaged
 
 
-def _read(folder: Path) -> Run:
+def _read(folder: Path) -> SavedRun:
     path = folder / MANIFEST
     try:
         content = path.read_bytes()
         version = msgspec.json.decode(content, type=_Format).format
         if version == FORMAT:
-            return Run(folder, msgspec.json.decode(content, type=Manifest))
+            return SavedRun(folder, msgspec.json.decode(content, type=Manifest))
     except (OSError, ValueError, RecursionError) as error:
         raise _make_damaged_error(path, error) from error
     raise DataError(

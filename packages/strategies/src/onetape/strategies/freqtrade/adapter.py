@@ -19,7 +19,7 @@ import numpy as np
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.freqtrade.import_modules import freqtrade_modules
+from onetape.strategies.freqtrade.import_modules import replace_freqtrade_modules
 from onetape.strategies.freqtrade.informative import (
     TIMEFRAME,
     Informative,
@@ -30,7 +30,7 @@ from onetape.strategies.freqtrade.informative import (
 from onetape.strategies.freqtrade.interface import TRADED_PAIR, DataProvider, IStrategy
 from onetape.strategies.freqtrade.loaded_values import check_loaded
 from onetape.strategies.freqtrade.parameters import (
-    Adjustable,
+    AdjustableParameter,
     BaseParameter,
     collect_class_parameters,
     copy_with_value,
@@ -156,7 +156,7 @@ def load_class(found: FreqtradeClass) -> type[FreqtradeStrategy]:
     """
     check_supported(found)
     _check_parameter_file(found.path)
-    with freqtrade_modules():
+    with replace_freqtrade_modules():
         module = run_file(found.path)
         cls = getattr(module, found.name)
         check_loaded(found, cls({}))
@@ -204,7 +204,7 @@ def _check_parameter_file(path: Path) -> None:
         )
 
 
-def _make_field(where: str, one: Adjustable) -> tuple[str, type, Any]:
+def _make_field(where: str, one: AdjustableParameter) -> tuple[str, type, Any]:
     if one.name in _RESERVED:
         raise ConfigurationError(f"{where}: a parameter cannot be called {one.name}; rename it")
     choices: Any = one.choices

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from msgspec import Struct
 
-from onetape.core.errors import ConfigurationError, UsageError, naming_settings
+from onetape.core.errors import ConfigurationError, UsageError, name_settings
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.freqtrade.settings_without_effect import format_settings_without_effect
 from onetape.strategies.freqtrade.source import (
@@ -96,7 +96,7 @@ def check_timeframe(used: str, stated: str, place: str) -> None:
     Raises:
         UsageError: the timeframes differ.
     """
-    with naming_settings("timeframe"):
+    with name_settings("timeframe"):
         own, other = Timeframe.parse(stated), Timeframe.parse(used)
         if (own.seconds, own.is_month) != (other.seconds, other.is_month):
             raise UsageError(
