@@ -47,7 +47,7 @@ def compare_runs(
 
 
 def _write_page(found: "Sequence[SavedRun]", path: Path | None) -> Path | None:
-    """Return the file of the page that was written; None where none is wanted."""
+    """Return the file of the page that was written; None: no page was requested."""
     if path is None:
         return None
     from backtester.rendering.comparison_page import write_comparison_page

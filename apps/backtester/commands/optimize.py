@@ -81,7 +81,7 @@ def optimize(
         str | None,
         typer.Option(
             metavar="RULE",
-            help="Open position between test parts: close sells it, carry keeps it.  "
+            help="Open position between test parts: close sells it, carry holds it.  "
             "[default: close]",
         ),
     ] = None,

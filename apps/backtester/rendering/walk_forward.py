@@ -54,7 +54,7 @@ def format_heading(run: WalkForwardRun) -> str:
 
 
 def format_trials_line(run: WalkForwardRun) -> str:
-    """Return the number of trials and of looks."""
+    """Return the line with the number of trials, and of looks at the test parts."""
     counts, key = run.counts, run.context.window.key
     return (
         f"trials: {format_count(len(run.plan.points), 'trial')} here, {counts.market:,} on "
@@ -151,7 +151,7 @@ def _format_chosen_value(value: Any) -> str:
 
 
 def collect_notes(run: WalkForwardRun) -> list[str]:
-    """Return the notes that a reader needs to trust the numbers, in sentences."""
+    """Return sentences on what affects the numbers of a walk-forward, such as gaps."""
     return describe_window(run.context.window, "some combinations need")
 
 

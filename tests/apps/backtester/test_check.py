@@ -182,7 +182,7 @@ def test_larger_candles_are_built_from_stored_ones_and_the_result_states_it(
 ) -> None:
     document = backtest_json("--strategy", own(DAILY, ("1d",)), "--from", "2024-02-01").document
     assert document["assumptions"]["1d candles"] == (
-        "0 stored, 120 built from a lower timeframe; each is seen once it has closed"
+        "0 stored, 120 built from a lower timeframe; each is used once it has closed"
     )
     assert document["trades"]
     assert check("--strategy", "own").code == 0

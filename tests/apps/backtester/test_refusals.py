@@ -100,7 +100,7 @@ def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, database
         "minimum order 5"
     )
     assert printed["1d candles"] == (
-        "ETH/USDT: 0 stored, 120 built from a lower timeframe; each is seen once it has closed; "
-        "BTC/USDT: 100 stored, 20 built from a lower timeframe; each is seen once it has closed"
+        "ETH/USDT: 0 stored, 120 built from a lower timeframe; each is used once it has closed; "
+        "BTC/USDT: 100 stored, 20 built from a lower timeframe; each is used once it has closed"
     )
     assert printed["fees"] == "0.100%, in quote currency"

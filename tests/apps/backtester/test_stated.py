@@ -94,9 +94,9 @@ def test_an_ideal_market_and_allowed_gaps_stand_in_the_result(run: Run, database
 
 def test_a_trade_that_is_open_at_the_end_is_marked_everywhere(run: Run, backtester: Run) -> None:
     ended = run("--strategy", "buy_and_hold")
-    assert "open at the end" in ended.out
+    assert "open position" in ended.out
     assert "note: the last trade is still open and valued at the last close" in ended.out
-    assert "open at the end" in page_of(ended)
+    assert "open position" in page_of(ended)
     folder = load_run().folder
     (row,) = csv.DictReader((folder / "trades.csv").read_text("utf-8").splitlines())
     assert (row["open_at_end"], row["exit_time"]) == ("True", "")

@@ -111,8 +111,10 @@ def _convert_value(kind: str, name: str, value: Any, declared: DeclaredSetting) 
     try:
         return msgspec.convert(plain, declared.kind)
     except msgspec.ValidationError as error:
-        wanted = ", ".join(declared.choices) or _KIND_TEXTS.get(declared.kind, "a dict of numbers")
-        raise UsageError(f"{kind}: {name} must be {wanted}, found {value!r}") from error
+        expected = ", ".join(declared.choices) or _KIND_TEXTS.get(
+            declared.kind, "a dict of numbers"
+        )
+        raise UsageError(f"{kind}: {name} must be {expected}, found {value!r}") from error
 
 
 def make_account_config(

@@ -153,8 +153,7 @@ def describe_sizing(rules: AccountConfig, base: str, quote: str) -> str:
         "equity_share": f"{size:.2%} of the account's equity an entry",
         "risk_per_trade": f"as much as loses {size:.2%} of the account's equity at the first stop",
         "volatility_target": (
-            f"as much as brings {size:.2%} of volatility a year, from "
-            f"{rules.volatility_bars} closes"
+            f"as much as adds {size:.2%} of volatility a year, from {rules.volatility_bars} closes"
         ),
     }[rules.sizing]
 
@@ -357,10 +356,10 @@ def describe_window(window: CandleWindow, need: str) -> list[str]:
             "the first candles of the series are the strategy's startup_candle_count"
         )
     # If the warm-up begins after a gap, `describe_pauses` has the note instead.
-    if window.warm_up < window.wanted_warm_up and not (window.gaps and window.gaps[0].at == 0):
+    if window.warm_up < window.required_warm_up and not (window.gaps and window.gaps[0].at == 0):
         found.append(
             f"only {format_count(window.warm_up, 'candle')} of warm-up where {need} "
-            f"{window.wanted_warm_up:,}: the first signals may differ from a longer run's"
+            f"{window.required_warm_up:,}: the first signals may differ from a longer run's"
         )
     proven = window.known_outages - sum(window.accepted.values())
     if proven:
@@ -462,7 +461,7 @@ def describe_pauses(
     gap = f"{format_utc(last.gap_from)} to {format_utc(last.gap_to)} UTC"
     if last.timeframe != window.key.timeframe:
         gap = f"of {last.timeframe} candles {gap}"
-    warm_up = f"warm-up of {format_count(window.wanted_warm_up, 'candle')}{addition}"
+    warm_up = f"warm-up of {format_count(window.required_warm_up, 'candle')}{addition}"
     if last.trading_since is None:
         text = f"no trading after the gap {gap}: the range ends before a {warm_up}"
     else:
@@ -474,5 +473,5 @@ def describe_pauses(
         )
     others = len(pauses) - 1
     if others:
-        text += f"; {format_count(others, 'earlier gap')} paused it likewise"
+        text += f"; {format_count(others, 'earlier gap')} paused trading too"
     return [text]

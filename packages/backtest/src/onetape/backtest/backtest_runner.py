@@ -31,7 +31,7 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
 
     Args:
         config: Configuration of the run.
-        with_indicators: Whether the signals keep the strategy's indicators, which only a report and
+        with_indicators: Whether the result has the strategy's indicators, which only a report and
             `explain` show; two columns take a third of the memory of the candles.
 
     Raises:

@@ -81,7 +81,7 @@ def load_window(
         key=key,
         candles=candles,
         warm_up=len(before),
-        wanted_warm_up=warm_up,
+        required_warm_up=warm_up,
         start=start,
         end=end,
         known_outages=missing - unknown,

@@ -194,7 +194,7 @@ def _make_window(candles: Candles, config: BacktestConfig, lookback: int) -> Can
         key=key,
         candles=used,
         warm_up=low - first,
-        wanted_warm_up=wanted,
+        required_warm_up=wanted,
         start=start,
         end=end,
         known_outages=0,
@@ -231,6 +231,6 @@ def _make_higher_timeframes(
         whole = built.take(np.flatnonzero(~np.isin(built.timestamp, partial)))
         made[higher.name] = align_higher_candles(window.candles, timeframe, whole, higher)
         origins[f"{higher.name} candles"] = (
-            f"{len(whole):,} built from the DataFrame; each is seen once it has closed"
+            f"{len(whole):,} built from the DataFrame; each is used once it has closed"
         )
     return HigherTimeframes(made, origins)

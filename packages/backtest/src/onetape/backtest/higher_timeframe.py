@@ -45,7 +45,7 @@ def load_higher(
             window.candles, timeframe, found.candles, higher_timeframe
         )
         origins[f"{higher_timeframe.name} candles"] = (
-            f"{found.origin_text}; each is seen once it has closed"
+            f"{found.origin_text}; each is used once it has closed"
         )
         gaps[higher_timeframe.name] = tuple(found.gaps)
         if found.begins_inside:

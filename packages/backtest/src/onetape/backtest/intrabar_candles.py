@@ -32,7 +32,7 @@ _UNDECIDED: Final = {
     "unlike": "the {} candles contradict this one",
 }
 #: Reasons why a candle is ambiguous, each with the exit that is then taken.
-_BOTH: Final = ("stop and target both lie inside this candle", "taken as stopped, the worse")
+_BOTH: Final = ("stop and target both lie inside this candle", "taken as stopped, the worse exit")
 _MOVED: Final = (
     "the high of this candle moves the trailing stop over its low",
     "taken at the worst price that it allows",

@@ -83,20 +83,20 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "max_drawdown",
         "max drawdown",
         "fraction",
-        "least of equity / highest equity before - 1, at the closes",
+        "minimum of equity / highest equity before - 1, at the closes",
         "the relative one of freqtrade's published case",
     ),
     Definition(
         "max_drawdown_seconds",
         "max drawdown duration",
         "days",
-        "from the high before it until that was regained, or to the end",
+        "from the high before the drawdown until the high was regained, or to the end",
     ),
     Definition(
         "longest_drawdown_seconds",
         "longest drawdown",
         "days",
-        "longest time from a high until it was regained, or to the end",
+        "longest time from a high until the high was regained, or to the end",
     ),
     Definition(
         "exposure", "exposure", "fraction", "candles with an open position at the close / candles"

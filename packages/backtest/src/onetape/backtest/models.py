@@ -36,7 +36,7 @@ class CandleWindow(Struct, frozen=True):
     """Closed candles, warm-up included, oldest first."""
     warm_up: int
     """Number of candles before the range."""
-    wanted_warm_up: int
+    required_warm_up: int
     """Number of candles before the range that the strategy needs."""
     start: int
     """Start of the range, epoch seconds, inclusive."""

@@ -114,7 +114,7 @@ class WorkerPool:
             running[failed] = chunk
 
     def _retry(self, chunk: _Chunk) -> Generator[tuple[int, bytes | None]]:
-        """Evaluate a chunk alone; where its process dies, by halves."""
+        """Evaluate a chunk while no other one runs; if that kills the process, each half alone."""
         running: dict[Future[list[bytes | None]], _Chunk] = {}
         self._submit(chunk, running)
         done, broken = _collect(running)

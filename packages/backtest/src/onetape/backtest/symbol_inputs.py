@@ -31,7 +31,7 @@ def read_symbols(
         store: The open database.
         config: Configuration of the run.
         strategy: The strategy of symbols without a strategy in `own_strategies`.
-        with_indicators: Whether the signals keep the strategy's indicators.
+        with_indicators: Whether the result has the strategy's indicators.
 
     Raises:
         OnetapeError: see the class of the error.

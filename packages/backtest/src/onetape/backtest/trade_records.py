@@ -100,7 +100,7 @@ class TradeRows(TradeSequence):
         columns["exit_kind"] = [*kinds, *nothing]
         columns["symbol"] = [self._result.symbol] * (stop - start)
         # The signals include the warm-up candles.
-        columns["entry_reason"], left = (
+        columns["entry_reason"], exit_reasons = (
             _collect_reasons(
                 self._signals,
                 self._result.fill_log.find_signal_bars(bars[start:stop]) + self._warm_up,
@@ -112,9 +112,9 @@ class TradeRows(TradeSequence):
             )
         )
         if kinds.count("signal") < len(kinds):
-            exits = zip(left, kinds, strict=True)
-            left = [text if kind == "signal" else EXIT_TEXTS[kind] for text, kind in exits]
-        columns["exit_reason"] = left + [""] * len(nothing)
+            exits = zip(exit_reasons, kinds, strict=True)
+            exit_reasons = [text if kind == "signal" else EXIT_TEXTS[kind] for text, kind in exits]
+        columns["exit_reason"] = exit_reasons + [""] * len(nothing)
         return zip(*(columns[name] for name in TRADE_COLUMNS), strict=True)
 
 

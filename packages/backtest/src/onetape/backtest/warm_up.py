@@ -44,7 +44,7 @@ def find_run_segments(
         window.candles,
         Timeframe.parse(window.key.timeframe),
         UnexplainedGaps(window.gaps, higher.gaps),
-        window.wanted_warm_up,
+        window.required_warm_up,
         compute_window_size(get_higher_lookback(strategy)),
     )
 

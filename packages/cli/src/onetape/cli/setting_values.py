@@ -123,7 +123,7 @@ def _make_refusal(key: str, expected: str, value: object, source: SettingSource)
 
 
 def _describe_expected(text: str) -> str:
-    """Return an error text of msgspec in the words of a user: `expected a number`."""
+    """Return an error text of msgspec in plain English, such as `expected a number`."""
     expected = re.sub(r" - at `\$.*?`$", "", text)
     expected = re.sub(r"^Expected `(.*?)`.*$", r"expected \1", expected)
     expected = re.sub(r"^Object missing required field `(.*?)`.*$", r"\1 is missing", expected)

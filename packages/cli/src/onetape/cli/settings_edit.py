@@ -190,7 +190,7 @@ class _Edit:
         return f"{self._text[: end + 1]}{line}{self._text[end + 1 :]}"
 
     def _replace(self, node: yaml.Node) -> str:
-        """Return the text with another value; a comment after it keeps its column if possible."""
+        """Return the text with another value; a comment after it stays in place if possible."""
         start, end = node.start_mark.index, node.end_mark.index
         before, after = self._text[:start], self._text[end:]
         value = f" {self._value}" if before.endswith(":") else self._value

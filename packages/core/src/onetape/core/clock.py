@@ -13,7 +13,7 @@ from onetape.core.errors import UsageError
 
 
 class Clock(Protocol):
-    """Clock of market time; the simulator and the exchanges have their own."""
+    """Clock of market time: of the computer, of an exchange, or of the simulator."""
 
     def now_ms(self) -> int:
         """Return the market time in epoch milliseconds UTC."""

@@ -156,7 +156,7 @@ class Digits(Struct, frozen=True):
         return format_fixed(float(value), self.money, signed=signed)
 
     def format_amount(self, value: float | Decimal) -> str:
-        """Return an amount of base currency: `0.250000`; a smaller amount has more decimals."""
+        """Return an amount of base currency: `0.250000`; very small amounts get more decimals."""
         text = format_fixed(float(value), self.amount)
         if not value or text.strip("0.,"):
             return text

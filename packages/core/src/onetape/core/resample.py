@@ -36,7 +36,7 @@ def resample(
     candles is flat at the close of its last source candle, which is the last price. A source candle
     with volume 0 whose price moved was traded. If the source never reports volume, every source
     candle counts as traded, also a flat one (see `find_untraded_rows`). Volumes are added as
-    decimals, so a sum is the double nearest to the exchange's own text. Weeks open on Monday and
+    decimals, so a sum is the double nearest to the exchange's decimal. Weeks open on Monday and
     months on the first, UTC. The last window is left out unless its last source candle exists. A
     window with missing source candles is built from those that exist, as the exchange does after an
     outage: `find_incomplete_windows` lists them.

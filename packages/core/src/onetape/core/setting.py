@@ -55,7 +55,7 @@ class Setting(NamedTuple):
     le: float | None = None
     """Inclusive upper bound of the value."""
     plausible_max: float | None = None
-    """Largest plausible value; a larger one is refused, because it is likely a typing error."""
+    """Largest plausible value; a higher value is refused, because it is likely a typing error."""
     hint: str = ""
     """Example of the value with its unit, for error messages: `0.05 is 5 %`."""
     unit: str = ""
@@ -108,7 +108,7 @@ class DeclaredSetting(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the allowed words of a setting of type `Literal`; empty for any other type."""
+        """Return the allowed values of a setting of type `Literal`; empty for any other type."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
@@ -154,7 +154,7 @@ def _iterate_all_settings(
 
 
 def _iterate_own_settings(model: type[msgspec.Struct]) -> Iterator[DeclaredSetting]:
-    """Yield the settings of a struct's own fields, without those of nested structs."""
+    """Yield the settings of the fields of a struct, without those of nested structs."""
     for field in msgspec.structs.fields(model):
         kind, notes = _split_annotation(field.type)
         if not is_struct(kind):
@@ -192,7 +192,7 @@ def _get_default(field: "msgspec.structs.FieldInfo") -> Any:
 
 
 def is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
-    """Return whether a type is a struct, whose settings are a section of their own."""
+    """Return whether a type is a struct, whose settings form a section."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
@@ -240,7 +240,7 @@ class DeclaredStruct(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_setting_value(declared: DeclaredSetting, value: Any, key: str) -> None:
-    """Refuse a value outside the declared bounds or words of a setting.
+    """Refuse a value outside the declared bounds or choices of a setting.
 
     Args:
         declared: The setting.
@@ -258,7 +258,7 @@ def check_setting_value(declared: DeclaredSetting, value: Any, key: str) -> None
 
 @cache
 def _list_limited_settings(model: type[msgspec.Struct]) -> tuple[DeclaredSetting, ...]:
-    """Return the settings of a struct's own fields that have bounds or choices."""
+    """Return the settings of a struct that have bounds or choices, without nested structs."""
     return tuple(
         declared
         for declared in _iterate_own_settings(model)
@@ -309,7 +309,7 @@ _BOUND_TEXTS: Final = {
 
 
 def format_allowed(setting: Setting) -> str:
-    """Return the bounds of a setting in words: `above 0 and under 1 (0.05 is 5 %)`."""
-    given = [(words, getattr(setting, name)) for name, words in _BOUND_TEXTS.items()]
-    text = " and ".join(words.format(bound) for words, bound in given if bound is not None)
+    """Return the bounds of a setting as text: `above 0 and under 1 (0.05 is 5 %)`."""
+    given = [(template, getattr(setting, name)) for name, template in _BOUND_TEXTS.items()]
+    text = " and ".join(template.format(bound) for template, bound in given if bound is not None)
     return f"{text} ({setting.hint})" if setting.hint else text

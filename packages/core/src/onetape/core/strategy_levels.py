@@ -25,7 +25,7 @@ SAME_PRICE: Final = 1e-9
 
 
 class LevelRow(Struct, frozen=True):
-    """Stop and target of a strategy: of one candle, or in force for a position."""
+    """Stop and target price of a strategy: given for one candle, or in force for a position."""
 
     stop: float | None = None
     """Price of the stop, quote currency; None: no price."""

@@ -127,7 +127,7 @@ def _find_moved_order_bars(
     before = np.searchsorted(sells, fills, side="right") - 1
     last_sell = np.where(before >= 0, sells[before], -9) if len(sells) else np.full(len(fills), -9)
     is_due = is_newest & (buys > last_sell)
-    left = buys[is_due & (fills == count)]
+    waiting_buys = buys[is_due & (fills == count)]
     is_due &= fills < count
     due_run = run[is_due]
     first_run = int(run[0]) if is_used and len(buys) and buys[0] == 0 else -1
@@ -141,7 +141,7 @@ def _find_moved_order_bars(
         sell_signals=sells,
         sell_fills=sold,
         traded=traded,
-        waiting_buy_due=int(left[-1]) if len(left) else None,
+        waiting_buy_due=int(waiting_buys[-1]) if len(waiting_buys) else None,
         is_sell_waiting=bool((sold == count).any()),
     )
 

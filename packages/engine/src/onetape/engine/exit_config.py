@@ -195,7 +195,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         is_sound = all(math.isfinite(ratio) and -1 < ratio < 1_000 for ratio in ratios)
         if not is_sound or not all(0 <= age <= MAX_BARS for age, _ in rows):
             fault = (
-                "give parts above -1 and under 1,000 at bars from 0 up, such as "
+                "have fractions above -1 and under 1,000 from candle 0 on, such as "
                 f"{{0: 0.04, 60: 0.02}}, found {dict(rows)}"
             )
         elif ratios != sorted(ratios, reverse=True):

@@ -117,13 +117,13 @@ class ExitSearch:
         The search ends once it would exceed `_GUESSED` bars per candle; positions that are still
         open then are not in the mask.
         """
-        count, left = len(positions.entry), _GUESSED * len(self._candles)
+        count, budget = len(positions.entry), _GUESSED * len(self._candles)
         found = ExitColumns.make_unknown(positions.end)
         open_ = positions.take_rows(np.arange(count))
         is_known = open_.at >= open_.end
         alive, level = np.flatnonzero(~is_known), _FIRST_LEVEL
-        while len(alive) and len(alive) << level <= left:
-            left -= len(alive) << level
+        while len(alive) and len(alive) << level <= budget:
+            budget -= len(alive) << level
             rows = max(1, _CELLS >> level)
             for start in range(0, len(alive), rows):
                 group = alive[start : start + rows]

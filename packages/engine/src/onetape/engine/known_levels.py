@@ -1,7 +1,8 @@
 """Stop and target of a strategy (core.strategy_levels) for the positions of a traded range.
 
 Element b of a column is the price that is known at the open of bar b: that of the candle before it.
-Element 0 holds what an earlier range left, and one more element what the range leaves behind.
+Element 0 has the levels at the end of an earlier range; one more element has those at the end of
+this range.
 """
 
 import math

@@ -50,7 +50,7 @@ class Metrics(Struct, frozen=True):
     market_change: float | None
     """Last close / first close - 1, without fees; the mean of several symbols."""
     cagr: float | None
-    """Compound annual growth rate; None without elapsed time or without money left."""
+    """Compound annual growth rate; None if no time has passed or no money remains."""
     volatility: float | None
     """Annualised standard deviation of the returns."""
     sharpe: float | None

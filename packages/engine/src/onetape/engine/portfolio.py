@@ -79,7 +79,7 @@ class PortfolioResult(Struct, frozen=True, dict=True):
     equity: FloatArray
     """Cash and all positions at the last known closes, quote currency."""
     cash: float
-    """Quote currency left at the end."""
+    """Cash at the end, quote currency."""
     skipped_entries: int
     """Runs of BUYs that found all slots full and ended without an entry."""
 

@@ -52,7 +52,7 @@ def _find_day_ends(timestamp: IntArray) -> IntArray:
 def compute_cagr(start: float, end: float, seconds: float) -> float | None:
     """Return the compound annual growth rate, (end / start)^(365 days / time) - 1.
 
-    None for no time, for nothing left, and for a growth too large for a float.
+    None if no time has passed, if no money remains, and for a growth too large for a float.
     """
     if seconds <= 0 or end <= 0:
         return None

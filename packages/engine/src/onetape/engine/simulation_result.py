@@ -59,7 +59,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
     equity: FloatArray
     """Cash and position at each close, quote currency."""
     cash: float
-    """Quote currency left at the end."""
+    """Cash at the end, quote currency."""
     base: float
     """Base currency held at the end: an open position, or dust that could not be sold."""
     fill_log: FillLog

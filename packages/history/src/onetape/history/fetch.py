@@ -92,8 +92,8 @@ async def fetch_closed(
 def find_reread_start(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) -> int | None:
     """Return the open of the first candle that a run reads again, epoch seconds; None: no candles.
 
-    It is the `count`-th newest closed candle, and at least the `MIN_REREAD`-th. Reading the
-    newest candles again finds values that the exchange has changed.
+    The candle is the `count`-th newest closed one, or the `MIN_REREAD`-th if `count` is lower.
+    Reading the newest candles again finds values that the exchange has changed.
     """
     newest = read_last_closed(store, key, max(count, MIN_REREAD))
     return int(newest.timestamp[0]) if len(newest) else None

@@ -352,12 +352,12 @@ def _store_request_time(store: Store, key: SeriesKey, entry: GapEntry, requested
 
 def _subtract_ranges(gap: MissingRange, explained: list[Range]) -> list[Range]:
     """Return the parts of a gap that are outside of ranges, which are sorted."""
-    left: list[Range] = []
+    rest: list[Range] = []
     cursor = gap.start
     for start, end in explained:
         if start > cursor:
-            left.append((cursor, start))
+            rest.append((cursor, start))
         cursor = max(cursor, end)
     if cursor < gap.end:
-        left.append((cursor, gap.end))
-    return left
+        rest.append((cursor, gap.end))
+    return rest

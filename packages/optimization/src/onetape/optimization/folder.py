@@ -193,7 +193,7 @@ def open_results(root: Path, context: Mapping[str, Any]) -> Generator[FolderResu
         except OSError as error:
             raise ConfigurationError(
                 f"another optimization is running in {folder}; wait for it, then "
-                "this one goes on from it"
+                "this one continues from its results"
             ) from error
         yield FolderResults(folder, descriptor, context.get(USER_METRICS, ()))
     finally:

@@ -39,7 +39,7 @@ class TrialCounts(Struct, frozen=True):
 
 
 class _LedgerLine(Struct, omit_defaults=True):
-    """A line: some trials of a strategy, or one look at an out-of-sample part."""
+    """A line of the ledger: some trials of a strategy, or one look at an out-of-sample part."""
 
     strategy: str
     timeframe: str

@@ -202,7 +202,8 @@ def walk_forward(
         scheme: Lengths of the windows, and treatment of positions at a boundary.
         metrics: Metrics to rank by.
         min_trades: Closed trades that a combination needs in a training part to be chosen.
-        looks: Choices and schemes whose result on this range was computed, this one included.
+        looks: Number of looks at the test parts: choices and schemes whose result was computed,
+            this one included.
 
     Raises:
         OnetapeError: a chosen strategy fails in its test part.

@@ -9,7 +9,7 @@ from onetape.backtest.models import CandleWindow
 from onetape.core.errors import DataError, UsageError
 
 #: Treatment of a position at the boundary of two test parts: close sells it at the first open of
-#: the next part, carry keeps it until the next choice sells it.
+#: the next part, carry holds it until the next choice sells it.
 Boundary = Literal["close", "carry"]
 
 _UNITS: Final = {"h": 3_600, "d": 86_400, "w": 604_800}

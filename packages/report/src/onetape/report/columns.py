@@ -14,7 +14,7 @@ _MAX_DECIMALS = 12
 
 
 def choose_column_decimals(column: FloatArray, significant: int) -> int:
-    """Return the decimals that keep `significant` digits of a column's largest value (0 to 12)."""
+    """Return the decimals, 0 to 12, that show `significant` digits of a column's largest value."""
     finite = np.abs(column[np.isfinite(column)])
     largest = float(finite.max()) if finite.size else 0.0
     if largest == 0.0:

@@ -90,7 +90,7 @@ def _render_return_cell(ratio: float | None, more: str = "") -> str:
     is_zero = float(text.replace(",", "")) == 0
     names = [more] if more else []
     if not is_zero:
-        shade = sum(abs(ratio) >= least for least in _SHADES)
+        shade = sum(abs(ratio) >= bound for bound in _SHADES)
         names += [f"{'up' if ratio > 0 else 'down'}-{shade}"]
     named = f' class="{" ".join(names)}"' if names else ""
     return f"<td{named}>{'0.0' if is_zero else text}</td>"

@@ -57,10 +57,14 @@ def _make_other_markets(data: ReportData, groups: list[Grouping]) -> list[Json]:
     return [
         {
             "symbol": market.symbol,
-            **_make_market_columns(data, market, own),
-            **({} if _has_same_times(market, data) else _make_account_columns(data, market, own)),
+            **_make_market_columns(data, market, own_group),
+            **(
+                {}
+                if _has_same_times(market, data)
+                else _make_account_columns(data, market, own_group)
+            ),
         }
-        for market, own in zip(data.others, groups[1:], strict=True)
+        for market, own_group in zip(data.others, groups[1:], strict=True)
     ]
 
 
@@ -145,8 +149,8 @@ def _make_indicators(market: MarketChart, groups: Grouping) -> Json:
 
 def _make_trade_columns(data: ReportData, groups: list[Grouping]) -> Json:
     trades = data.trades
-    place = {symbol: index for index, symbol in enumerate(data.symbols)}
-    markets = [place.get(trade.symbol, 0) for trade in trades]
+    numbers = {symbol: index for index, symbol in enumerate(data.symbols)}
+    markets = [numbers.get(trade.symbol, 0) for trade in trades]
     entries = [trade.entry_timestamp for trade in trades]
     exits = [trade.exit_timestamp for trade in trades]
     reasons = list_reasons(data)
@@ -181,10 +185,10 @@ def _make_trade_columns(data: ReportData, groups: list[Grouping]) -> Json:
 
 def _find_bars(moments: list[int], markets: list[int], groups: list[Grouping]) -> list[int]:
     """Return the drawn candle of each moment (epoch seconds), in the market that it belongs to."""
-    stamps, places = np.array(moments, dtype=np.int64), np.array(markets, dtype=np.int64)
+    stamps, indices = np.array(moments, dtype=np.int64), np.array(markets, dtype=np.int64)
     bars = np.zeros(len(stamps), dtype=np.int64)
-    for place, own in enumerate(groups):
-        bars[places == place] = own.find_bars(stamps[places == place])
+    for index, one in enumerate(groups):
+        bars[indices == index] = one.find_bars(stamps[indices == index])
     return bars.tolist()
 
 

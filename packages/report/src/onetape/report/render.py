@@ -105,10 +105,10 @@ def _render_body(data: ReportData) -> str:
 
 def _render_market_title(data: ReportData) -> str:
     title = data.title
-    words = f"{title.exchange} {title.symbol} {title.timeframe}"
+    series = f"{title.exchange} {title.symbol} {title.timeframe}"
     start, end = _format_moment(title.start_timestamp), _format_moment(title.end_timestamp)
     others = f" and {', '.join(data.symbols[1:])}" if data.others else ""
-    return f"{escape(title.kind)} {escape(words + others)}, {start} to {end} UTC, end excluded"
+    return f"{escape(title.kind)} {escape(series + others)}, {start} to {end} UTC, end excluded"
 
 
 def _render_symbol_switch(symbols: tuple[str, ...]) -> str:
@@ -188,7 +188,7 @@ def _render_legend(data: ReportData) -> str:
     names = [("buy", "entry, below the candle")]
     names += [(kind, text) for kind, text in _KIND_TEXTS.items() if kind in kinds]
     if any(trade.open_at_end for trade in data.trades):
-        names.append(("held", "still open at the end"))
+        names.append(("held", "open position"))
     marks = [_render_legend_mark(name, _SHAPES.get(name, _CIRCLE), text) for name, text in names]
     if any(trade.stop for trade in data.trades):
         marks.append(_render_legend_mark("stop-line", _LINE, "stop"))
@@ -206,7 +206,7 @@ def _render_legend_mark(name: str, shape: str, text: str) -> str:
 
 def _format_trade_count(data: ReportData) -> str:
     still_open = sum(trade.open_at_end for trade in data.trades)
-    ending = f", {still_open} still open at the end" if still_open else ""
+    ending = f", {still_open} still open" if still_open else ""
     return f"{format_count(len(data.trades), 'trade')}{ending}"
 
 

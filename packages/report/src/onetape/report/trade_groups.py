@@ -10,9 +10,9 @@ from onetape.report.data import ReportData, ReportTrade
 
 #: Names of the groups of a table; further ones are summed up in one row.
 MAX_GROUPS: Final = 30
-#: Name of the trades without an exit.
-OPEN: Final = "open at the end"
-#: Name of the trades without a reason.
+#: Name of the group of trades without an exit.
+OPEN: Final = "open position"
+#: Name of the group of trades without a reason.
 NO_REASON: Final = "no reason stated"
 
 GroupKind = Literal["exit", "entry", "symbol"]
@@ -29,7 +29,7 @@ class TradeOutcome(NamedTuple):
     seconds: int
     """Time from entry to exit."""
     is_open: bool = False
-    """Whether the trade has no exit; its profit is then that at the last close."""
+    """Whether the trade has no exit; `profit` is then its profit at the last close."""
 
 
 class TradeGroup(Struct, frozen=True):
@@ -37,7 +37,7 @@ class TradeGroup(Struct, frozen=True):
 
     name: str
     trades: int
-    """Number of trades that the sums are of."""
+    """Number of trades in the group."""
     wins: int
     """Number of trades with a profit above 0."""
     profit: float
@@ -62,8 +62,8 @@ class TradeGroup(Struct, frozen=True):
 def group_trades(outcomes: Iterable[TradeOutcome]) -> list[TradeGroup]:
     """Return the sums of each group, the group with the most trades first.
 
-    Closed trades count. Trades that are open at the end form a group of their own, the last one.
-    The groups after the first 30 are one group.
+    Trades that are open at the end are in no other group: they form a separate group, the last one.
+    The groups after the first 30 are summed up in one group.
     """
     by_name: dict[str, list[TradeOutcome]] = {}
     still_open: list[TradeOutcome] = []

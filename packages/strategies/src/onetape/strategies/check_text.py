@@ -17,7 +17,7 @@ _REMEDIES: Final[dict[BiasKind, str]] = {
     ),
     "warm-up": "the window is too short for what evaluate() computes",
     "not repeatable": "use no random number and no clock in evaluate()",
-    "state": "keep nothing between two calls of evaluate(): no global, no cache, no attribute",
+    "state": "store nothing between two calls of evaluate(): no global, no cache, no attribute",
     "fails": "make evaluate() work from one candle on, with NaN where nothing is known",
 }
 

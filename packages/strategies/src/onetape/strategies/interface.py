@@ -73,7 +73,7 @@ class Signals(Struct, frozen=True):
     stop: FloatArray | None = None
     """Price at which a position is sold at the market, NaN for no price, shape (n,).
 
-    The price of a candle acts from the next candle on. NaN keeps the last price.
+    The price of a candle acts from the next candle on. With NaN the last price stays.
     """
     target: FloatArray | None = None
     """Price of a limit order that sells a position, NaN for no price, shape (n,)."""

@@ -30,8 +30,8 @@ def validate_levels(
         found: The same signals, with everything else validated.
 
     Raises:
-        ConfigurationError: a column has the wrong type or length, or a price that is none; the
-            text names strategy and candle.
+        ConfigurationError: a column has the wrong type or length, or an invalid price; the text
+            names strategy and candle.
     """
     return replace(
         found,

@@ -10,7 +10,7 @@ function describeTrade(data, index) {
   const { trades } = data;
   const held = durationText(trades.exit_time[index] - trades.entry_time[index]);
   const sold = `${EXIT_TEXTS[trades.kind[index]]} ${cells.exit} at ${cells.exitPrice}`;
-  const ending = trades.open[index] ? "still open at the end" : sold;
+  const ending = trades.open[index] ? "still open" : sold;
   const title = document.createElement("strong");
   title.textContent = `Trade ${cells.number} of ${trades.open.length}${cells.symbol ? ` (${cells.symbol})` : ""}: ${cells.percent}`;
   return [title, ` bought ${cells.entry} at ${cells.entryPrice}, ${ending}, held ${held}`];

@@ -32,7 +32,7 @@ function candlePoints(data, times) {
   });
 }
 
-// A bar without a value keeps its place, so that every series has the same bars.
+// A bar without a value stays in the series, so that every series has the same bars.
 function linePoints(values, times) {
   return times.map((time, bar) => (values[bar] === null ? { time } : { time, value: values[bar] }));
 }

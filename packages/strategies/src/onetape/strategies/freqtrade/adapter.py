@@ -224,7 +224,7 @@ def _collect_higher_timeframes(
     if others:
         raise ConfigurationError(
             f"{where}: informative_pairs names {', '.join(others)}; "
-            "candles of other pairs are not there (docs/freqtrade.md)"
+            "candles of other pairs are not available (docs/freqtrade.md)"
         )
     names = dict.fromkeys(timeframe for _, timeframe in pairs)
     own = cls.timeframe and Timeframe.parse(cls.timeframe)
@@ -256,13 +256,13 @@ def _add_informative_columns(
     source = candles if higher_candles is None else higher_candles
     of_method = {**metadata, "timeframe": mark.timeframe}
     columns = getattr(made, name)(_make_frame(source, mark.timeframe), of_method)
-    kept = find_rows_of_dates(source.timestamp, columns, f"the frame of {name}")
+    candle_rows = find_rows_of_dates(source.timestamp, columns, f"the frame of {name}")
     named = columns.rename(columns={one: mark.make_column_name(one) for one in columns})
     rows = np.arange(len(candles))
     if higher_candles is None:
-        return join_columns(frame, named, rows[kept], rows, ffill=mark.ffill)
+        return join_columns(frame, named, rows[candle_rows], rows, ffill=mark.ffill)
     known_from = np.searchsorted(higher_candles.visible, np.arange(1, len(higher_candles) + 1))
-    return join_columns(frame, named, known_from[kept], rows, ffill=mark.ffill)
+    return join_columns(frame, named, known_from[candle_rows], rows, ffill=mark.ffill)
 
 
 def _uses_exits(made: IStrategy) -> bool:
@@ -332,7 +332,7 @@ def _make_reason_codes(signal: Any, tags: Mapping[int, Any]) -> tuple[Any, dict[
 
 
 def _collect_indicators(frame: Any) -> tuple[dict[str, FloatArray], frozenset[str]]:
-    """Return columns of numbers as indicators, and those that look like prices."""
+    """Return columns of numbers as indicators, and those whose values are near the price."""
     found: dict[str, FloatArray] = {}
     overlays: set[str] = set()
     price = float(np.median(frame["close"]))

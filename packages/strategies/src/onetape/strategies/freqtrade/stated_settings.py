@@ -154,7 +154,7 @@ class _Reader:
             if ratio == _EXIT_AT_MARKET:
                 if candles == 0:
                     raise self._make_invalid_value_error(
-                        "minimal_roi", "such that it does not leave at once"
+                        "minimal_roi", "such that it does not sell at once"
                     )
                 self.take("exits.time_stop_bars", candles, "minimal_roi")
                 break
@@ -206,7 +206,7 @@ class _Reader:
                 self.take("exits.exit_profit_offset", self._read_number(offset, 0.0), switch)
 
     def read_protections(self) -> None:
-        """Read `protections`: the cool-down, and the entry guards."""
+        """Read `protections`: the cooldown and the entry guards."""
         listed = read_protection_list(self._found)
         if "protections" in self._found.methods:
             self.lines["protections"] = self._found.methods["protections"].lineno

@@ -158,16 +158,16 @@ def kama_lookback(period: int, slow: int = 30) -> int:
 def _compute_varying_decay(values: FloatArray, rate: FloatArray, memory: int) -> FloatArray:
     """Return y[i] = (1 - rate[i]) y[i-1] + rate[i] x[i] over `memory` bars, weights scaled to one.
 
-    Each bar maps y to keep * y + add. Two windows are joined by applying the newer map to the older
-    one, so that the map of any window takes about log2(memory) passes.
+    Each bar maps y to factor * y + add. Two windows are joined by applying the newer map to the
+    older one, so that the map of any window takes about log2(memory) passes.
     """
 
     def begin(rows: slice) -> tuple[FloatArray, ...]:
         return 1.0 - rate[rows], rate[rows] * values[rows]
 
     def join(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
-        (keep, add), (old_keep, old_add) = newer.columns, older.columns
-        return keep * old_keep, keep * old_add + add
+        (factor, add), (old_factor, old_add) = newer.columns, older.columns
+        return factor * old_factor, factor * old_add + add
 
     def end(part: WindowPart) -> FloatArray:
         return part.columns[1] / (1.0 - part.columns[0])

@@ -3,7 +3,7 @@
 The value at bar i is that of a recursion which started at bar i - memory + 1. Running each of these
 recursions would take `memory` passes. But two recursions whose states become equal, to the last
 bit, stay equal. So a few reference recursions are run to their end, and each other recursion only
-until its state equals that of a reference, whose later values it then takes.
+until its state equals that of a reference; from there on both have equal values.
 """
 
 from collections.abc import Callable

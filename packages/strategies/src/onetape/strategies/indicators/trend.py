@@ -229,8 +229,8 @@ def heikin_ashi(
 
     close' = (open + high + low + close) / 4, open' = the mean of open' and close' of the bar before
     (of the first bar: of open and close), high' and low' the extremes of high or low, open' and
-    close'. Source: Munehisa Homma; Dan Valcu, Using the Heikin-Ashi Technique, 2004. What open'
-    remembers halves with each bar and is cut where under 1e-12 is left. Lookback:
+    close'. Source: Munehisa Homma; Dan Valcu, Using the Heikin-Ashi Technique, 2004. The weight of
+    a bar in open' halves with each later bar; weights under 1e-12 are left out. Lookback:
     `heikin_ashi_lookback`.
 
     Raises:
