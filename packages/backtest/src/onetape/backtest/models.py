@@ -78,10 +78,13 @@ class SymbolInput(Struct, frozen=True):
     config: BacktestConfig
     """Configuration of this symbol alone."""
     window: CandleWindow
+    """Candles of the run, warm-up first."""
     higher: HigherTimeframes
+    """Higher-timeframe candles of the run."""
     segments: tuple[Segment, ...]
     """Parts of the candles without an unexplained gap."""
     signals: Signals
+    """Signals of all candles of the window, warm-up included."""
     seconds: float
     """Duration of the evaluation, seconds."""
     trading_rules: TradingRules
@@ -98,7 +101,9 @@ class SymbolRun(Struct, frozen=True):
     """Candles, signals and result of one symbol in a backtest."""
 
     window: CandleWindow
+    """Candles of the run, warm-up first."""
     higher: HigherTimeframes
+    """Higher-timeframe candles of the run."""
     signals: Signals
     """Signals of all candles of the window, warm-up included."""
     segments: tuple[Segment, ...]
@@ -110,6 +115,7 @@ class SymbolRun(Struct, frozen=True):
     digits: Digits
     """Decimals of prices, amounts and money of the symbol, for output."""
     check: BiasCheck
+    """Result of the bias check of this symbol."""
 
     @property
     def symbol(self) -> str:
@@ -126,6 +132,7 @@ class BenchmarkMarket(Struct, frozen=True):
     """Market that buy and hold holds instead of the traded symbols."""
 
     symbol: str
+    """CCXT symbol of the market."""
     candles: Candles
     """Closed candles of the range of the run, oldest first."""
     rules: AccountConfig
@@ -136,9 +143,11 @@ class Backtest(Struct, frozen=True):
     """A finished backtest and everything that its result depends on."""
 
     config: BacktestConfig
+    """Configuration of the run."""
     strategy: Strategy | None
     """The strategy; None in a run that was read from a pickle."""
     strategy_name: str
+    """Name of the strategy, as the run was started with."""
     parameters: Mapping[str, Any]
     """Parameters of the strategy by name."""
     runs: tuple[SymbolRun, ...]

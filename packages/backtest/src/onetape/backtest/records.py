@@ -102,8 +102,11 @@ class SymbolDigits(Struct, frozen=True):
     """Decimals that prices, money and amounts of one symbol are shown with."""
 
     price: _Decimals
+    """Decimals of prices."""
     money: _Decimals
+    """Decimals of money, quote currency."""
     amount: _Decimals
+    """Decimals of amounts, base currency."""
 
 
 class PauseSummary(Struct, frozen=True):
@@ -141,20 +144,27 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     unexplained_gaps: Count = 0
     """Number of candles of the range that are missing for an unknown reason."""
     pauses: list[PauseSummary] = []
+    """Parts of the range that are not traded after unexplained gaps."""
     left_out: Moment | None = None
     """Open of the newest row, if nothing proves that it is closed; None: there is no such row."""
     strategy: str
+    """Name of the strategy."""
     parameters: dict[str, Any]
+    """Parameters of the strategy by name."""
     assumptions: dict[str, str]
     """Rules of the run as texts, by label."""
     digits: dict[str, SymbolDigits] = {}
     """Decimals by symbol; summaries of older versions have none."""
     check: BiasCheck
+    """Result of the bias check over all symbols."""
     notes: list[str]
+    """Notes and warnings of the run, in sentences."""
     metrics: Metrics
+    """Metrics of the account."""
     seconds: float
     """Duration of the run, seconds."""
     database: str
+    """Database that the candles were read from."""
     report: str | None
     """Path of the HTML report."""
     run: str | None

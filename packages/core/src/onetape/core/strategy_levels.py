@@ -32,7 +32,9 @@ class LevelRow(Struct, frozen=True):
     target: float | None = None
     """Price of the target, quote currency; None: no price."""
     stop_mode: LevelMode = "at_entry"
+    """When the stop of a position follows further rows."""
     target_mode: LevelMode = "at_entry"
+    """When the target of a position follows further rows."""
 
     def make_values(self) -> dict[str, float]:
         """Return the prices by the names that they are stored by, next to indicators."""
@@ -92,7 +94,9 @@ class LevelColumns(Struct, frozen=True):
     target: FloatArray | None = None
     """Price of the target by candle, quote currency; NaN: no price. None: no such column."""
     stop_mode: LevelMode = "at_entry"
+    """When the stop of a position follows further rows."""
     target_mode: LevelMode = "at_entry"
+    """When the target of a position follows further rows."""
 
     def get_row(self, index: int) -> LevelRow:
         """Return the row of the candle with this index; a negative index counts from the end."""

@@ -309,7 +309,8 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     drawdown_pause: Annotated[str | None, DRAWDOWN_PAUSE] = None
     low_profit_pairs: Annotated[str | None, LOW_PROFIT_PAIRS] = None
     trading_rules: TradingRules = NO_TRADING_RULES
-    """Price step, amount step and minimums of the market: no setting, a program adds them."""
+    """Price step, amount step and minimums of the market. A program adds them; they cannot be set
+    in a settings file."""
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -372,12 +373,12 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         """Return the rules that pause entries after losses.
 
         Raises:
-            UsageError: the settings are invalid, which a made configuration is not.
+            UsageError: a setting is invalid; `__post_init__` has checked that none is.
         """
         given = (self.stoploss_guard, self.drawdown_pause, self.low_profit_pairs)
         if given == (None, None, None):
             return ()
-        # Most accounts have no entry guards, as no trading hours.
+        # Imported here, because most accounts have no entry guards.
         from onetape.engine.entry_guards import parse_entry_guards
 
         return parse_entry_guards(*given)

@@ -48,6 +48,7 @@ class ModelFill(NamedTuple):
     fee: float
     """Fee paid to the exchange, in the currency `fee_in`."""
     fee_in: Literal["quote", "base"]
+    """Currency of the fee: quote or base."""
     cash_change: float
     """Change of the cash, quote currency; negative for a buy."""
     base_change: float
@@ -93,18 +94,29 @@ class FillModel(Struct, frozen=True):
     """
 
     fee_rate: float
+    """Fee of a market order, as a fraction of its value."""
     maker_fee_rate: float
+    """Fee of a limit order, as a fraction of its value."""
     fee_in_base: bool
+    """Whether a buy pays its fee in base currency."""
     slippage: float
+    """Fixed slippage and half the spread, as a fraction of the price."""
     impact: float
+    """Price loss of an order as large as its candle's volume, as a fraction of the price."""
     max_volume_share: float
+    """Largest fraction of the volume that a buy takes."""
     uses_volume: bool
     """Whether the volume changes a buy: by its impact, or by `max_volume_share`."""
     price_step: float
+    """Step that prices are whole numbers of, quote currency."""
     amount_step: float
+    """Step that amounts are whole numbers of, base currency."""
     min_amount: float
+    """Minimum amount of an order, base currency."""
     min_notional: float
+    """Minimum value of an order, quote currency."""
     sizing: Sizing
+    """Rule for the size of a buy."""
     size: float
     """Number that belongs to the sizing, such as a ratio or an amount; 0 for all_in."""
     stop_ratio: float | None

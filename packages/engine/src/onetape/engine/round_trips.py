@@ -17,6 +17,7 @@ class TradeEntry(NamedTuple):
     timestamp: int
     """Open of the candle that filled the entry, epoch seconds UTC."""
     fill: ModelFill
+    """Fill of the buy."""
 
 
 class TradeExit(NamedTuple):
@@ -27,7 +28,9 @@ class TradeExit(NamedTuple):
     timestamp: int
     """Open of the candle that filled the exit, epoch seconds UTC."""
     fill: ModelFill
+    """Fill of the sell."""
     kind: ExitKind
+    """Kind of the exit, such as a stop or a SELL."""
 
 
 class Trade(Struct, frozen=True):

@@ -33,6 +33,7 @@ class CandlesOpened(Struct, frozen=True, tag=True):
     """
 
     candles: tuple[OpenedCandle, ...]
+    """The first trade of each candle."""
 
 
 class CandleForming(Struct, frozen=True, tag=True):
@@ -40,6 +41,7 @@ class CandleForming(Struct, frozen=True, tag=True):
 
     symbol: str
     candle: Candle
+    """Prices and volume of the candle so far."""
     price_step: float = 0.0
     """Price step of the market in the candle, quote currency; 0: none."""
     is_unwatched: bool = False
@@ -55,6 +57,7 @@ class CandleClosed(Struct, frozen=True, tag=True):
 
     symbol: str
     candle: Candle
+    """Final prices and volume of the candle."""
     price_step: float = 0.0
     """Price step of the market in the candle, quote currency; 0: none."""
 
@@ -152,6 +155,7 @@ class Exit(Struct, frozen=True, tag=True):
     timestamp: int
     """Open of the candle that fills the order, epoch seconds."""
     kind: ExitKind
+    """Kind of the exit, such as a stop or a SELL."""
     price: float
     """Price at which the order fills by the rules, before slippage; quote currency."""
     is_ambiguous: bool

@@ -210,6 +210,7 @@ class Job(Struct, frozen=True):
     """One combination to evaluate."""
 
     parameters: ParameterSet
+    """Parameters of the combination by name."""
     has_details: bool = False
     """Whether the result has daily returns and positions of the in-sample part."""
 

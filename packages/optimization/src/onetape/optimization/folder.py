@@ -41,10 +41,15 @@ class _Line(Struct):
     """Layout of a line: metrics of both parts, or the error of the combination."""
 
     parameters: dict[str, Any]
+    """Parameters of the combination by name."""
     in_sample: _Part | None = None
+    """Metrics of the in-sample part; None in the line of a walk-forward or an error."""
     out_of_sample: _Part | None = None
+    """Metrics of the out-of-sample part; None in the line of a walk-forward or an error."""
     windows: list[_Part] | None = None
+    """Metrics of each training part of a walk-forward; None: an optimization or an error."""
     error: str | None = None
+    """Error that the strategy raised for the combination; None: it was evaluated."""
 
 
 def make_result_key(parameters: Mapping[str, Any]) -> str:

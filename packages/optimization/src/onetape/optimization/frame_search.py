@@ -36,10 +36,15 @@ class FrameOptions(Struct, frozen=True):
     """Range, account and market of the backtests."""
 
     start: Any
+    """Start of the range, as the user gave it; None: the first candle."""
     end: Any
+    """End of the range, exclusive, as the user gave it; None: the last candle."""
     account: AccountConfig
+    """Settings of the account."""
     trading_rules: TradingRulesSource
+    """Source of price steps, amount steps and minimums."""
     allow_gaps: bool
+    """Whether a range with unexplained gaps is allowed."""
     risk_free_rate: float = 0.0
     """Risk-free rate per year in the Sharpe and Sortino ratios, as a ratio."""
 

@@ -90,7 +90,9 @@ class Judgement(Struct, frozen=True):
     """Statistics of the best combination, and the verdict."""
 
     verdict: Verdict
+    """Tests that the combination passes or fails, in their order."""
     sharpe: SharpeEvidence
+    """Sharpe ratios that the tests of skill compare."""
     overfitting: Overfitting | None
     """Cross-validation of the compared trials; None: too few trials or days."""
     random_timing: RandomTiming | None

@@ -61,11 +61,17 @@ class Optimization(Struct, frozen=True):
     """A finished optimization."""
 
     config: BacktestConfig
+    """Configuration of the backtests."""
     options: SearchOptions
+    """Options of the optimization."""
     plan: SearchPlan
+    """The combinations and the longest lookback among them."""
     context: SearchContext
+    """Candles and rules that all combinations were evaluated with."""
     trading_rules_text: str
+    """Description of the trading rules of the market, for output."""
     folder: Path
+    """Folder of the results."""
     order: list[TrialResult]
     """Results of the combinations, best first; those with too few trades come last."""
     min_trades: MinTrades
@@ -83,6 +89,7 @@ class Optimization(Struct, frozen=True):
     pauses: tuple[str, ...]
     """Lines with the time since which the range is traded, where unexplained gaps delay that."""
     seconds: float
+    """Duration, seconds."""
 
 
 #: Opens the display, given the numbers of combinations and of those evaluated by earlier starts.

@@ -34,6 +34,7 @@ class SearchPlan:
     ranges: tuple[ParameterRange, ...]
     """Values or bounds of each parameter."""
     constraints: tuple[Constraint, ...] = ()
+    """Conditions that each combination must meet."""
     account: AccountConfig = field(default_factory=AccountConfig)
     """Rules of the account, for everything that a combination does not name."""
     points: list[ParameterSet] = field(default_factory=list[ParameterSet])

@@ -79,6 +79,7 @@ class ParameterStability(Struct, frozen=True):
     """Changes of a chosen parameter from window to window."""
 
     name: str
+    """Name of the parameter."""
     values: list[Any]
     """Chosen value of each window; None where nothing was chosen."""
     changes: int
@@ -89,7 +90,9 @@ class WalkForward(Struct, frozen=True):
     """Result of a walk-forward."""
 
     scheme: WindowScheme
+    """Lengths of training and test parts."""
     windows: list[WindowChoice]
+    """Choice and outcome of each window, oldest first."""
     metrics: Metrics
     """Metrics of the stitched out-of-sample equity, which is one account over all test parts."""
     hold_return: float
@@ -97,8 +100,11 @@ class WalkForward(Struct, frozen=True):
     efficiency: float | None
     """Median of the windows' efficiencies; None where no training part was profitable."""
     stability: list[ParameterStability]
+    """Changes of each parameter from window to window."""
     sharpe: SharpeEvidence
+    """Sharpe ratios that the tests of skill compare."""
     verdict: Verdict
+    """Verdict on the stitched equity."""
     result: SimulationResult
     """Backtest of the stitched signals."""
 

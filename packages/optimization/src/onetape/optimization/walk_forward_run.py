@@ -39,17 +39,27 @@ class WalkForwardRun(Struct, frozen=True):
     """A finished walk-forward over stored candles."""
 
     config: BacktestConfig
+    """Configuration of the backtests."""
     options: SearchOptions
+    """Options of the optimization of each window."""
     plan: SearchPlan
+    """The combinations and the longest lookback among them."""
     context: SearchContext
+    """Candles and rules that all combinations were evaluated with."""
     trading_rules_text: str
+    """Description of the trading rules of the market, for output."""
     folder: Path
+    """Folder of the results."""
     walk_forward: WalkForward
+    """Choices, stitched equity and verdict."""
     failed: list[TrialResult]
+    """Combinations for which the strategy raised an error."""
     earlier: int
     """Number of combinations that an earlier start had evaluated."""
     counts: TrialCounts
+    """Trials on this market, and evaluations of these test parts."""
     seconds: float
+    """Duration, seconds."""
 
 
 def run_walk_forward(

@@ -203,6 +203,7 @@ class ReportData(MarketChart, frozen=True, kw_only=True):
     """Contents of one page; the chart shows the title's symbol first."""
 
     title: ReportTitle
+    """Title of the page."""
     headline: Headline
     start_cash: float = 0.0
     """Quote currency before the first candle; it counts as a peak that equity can fall from."""

@@ -33,9 +33,11 @@ class MetricChoice(Struct, frozen=True):
     name: str
     """Name of the metric in `--json`."""
     label: str
+    """Name of the metric, as the page shows it."""
     unit: str
     """Unit of the value, as the definitions of the metrics name it."""
     lower_is_better: bool
+    """Whether the combination with the lowest value is best."""
 
 
 class OptimizationPage(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ class TradeOutcome(NamedTuple):
     """The result of one trade, and the name of its group."""
 
     group: str
+    """Name of the group that the trade belongs to."""
     profit: float
     """Profit after fees, quote currency."""
     ratio: float
@@ -36,6 +37,7 @@ class TradeGroup(Struct, frozen=True):
     """Sums of one group of trades, all after fees."""
 
     name: str
+    """Name of the group."""
     trades: int
     """Number of trades in the group."""
     wins: int

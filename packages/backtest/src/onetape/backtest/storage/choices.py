@@ -37,6 +37,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     format: int = _FORMAT
     """Version of the layout."""
     kind: Literal["optimization", "walk-forward"]
+    """Kind of the run that chose."""
     strategy: str
     """Strategy as `--strategy` takes it."""
     exchange: str
@@ -62,7 +63,9 @@ class SavedChoice(Struct, frozen=True):
     """A choice with the folder that it is saved in; it has parameters."""
 
     folder: Path
+    """Folder of the run."""
     choice: Choice
+    """The choice that the folder has."""
 
     @property
     def parameters(self) -> dict[str, str]:

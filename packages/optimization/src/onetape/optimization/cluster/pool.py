@@ -45,7 +45,9 @@ class _Chunk(Struct, frozen=True):
     """Jobs that one request evaluates."""
 
     numbers: Sequence[int]
+    """Index of each job among all jobs."""
     jobs: Sequence[Job]
+    """Jobs of these indices."""
     lost_workers: int = 0
     """Number of workers that ended while they evaluated these jobs and no others."""
 

@@ -17,7 +17,9 @@ class Interval(Struct, frozen=True):
     """Interval that holds a share of the resampled values."""
 
     low: float
+    """Lower bound."""
     high: float
+    """Upper bound."""
 
 
 class BootstrapIntervals(Struct, frozen=True):
@@ -32,6 +34,7 @@ class BootstrapIntervals(Struct, frozen=True):
     block: float
     """Mean length of the resampled blocks, in periods."""
     resamples: int
+    """Number of resamples."""
 
 
 def compute_block_length(count: int) -> float:
