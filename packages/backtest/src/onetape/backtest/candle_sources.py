@@ -134,7 +134,7 @@ def load_candles(
 def _download(config: BacktestConfig) -> None:
     """Fetch the candles of a range with the backfiller, in a separate process.
 
-    It returns normally if candles are still missing (exit code 4); reading reports them.
+    Candles that are still missing then (exit code 4) raise no error here; reading reports them.
 
     Raises:
         ConfigurationError: the backfiller is not installed.

@@ -51,7 +51,7 @@ class StrategyChoice(Struct, frozen=True):
         return load_strategy(self.name, self.parameters, user_folder=self.user_folder)
 
     def find_stated_timeframe(self) -> str | None:
-        """Return the timeframe that a freqtrade strategy states in its file; None: it states none.
+        """Return the timeframe that a freqtrade strategy states in its file; None: none stated.
 
         Raises:
             OnetapeError: the file cannot be used.

@@ -176,7 +176,7 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     return_without_costs: float | None = None
     """Total return of the same run without costs, as a ratio; None: the account has no costs."""
     costs: str = ""
-    """Costs of the account, as a text; empty: it has none."""
+    """Costs of the account, as a text; empty: no costs."""
 
     @property
     def all_symbols(self) -> list[str]:

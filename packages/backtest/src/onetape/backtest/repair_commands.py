@@ -29,7 +29,7 @@ def format_repair_command(
 ) -> str:
     """Return the command that stores missing candles in the database of the run.
 
-    It is an import of a file for older candles of an exchange that serves only its newest ones.
+    The command imports a file where the exchange serves only candles newer than the missing ones.
 
     Args:
         key: The series.

@@ -53,8 +53,8 @@ def compute_levels_at(result: SimulationResult, trade: Trade, entry: float, bar:
 
     Args:
         result: The run.
-        trade: One of its trades.
-        entry: The price of its buy before slippage.
+        trade: A trade of the run.
+        entry: Price of the trade's buy before slippage, quote currency.
         bar: Index among the bars of the candles that were traded, within the trade.
     """
     highs = _get_highs(result, max(trade.entry_index, 0), bar)
@@ -63,8 +63,8 @@ def compute_levels_at(result: SimulationResult, trade: Trade, entry: float, bar:
         entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
     )
     step = find_price_step(result.rules.trading_rules, int(result.candles.timestamp[bar]))
-    own = None if result.levels is None else result.levels.find_row(trade.entry_index, bar)
-    return compute_levels(result.rules.exits, entry, highest, bar - trade.entry_index, step, own)
+    row = None if result.levels is None else result.levels.find_row(trade.entry_index, bar)
+    return compute_levels(result.rules.exits, entry, highest, bar - trade.entry_index, step, row)
 
 
 def _get_highs(result: SimulationResult, first: int, end: int) -> FloatArray:

@@ -43,7 +43,7 @@ class Candle(NamedTuple):
 
 
 def find_candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
-    """Return a short text on the fault of a candle that may not be stored; None: it is sound."""
+    """Return a short text on the fault of a candle that may not be stored; None: sound."""
     timestamp = candle.timestamp
     if not 0 <= timestamp <= LATEST_TIMESTAMP:
         return _TIME_OUT_OF_RANGE

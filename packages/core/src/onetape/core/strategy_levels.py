@@ -43,7 +43,7 @@ class LevelRow(Struct, frozen=True):
 
 
 def parse_level_values(values: Mapping[str, float | None]) -> LevelRow | None:
-    """Return the row of values that `LevelRow.make_values` has made; None: they have no price."""
+    """Return the row of values that `LevelRow.make_values` has made; None: no price."""
     stop, target = (_find_price(values, name) for name in ("stop", "target"))
     if stop[1] is None and target[1] is None:
         return None

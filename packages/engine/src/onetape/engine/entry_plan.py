@@ -76,7 +76,7 @@ class EntryPlan:
             reached: Traded candles with the highs and lows that are compared with levels.
             orders: Due orders, and the bars that fill them.
             rules: Stops, targets, cooldown, re-entry and price step.
-            levels: Levels of the strategy; None: it gives none.
+            levels: Levels of the strategy; None: the strategy gives none.
         """
         self._candles = candles
         self._orders = orders

@@ -1,10 +1,10 @@
 """The cash that several symbols share, without rounding error.
 
-An order may use only the cash that remains after the orders of other symbols. That may be a
+An order may use only the cash that remains after the orders of other symbols. The rest may be a
 millionth of the account, and a float's rounding error would change the order's amount. So the cash
-is a whole number of units of 1 / (10^tens 2^twos). The change of a fill in whole steps is a
-decimal; that of a fill without steps is a float, which is a whole number over a power of two. Both
-are whole numbers of units, and their sums are exact.
+is a whole number of units of 1 / (10^tens 2^twos). A fill in whole steps changes the cash by a
+decimal; a fill without steps changes the cash by a float, which is a whole number over a power of
+two. Both changes are whole numbers of units, and their sums are exact.
 """
 
 import math

@@ -57,7 +57,7 @@ class ExitSearch:
             exits: Stops and targets.
             price_step: Price step of the market; 0: none.
             month_steps: Price step of each candle, shape (n,); None: all have `price_step`.
-            levels: Levels of the strategy; None: it gives none.
+            levels: Levels of the strategy; None: the strategy gives none.
         """
         self._candles = candles
         self._exits = exits

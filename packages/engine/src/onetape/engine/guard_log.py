@@ -43,8 +43,8 @@ class ClosedTrade(Struct, frozen=True):
     is_stop: bool
     """Whether a stop loss or trailing stop ended the position."""
     is_inside: bool
-    """Whether the exit was filled inside its candle and not at the open: then entries at that open
-    come before the exit."""
+    """Whether the exit was filled after the open of its candle; entries at that open come before
+    such an exit."""
 
 
 class EntryPause(Struct, frozen=True):
@@ -142,7 +142,7 @@ class GuardLog:
                 self.pauses.append(pause)
 
     def find_pause(self, symbol: str, timestamp: int) -> EntryPause | None:
-        """Return a pause in which a symbol does not enter; None: it may enter.
+        """Return a pause in which a symbol does not enter; None: entries are allowed.
 
         Args:
             symbol: Symbol of the entry.

@@ -37,11 +37,11 @@ _MIN_CASH_LEFT: Final = 2e-12
 
 
 class _IndependentSymbol(NamedTuple):
-    """One symbol, traded as if it had the account alone."""
+    """A symbol of a shared account, traded as if the account had no other symbol."""
 
     symbol: SymbolState
     route: Route | None
-    """Entries and exits of the symbol; None: it has no entry."""
+    """Entries and exits of the symbol; None: there is no entry."""
     columns: FillColumns
     kinds: IntArray
     """Event kind of each fill."""
@@ -57,10 +57,11 @@ class _MergedFills(NamedTuple):
     values: FloatArray
     """Values of each fill in the order of `fills.FillValues`, shape (m, 6)."""
     is_buy: NDArray[np.bool_]
+    """Whether each fill is a buy."""
 
 
 def trade_independent(account: SharedAccount) -> bool:
-    """Carry out an account's fills up to the first one that another symbol changes.
+    """Carry out the fills of a shared account up to the first that depends on two symbols.
 
     Returns:
         True: these fills were carried out; the caller continues with `SharedAccount.trade`.

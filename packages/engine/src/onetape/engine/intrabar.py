@@ -55,7 +55,7 @@ class IntrabarExit(NamedTuple):
     timestamp: int
     """Open of the intrabar candle that ended the position, epoch seconds; 0: none did."""
     undecided: UndecidedReason | None
-    """Reason why the intrabar candles do not decide; None: they decide."""
+    """Reason why the intrabar candles do not decide; None: the intrabar candles decide."""
 
     @property
     def is_position_open(self) -> bool:
@@ -63,7 +63,7 @@ class IntrabarExit(NamedTuple):
         return self.exit is None and self.undecided is None
 
 
-_GOES_ON: Final = IntrabarExit(None, 0, None)
+_NO_EXIT: Final = IntrabarExit(None, 0, None)
 _MISSING: Final = IntrabarExit(None, 0, "missing")
 _UNLIKE: Final = IntrabarExit(None, 0, "unlike")
 
@@ -99,7 +99,7 @@ def find_intrabar_exit(
     if _has_missing_candle(intrabar, candles.timestamp[:first], timestamp, opened):
         return _MISSING
     if opened == end:
-        return _GOES_ON if _can_make_up_bar(candles, traded, levels, low, high) else _UNLIKE
+        return _NO_EXIT if _can_make_up_bar(candles, traded, levels, low, high) else _UNLIKE
     before = float(highest[first - 1]) if first else 0.0
     found = find_exit_in_bar(
         float(candles.open[first]),
@@ -117,8 +117,8 @@ def _can_make_up_bar(
 ) -> bool:
     """Return whether intrabar candles that reach no level agree with their bar.
 
-    They do if they have the bar's high and low, and the bar reaches no level except a trailing stop
-    that its own high has moved.
+    Intrabar candles agree if they have the high and the low of the bar, and the bar reaches no
+    level except a trailing stop that its own high has moved.
     """
     if math.isfinite(levels.stop) or math.isfinite(levels.target) or not traded.any():
         return False

@@ -1,8 +1,8 @@
 """Stop and target of a strategy (core.strategy_levels) for the positions of a traded range.
 
-Element b of a column is the price that is known at the open of bar b: that of the candle before it.
-Element 0 has the levels at the end of an earlier range; one more element has those at the end of
-this range.
+Element b of a column is the price that is known at the open of bar b, which the strategy gave for
+the candle before. Element 0 has the levels at the end of an earlier range; one more element has the
+levels at the end of this range.
 """
 
 import math

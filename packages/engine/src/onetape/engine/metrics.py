@@ -160,7 +160,7 @@ def compute_metrics(
 
     Args:
         result: The run.
-        context: `make_metrics_context` of the run's candles and rules; None: it is computed.
+        context: `make_metrics_context` of the run's candles and rules; None: computed here.
         risk_free_rate: Rate per year as a ratio; a given context has its own.
         benchmark: Candles and rules of the market that is bought and held; None: the traded ones.
     """

@@ -62,7 +62,7 @@ class SymbolSeries(Struct, frozen=True):
     has_volume: bool | None = None
     """Whether any candle of the whole stored series has volume; None: only `candles` are known."""
     levels: "LevelColumns | None" = None
-    """Stops and targets of the strategy for all candles; None: it gives none."""
+    """Stops and targets of the strategy for all candles; None: there are none."""
 
 
 class PortfolioResult(Struct, frozen=True, dict=True):

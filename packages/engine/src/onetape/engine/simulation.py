@@ -67,7 +67,7 @@ def simulate(
         intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
         has_volume: Whether any candle of the whole stored series has volume; None: only `candles`
             are known.
-        levels: Stops and targets of the strategy for all candles; None: it gives none.
+        levels: Stops and targets of the strategy for all candles; None: there are none.
 
     Raises:
         ValueError: signals and candles differ in length, or start_index is outside them.

@@ -73,7 +73,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
     pauses: "tuple[EntryPause, ...]" = ()
     """Times in which an entry guard let nothing enter, by the order of their exits."""
     levels: "KnownLevels | None" = None
-    """Levels of the strategy; None: it gives none."""
+    """Levels of the strategy; None: the strategy gives none."""
 
     @property
     def indices(self) -> tuple[int, ...]:

@@ -307,7 +307,7 @@ class StepState(Struct, frozen=True):
         return cls({symbol: SymbolStepState() for symbol in rules.symbols})
 
     def find_pause(self, rules: StepRules, symbol: str, timestamp: int) -> EntryPause | None:
-        """Return a pause in which a symbol does not enter; None: it may enter.
+        """Return a pause in which a symbol does not enter; None: entries are allowed.
 
         Args:
             rules: Rules of the account.
@@ -332,7 +332,7 @@ def sort_closed_trades(rules: StepRules, trades: Iterable[ClosedTrade]) -> tuple
 
 
 def find_entry_obstacle(rules: StepRules, state: SymbolStepState) -> EntryObstacle | None:
-    """Return the reason why a BUY on the newest closed candle may not enter; None: it may enter.
+    """Return the reason why a BUY on the newest closed candle may not enter; None: no reason.
 
     Args:
         rules: Cooldown and re-entry.

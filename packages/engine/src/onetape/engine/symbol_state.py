@@ -65,7 +65,7 @@ class SymbolState:
             all_candles: Traded candles and those before them.
             intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
             due: Orders due on each candle.
-            levels: Levels of the strategy; None: it gives none.
+            levels: Levels of the strategy; None: the strategy gives none.
         """
         self.due = due
         self.levels = levels
@@ -202,7 +202,7 @@ class SymbolState:
         )
 
     def find_entry_after_pause(self, candidate: int) -> int | None:
-        """Return the candidate to try in place of one at which entries pause; None: they do not.
+        """Return the candidate to try in place of one at which entries pause; None: no pause.
 
         Args:
             candidate: An entry whose turn it is; a BUY that waits for a trade is dropped by each

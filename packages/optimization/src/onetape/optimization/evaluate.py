@@ -139,7 +139,7 @@ def evaluate_parts(
     Args:
         strategy: The strategy.
         context: Candles and rules.
-        rules: Rules of the account; None: those of the context.
+        rules: Rules of the account; None: the rules of the context.
 
     Raises:
         OnetapeError: the strategy failed; the text names the place.
@@ -162,7 +162,7 @@ def simulate_part(
         strategy: The strategy.
         context: Candles and rules.
         part: First candle read, first candle traded, and the end, as `compute_parts` returns them.
-        rules: Rules of the account; None: those of the context.
+        rules: Rules of the account; None: the rules of the context.
 
     Raises:
         OnetapeError: the strategy failed; the text names the place.

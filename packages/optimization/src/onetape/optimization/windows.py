@@ -25,7 +25,8 @@ class WindowScheme(Struct, frozen=True):
     test_seconds: int
     """Length of a test part."""
     is_anchored: bool = False
-    """Whether every training part begins with the range; False: it moves with the test part."""
+    """Whether every training part begins with the range; False: each begins later than the one
+    before, by the length of a test part."""
     boundary: Boundary = "close"
     """Treatment of a position at the boundary of two test parts."""
 

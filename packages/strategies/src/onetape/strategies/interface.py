@@ -78,9 +78,10 @@ class Signals(Struct, frozen=True):
     target: FloatArray | None = None
     """Price of a limit order that sells a position, NaN for no price, shape (n,)."""
     stop_mode: "LevelMode" = "at_entry"
-    """`at_entry`: the stop of the candle with the BUY stays; `each_candle`: it moves up only."""
+    """`at_entry`: the stop of the candle with the BUY stays; `each_candle`: the stop moves, up
+    only."""
     target_mode: "LevelMode" = "at_entry"
-    """`at_entry`: the target of the candle with the BUY stays; `each_candle`: it moves."""
+    """`at_entry`: the target of the candle with the BUY stays; `each_candle`: the target moves."""
 
     @property
     def level_columns(self) -> "LevelColumns | None":

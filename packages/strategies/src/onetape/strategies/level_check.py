@@ -1,9 +1,9 @@
-"""Prove that a strategy gives the same stops and targets from its last candles and from all.
+"""Bias check of stops and targets: whether the last candles give the same prices as all candles.
 
-This follows the check of the signals (lookahead_check.py) and has its meaning: a window that gives
-another price than all candles shows look-ahead, if the candles up to the bar agree with the window,
-or else a short warm-up. Prices that differ by a billionth count as equal: the signals decide
-whether a candle trades, and a billionth of a price changes no fill that a market has steps for.
+The check of the signals (lookahead_check.py) comes first. A window that gives another price than
+all candles shows look-ahead, if the candles up to the bar agree with the window, or else a short
+warm-up. Prices that differ by a billionth count as equal: the signals decide whether a candle
+trades, and a billionth of a price changes no fill that a market has steps for.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def check_levels(
         bars: Bars to check, increasing.
         levels: Stops and targets of all candles.
         result: Result of the check of the signals; one with a difference is returned as it is.
-        is_spent: Returns whether the time for the check is over; None: it has no limit, and the
+        is_spent: Returns whether the time for the check is over; None: no limit of time, and the
             whole range is evaluated once more, at another time of day.
     """
     if not result.is_clean:

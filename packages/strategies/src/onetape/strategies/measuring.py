@@ -13,7 +13,7 @@ from onetape.core.strategy_levels import is_same_row
 from onetape.strategies.interface import SignalArray, Signals, Strategy
 from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, shift_clock
 
-#: Number of candles that a lookback is measured on, and of the bars that are compared.
+#: Number of candles that a lookback is measured on, and number of the bars that are compared.
 _CANDLE_COUNT: Final = 4_000
 _COMPARED_BARS: Final = 120
 #: The longest lookback that can be measured; a longer one must be declared.
@@ -23,9 +23,10 @@ _CLOCK_SHIFTS: Final = (0, AHEAD_SECONDS, AHEAD_SECONDS + 1, FURTHER_SECONDS, 0)
 
 
 def measure_lookback(strategy: Strategy) -> int:
-    """Return the smallest lookback with which a window gives the signal of all candles.
+    """Return the smallest lookback with which windows give the same signals as all candles.
 
-    It must do so on each compared bar. A window on which the strategy fails is too short.
+    On each compared bar, the window that ends with the bar must give the same signal. A window on
+    which the strategy fails is too short.
 
     Raises:
         ConfigurationError: no lookback up to 2,000 is enough, or the strategy fails with all.

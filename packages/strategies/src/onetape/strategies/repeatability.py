@@ -1,6 +1,6 @@
 """Checks whether a strategy gives the same signals for the same candles again.
 
-It does not if its signals depend on random numbers, on the clock, or on state between two calls.
+Signals that depend on random numbers, on the clock, or on state between two calls differ.
 """
 
 from typing import Final

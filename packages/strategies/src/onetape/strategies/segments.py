@@ -64,7 +64,7 @@ class Segment(Struct, frozen=True):
     ready: int = 0
     """Index of the first candle after the segment's warm-up, whose window is full."""
     gap: Range | None = None
-    """The unexplained gap before the segment, epoch seconds; None: it begins the series."""
+    """The unexplained gap before the segment, epoch seconds; None: the segment is the first."""
     timeframe: str = ""
     """Timeframe of the gap before the segment."""
     since: Mapping[str, int] = field(default_factory=dict[str, int])

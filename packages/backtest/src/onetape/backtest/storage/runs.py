@@ -3,7 +3,7 @@
 In a notebook:
 
     from onetape.backtest.storage.runs import load_run
-    load_run("last").trades          # a pandas DataFrame; so is .equity, and .metrics is a dict
+    load_run("last").trades          # .trades and .equity are pandas DataFrames, .metrics a dict
 
 A folder has `manifest.json` (config, versions, digests of code and data, assumptions, metrics),
 `trades.csv`, `equity.npy` and, unless it was switched off, `report.html`. No other file refers to

@@ -1,7 +1,7 @@
 """The driver's pool: evaluates combinations by the workers of a cluster.
 
-It has the interface of `onetape.backtest.parallel.WorkerPool`. Only the driver writes results, so a
-worker or the scheduler may be killed at any time.
+The interface is that of `onetape.backtest.parallel.WorkerPool`. Only the driver writes results, so
+a worker or the scheduler may be killed at any time.
 """
 
 import warnings

@@ -27,7 +27,7 @@ class DataProvider:
         """Return the closed candles of a timeframe as a DataFrame.
 
         Raises:
-            ValueError: it is another pair, or a timeframe that the strategy has not declared.
+            ValueError: the pair is another one, or the strategy has not declared the timeframe.
         """
         if pair != TRADED_PAIR or candle_type not in ("", "spot"):
             msg = f"only candles of the traded pair are there, found {pair!r} {candle_type}"
@@ -39,7 +39,7 @@ class DataProvider:
 
 
 class IStrategy:
-    """Base of a strategy file's class; without the signals that a subclass sets it never trades."""
+    """Base class of freqtrade strategies, as strategy files import it; makes no signals itself."""
 
     INTERFACE_VERSION: ClassVar[int] = 3
     timeframe: str = ""
