@@ -19,9 +19,9 @@ TRIED = {
     "exits.stop_loss=0.01,0.03": (("--stop-loss", "0.01"), ("--stop-loss", "0.03")),
     "exits.take_profit=0.01:0.03:0.02": (("--take-profit", "0.01"), ("--take-profit", "0.03")),
     "exits.time_stop_bars=5:9:4": (("--time-stop", "5"), ("--time-stop", "9")),
-    "exits.target_table=0=0.02,24=0.005|0=0.01": (
-        ("--roi-table", "0=0.02,24=0.005"),
-        ("--roi-table", "0=0.01"),
+    "exits.target_table=0=2%,24h=0.5%|0=1%": (
+        ("--roi-table", "0=2%,24h=0.5%"),
+        ("--roi-table", "0=1%"),
     ),
     "account.sizing=equity_share=0.5,volatility_target=0.2": (
         ("--sizing", "equity_share=0.5"),

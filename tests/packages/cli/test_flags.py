@@ -43,7 +43,7 @@ GIVEN: dict[str, Any] = {
     "sizing": "equity_share=0.25",
     "stop_loss": 0.05,
     "take_profit": None,
-    "roi_table": ["0=0.02", "24=0.005"],
+    "roi_table": ["0=2%", "24h=0.5%"],
     "trailing_stop": 0.04,
     "time_stop": 12,
 }

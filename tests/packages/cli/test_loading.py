@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetape.cli.common_settings import DATABASE, EXCHANGE, SYMBOL, StrategySettings
+from onetape.cli.common_settings import DATABASE, EXCHANGE, SYMBOL, TIMEFRAME, StrategySettings
 from onetape.cli.loading import find_settings_file, load_settings
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.folders import choose_database_path
@@ -29,6 +29,7 @@ class Settings(DeclaredStruct, frozen=True, kw_only=True):
     allow_gaps: Annotated[bool, Setting("Go on over gaps.", flag="--allow-gaps")] = False
     jobs: Annotated[int | None, Setting("Processes.", flag="--jobs", ge=1)] = None
     db: Annotated[Path | None, DATABASE] = None
+    timeframe: Annotated[str, TIMEFRAME] = "1h"
     strategy: StrategySettings = StrategySettings()
     account: AccountConfig = AccountConfig()
 
@@ -102,9 +103,14 @@ def test_every_kind_of_value_means_the_same_in_a_file_and_in_the_environment(fil
 TABLES = (
     '{"0": 0.02, "24": 0.005}',
     "{0: 0.02, 24: 0.005}",
-    "0=0.02,24=0.005",
-    " 0 = 0.02, 24 = 5e-3 ",
+    "0=2%,24h=0.5%",
+    " 0 = 0.02, 1440m = 5e-3 ",
+    "0=2%,1d=0.005",
 )
+
+
+#: Answer to a key of a table that has no unit.
+TIMES = "expected keys such as 0 or 24h, a time with its unit"
 
 
 @pytest.mark.parametrize("text", TABLES)
@@ -122,7 +128,10 @@ def test_a_table_may_be_one_text_and_then_replaces_the_one_before(file: Path, te
         ("0=0.1,0=0.2", "expected KEY=VALUE,KEY=VALUE, each key once, found '0=0.1,0=0.2'"),
         ("0=0.1,", "expected KEY=VALUE,KEY=VALUE, each key once, found '0=0.1,'"),
         ("0=soon", "expected a number, found '0=soon'"),
-        ("later=0.1", "expected int, found 'later=0.1'"),
+        ("0=1e999999999%", "expected a number, found '0=1e999999999%'"),
+        ("{later: 0.1}", "expected int, found '{later: 0.1}'"),
+        ("0=0.1,24=0.05", f"{TIMES}, found '0=0.1,24=0.05'"),
+        ("later=0.1", f"{TIMES}, found 'later=0.1'"),
     ],
 )
 def test_a_text_that_is_no_table_is_answered_with_the_form(text: str, answer: str) -> None:
@@ -138,7 +147,7 @@ def test_a_table_of_a_flag_that_cannot_be_used_is_the_flags_fault(file: Path) ->
         if 101 in found.account.exits.target_table:
             raise UsageError("target_table is too long", setting="exits.target_table")
 
-    flags = {"exits": {"target_table": "0=0.04,101=0.02"}}
+    flags = {"exits": {"target_table": "0=4%,101h=2%"}}
     loaded = load_settings(Settings, "app", file, flags, {})
     with (
         pytest.raises(UsageError, match=r"^--roi-table: target_table is too long$"),

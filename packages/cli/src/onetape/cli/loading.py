@@ -15,11 +15,12 @@ from typing import Any, Final, Generic, TypeVar, cast
 import msgspec
 
 from onetape.cli.setting_sources import (
+    TABLE,
     SettingSource,
     build_environment_tree,
     collect_given_settings,
 )
-from onetape.cli.setting_values import convert_setting_value
+from onetape.cli.setting_values import convert_ages, convert_setting_value
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
 from onetape.core.message_text import format_os_error
@@ -177,7 +178,20 @@ def load_settings(
     with places.add_places_to_errors():
         if stated is not None:
             _check_timeframe(values, *stated)
+        _convert_ages_of_tables(values, declared)
         return LoadedSettings(make_settings(model, values), places)
+
+
+def _convert_ages_of_tables(values: SettingsTree, declared: Mapping[str, DeclaredSetting]) -> None:
+    """Convert times such as `24h` in tables to numbers of candles of the program's timeframe.
+
+    Raises:
+        UsageError: a time is no whole number of candles, or the timeframe is invalid.
+    """
+    for key, value in values.items():
+        if declared[key].kind == TABLE and any(isinstance(age, str) for age in value):
+            timeframe = values.get("timeframe", declared["timeframe"].default)
+            values[key] = convert_ages(value, timeframe)
 
 
 def _load_strategy_settings(

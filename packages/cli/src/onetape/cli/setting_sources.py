@@ -12,8 +12,8 @@ from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.message_text import suggest_name
 from onetape.core.setting import DeclaredSetting, SettingsTree
 
-#: Type of a setting that may be written as one text, such as `0=0.02,24=0.005`. The text replaces
-#: the whole table of an earlier source; entries that are given one by one are merged with it.
+#: Type of a setting that may be written as one text, such as `0=2%,24h=0.5%`. The text replaces the
+#: whole table of an earlier source; entries that are given one by one are merged with it.
 TABLE: Final = dict[int, float]
 #: NUL, which ends a text in C; surrogates, which stand for bytes of an argument that is no UTF-8.
 _FORBIDDEN: Final = "[\0\ud800-\udfff]"

@@ -98,19 +98,38 @@ def _convert_table(
     return ConvertedSetting(found, [f"{declared.key}.{name}" for name in table], is_whole=False)
 
 
-def _parse_table(declared: DeclaredSetting, text: str, source: SettingSource) -> dict[int, float]:
-    """Return a table that was given as one text, such as `0=0.02,24=0.005`."""
-    from onetape.core.table_text import parse_table  # few settings are tables
+def _parse_table(
+    declared: DeclaredSetting, text: str, source: SettingSource
+) -> dict[str | int, float]:
+    """Return a table that was given as one text, such as `0=2%,24h=0.5%`.
 
-    table = parse_table(text)
-    if table is None:
-        raise _make_refusal(
-            declared.key, "expected KEY=VALUE,KEY=VALUE, each key once", text, source
-        )
+    Times such as `24h` remain; `convert_ages` converts them once the timeframe is known.
+    """
+    from onetape.core.table_text import parse_age_table  # few settings are tables
+
     try:
-        return {_convert(key, int): _convert(value, float) for key, value in table.items()}
-    except msgspec.ValidationError as error:
-        raise _make_refusal(declared.key, _describe_expected(str(error)), text, source) from error
+        return parse_age_table(text)
+    except ValueError as error:
+        raise _make_refusal(declared.key, str(error), text, source) from error
+
+
+def convert_ages(table: Mapping[str | int, float], timeframe: object) -> dict[int, float]:
+    """Return a table of a setting whose times such as `24h` are converted to numbers of candles.
+
+    Args:
+        table: Values by time or by number of candles.
+        timeframe: Timeframe of the program's settings.
+
+    Raises:
+        UsageError: a time is no whole number of candles, or the timeframe is invalid.
+    """
+    from onetape.core.errors import name_settings
+    from onetape.core.table_text import count_candles_of_ages
+    from onetape.core.timeframes import Timeframe
+
+    with name_settings("timeframe"):
+        parsed = Timeframe.parse(str(timeframe))
+    return count_candles_of_ages(table, parsed)
 
 
 def _convert(value: object, kind: Any) -> Any:

@@ -53,15 +53,15 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     target_table: Annotated[
         dict[int, float],
         Setting(
-            "Take profit that falls with time: candles since the entry (not minutes) = fraction of "
-            "the entry price; {example} is 2 %, and 0.5 % from candle 24 on.",
+            "Take profit that falls with time: {example} is 2 % at first, then 0.5 % of the entry "
+            "price; keys are times since the entry, in a file candles (not minutes).",
             flag="--roi-table",
-            metavar="CANDLES=RATIO",
+            metavar="TIME=RATIO",
             unit="candles since the entry: fraction of the entry price",
             rule="take profit that falls with time: from so many candles after the entry on, this "
             "fraction; with `take_profit` the lower one counts; "
             "freqtrade's `minimal_roi` has minutes",
-            example="0=0.02,24=0.005",
+            example="0=2%,24h=0.5%",
             file_example="{0: 0.02, 24: 0.005}",
         ),
     ] = field(default_factory=dict[int, float])

@@ -246,7 +246,8 @@ class Evaluator:
         try:
             with self._columns.activate():
                 strategy = self._strategy(**select_strategy_parameters(job.parameters))
-                rules = apply_account_parameters(self._context.rules, job.parameters)
+                timeframe = self._context.window.key.timeframe
+                rules = apply_account_parameters(self._context.rules, job.parameters, timeframe)
                 first, second = evaluate_parts(strategy, self._context, rules)
             metrics_contexts = self._context.metrics_contexts
             mine = self._user_metrics

@@ -190,11 +190,12 @@ def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
     with stdout_to_stderr():
         cls = load_strategy_class(config.strategy.name, config.strategy.user_folder)
     given, is_random = config.strategy.parameters, options.is_random
-    settings = make_account_ranges(given, is_random=is_random)
+    timeframe = config.key.timeframe
+    settings = make_account_ranges(given, timeframe, is_random=is_random)
     ranges = make_ranges(cls, select_strategy_parameters(given), settings, is_random=is_random)
     for constraint in options.constraints:
         constraint.check_names(parameter.name for parameter in ranges)
-    return prepare_plan(cls, ranges, options, config.account)
+    return prepare_plan(cls, ranges, options, config.account, timeframe)
 
 
 def prepare_plan(
@@ -202,6 +203,7 @@ def prepare_plan(
     ranges: tuple[ParameterRange, ...],
     options: SearchOptions,
     account: AccountConfig,
+    timeframe: str,
 ) -> SearchPlan:
     """Return the plan of an optimization, with the lookback of its combinations.
 
@@ -210,7 +212,7 @@ def prepare_plan(
     Raises:
         UsageError: the strategy takes none of the combinations.
     """
-    plan = SearchPlan(cls, ranges, options.constraints, account)
+    plan = SearchPlan(cls, ranges, options.constraints, account, timeframe)
     if options.sampler not in BUILT_IN_SAMPLERS:
         plan.probe_lookbacks(options.seed)
         return plan
@@ -331,7 +333,7 @@ def _judge_best(
     try:
         with stdout_to_stderr():
             point = order[0]["parameters"]
-            rules = apply_account_parameters(context.rules, point)
+            rules = apply_account_parameters(context.rules, point, context.window.key.timeframe)
             return judge(
                 plan.make_strategy(point),
                 found,

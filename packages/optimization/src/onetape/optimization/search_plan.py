@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from onetape.core.defaults import DEFAULT_TIMEFRAME
 from onetape.core.errors import OnetapeError, UsageError
 from onetape.engine import AccountConfig
 from onetape.optimization.account_parameters import (
@@ -37,6 +38,8 @@ class SearchPlan:
     """Conditions that each combination must meet."""
     account: AccountConfig = field(default_factory=AccountConfig)
     """Rules of the account, for everything that a combination does not name."""
+    timeframe: str = DEFAULT_TIMEFRAME
+    """Timeframe of the traded candles, of which settings of a combination have whole numbers."""
     points: list[ParameterSet] = field(default_factory=list[ParameterSet])
     """Combinations to evaluate."""
     failed: list[TrialResult] = field(default_factory=list[TrialResult])
@@ -74,7 +77,7 @@ class SearchPlan:
         try:
             with stdout_to_stderr():
                 strategy = self.make_strategy(point)
-            rules = apply_account_parameters(self.account, point)
+            rules = apply_account_parameters(self.account, point, self.timeframe)
             lookback, higher = get_lookback(strategy), get_higher_lookback(strategy)
         except UsageError as error:
             self._refuse(str(error))
@@ -123,7 +126,9 @@ class SearchPlan:
         corners = itertools.islice(itertools.product(*ends), _MAX_CORNERS)
         probes: list[dict[str, Any]] = [dict(zip(names, corner, strict=True)) for corner in corners]
         probes += itertools.islice(iterate_random_points(self.ranges, _PROBES, seed), _PROBES)
-        inner = SearchPlan(self.strategy, self.ranges, self.constraints, self.account)
+        inner = SearchPlan(
+            self.strategy, self.ranges, self.constraints, self.account, self.timeframe
+        )
         for point in probes:
             inner.add(point)
         self.longest, self.longest_higher = inner.longest, inner.longest_higher
