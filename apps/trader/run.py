@@ -24,12 +24,8 @@ from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import SimulatorInfo
-from onetape.exchange.rest import (
-    BRIEF_RETRY_SECONDS,
-    MarketInfo,
-    RestExchange,
-    check_exchange,
-)
+from onetape.exchange.catalogue import check_exchange
+from onetape.exchange.rest import BRIEF_RETRY_SECONDS, MarketInfo, RestExchange
 from onetape.exchange.trading_records import Credentials
 from onetape.store.candles import ensure_store_kind
 from onetape.store.checkpoints import checkpoints_in_thread

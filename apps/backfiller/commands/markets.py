@@ -89,7 +89,7 @@ def list_markets(
     from backfiller.backfiller_runs import make_endpoint
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import DataError, UsageError
-    from onetape.exchange.rest import check_exchange
+    from onetape.exchange.catalogue import check_exchange
 
     if sort not in SORTS:
         raise UsageError(f"--sort {sort!r} is not one of {', '.join(SORTS)}")

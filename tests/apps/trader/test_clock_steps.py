@@ -16,7 +16,7 @@ from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import ScaledClock
 from onetape.core.errors import ExchangeUnreachable
-from onetape.exchange import rest
+from onetape.exchange import exchange_time
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
 from onetape.exchange.rest import RestExchange
@@ -373,7 +373,7 @@ def test_times_in_whole_seconds_are_believed(run: Run) -> None:
 
             client.fetch_time = whole_seconds
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(rest, "AGREEMENT_MS", 600_000)
+                patch.setattr(exchange_time, "AGREEMENT_MS", 600_000)
                 await exchange.compare_clocks()
             assert not later
             assert exchange.now_ms() >= ahead_ms

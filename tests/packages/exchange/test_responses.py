@@ -22,7 +22,8 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import open_market_clock
 from onetape.exchange.pages import Page, iterate_closed_pages
 from onetape.exchange.responses import ResponseTap
-from onetape.exchange.rest import RestExchange, parse_candle
+from onetape.exchange.responses import parse_candle
+from onetape.exchange.rest import RestExchange
 from onetape.exchange.waiting import ComputerWall
 from wall import QuickWall
 

@@ -223,3 +223,11 @@ def parse_plain_table(raw: list[Any]) -> FloatArray | None:
         return np.array([row[:_COLUMNS] for row in raw], dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def parse_candle(row: list[Any]) -> Candle:
+    """Return a row of CCXT as a candle.
+
+    A time that is no whole second becomes -1, and a value that is no number becomes NaN.
+    """
+    return CandleBatch.from_rows([row], [row]).make_candle(0)

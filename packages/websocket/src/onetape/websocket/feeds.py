@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from onetape.core.candles import PRICE_LIMIT, VOLUME_LIMIT, Candle
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.rest import RestExchange, parse_candle
+from onetape.exchange.responses import parse_candle
+from onetape.exchange.rest import RestExchange
 from onetape.websocket.client import GuardedClient
 from onetape.websocket.events import (
     CandleUpdate,
