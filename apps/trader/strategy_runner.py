@@ -280,7 +280,7 @@ class StrategyRunner:
         close = read_last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[
             -1
         ]
-        if self._exits.find_sell_obstacle(float(close)) is not None:
+        if self._exits.obstacles.find_sell_obstacle(float(close)) is not None:
             return False
         if not self._exit_orders.is_exit_pending:
             price = Decimal(repr(float(close)))
@@ -321,31 +321,39 @@ class StrategyRunner:
         )
         return True
 
-    def _make_decision_report(self, found: EvaluatedCandle) -> DecisionReport:
-        """Store the decision on an evaluated candle, and return it."""
-        context, timestamp, is_repeated = self._context, found.timestamp, found.is_repeated
+    def _make_gates(self, found: EvaluatedCandle) -> dict[str, str]:
+        """Return the verdict of each check on the signal of an evaluated candle, by its name."""
+        context, timestamp, obstacles = self._context, found.timestamp, self._exits.obstacles
         holding = self._executor.entry_order_id is not None
         signal = int(found.signals.signal[-1])
         order_context = self._make_risk_context(found)
         gates = {"strategy": found.verdict}
         gates |= check_exit(order_context) if signal == SELL else check_entry(order_context)
         if signal == SELL and holding:
-            gates["profit"] = self._exits.find_sell_obstacle(float(found.candles.close[-1])) or OK
+            gates["profit"] = obstacles.find_sell_obstacle(float(found.candles.close[-1])) or OK
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
-        if signal == BUY and not holding and not is_repeated:
-            closed = self._exits.find_hours_obstacle(timestamp)
+        if signal == BUY and not holding and not found.is_repeated:
+            closed = obstacles.find_hours_obstacle(timestamp)
             if closed is not None:
                 gates["trading hours"] = closed
-            paused = self._exits.find_guard_obstacle(timestamp)
+            paused = obstacles.find_guard_obstacle(timestamp)
             if paused is not None:
                 gates["entry guards"] = paused
-            reentry = self._exits.find_entry_obstacle(
+            reentry = obstacles.find_entry_obstacle(
                 timestamp, found.candles, found.signals
             ) or find_command_obstacle(
                 context.store, context.session, self._executor.fills, timestamp
             )
             gates["re-entry"] = reentry or OK
+        return gates
+
+    def _make_decision_report(self, found: EvaluatedCandle) -> DecisionReport:
+        """Store the decision on an evaluated candle, and return it."""
+        context, timestamp, is_repeated = self._context, found.timestamp, found.is_repeated
+        holding = self._executor.entry_order_id is not None
+        signal = int(found.signals.signal[-1])
+        gates = self._make_gates(found)
         blocked = find_obstacle(gates)
         wanted = _choose_action(signal, holding=holding)
         action = wanted if blocked is None else "HOLD"
