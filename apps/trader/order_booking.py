@@ -28,7 +28,7 @@ from onetape.execution.events import (
     get_event_kind,
 )
 from onetape.execution.orders import FinishedAndBooked, OrderState, StoreFill, advance, fold
-from onetape.execution.positions import Position, get_least_amount, sum_position
+from onetape.execution.positions import Position, get_min_sell_amount, sum_position
 from onetape.store.candles import read_last_closed
 from onetape.store.leases import Fence
 from onetape.store.ledger import read_fills
@@ -310,7 +310,7 @@ class OrderBooking:
             fee=report.fee,
             fee_currency=report.fee_currency,
             executed_ms=executed_ms,
-            least_amount=get_least_amount(self._context.market.trading_rules)
+            min_sell_amount=get_min_sell_amount(self._context.market.trading_rules)
             if order.side == "sell"
             else None,
         )

@@ -78,10 +78,8 @@ def list_gaps(
 
 
 def _make_gap_document(key: "SeriesKey", gap: "Gap") -> dict[str, Any]:
-    """Return a gap for --json; the number of responses has the key `answers`."""
-    document = asdict(gap)
-    reason, responses = document.pop("reason"), document.pop("responses")
-    return {**asdict(key), **document, "answers": responses, "reason": reason}
+    """Return a gap for --json."""
+    return {**asdict(key), **asdict(gap)}
 
 
 def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from onetape.cli.output import print_line
 from onetape.execution.events import ProvenAbsent
 from onetape.execution.order_sizes import compute_next_part
-from onetape.execution.positions import get_least_amount
+from onetape.execution.positions import get_min_sell_amount
 from onetape.execution.protection import compute_sellable_amount
 from trader.live.adopting import write_off_dust
 from trader.live.book import LiveBook
@@ -77,7 +77,7 @@ class ExitSender:
         """
         trading_rules = self._book.context.market.trading_rules
         bought = Decimal(repr(self._book.compute_entry_price(0.0)))
-        least = max(trading_rules.min_notional, get_least_amount(trading_rules) * bought)
+        least = max(trading_rules.min_notional, get_min_sell_amount(trading_rules) * bought)
         return self._book.position.cost < 2 * least
 
     @property
@@ -345,7 +345,7 @@ class ExitSender:
         held, wanted, least = (
             self._account.compute_sellable_base(),
             self._whole_amount,
-            get_least_amount(trading_rules),
+            get_min_sell_amount(trading_rules),
         )
         if wanted <= 0 or wanted < least:
             self._drop_small_exit(exit_order, held, now_ms)

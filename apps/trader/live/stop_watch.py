@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.execution.positions import get_least_amount
+from onetape.execution.positions import get_min_sell_amount
 from onetape.execution.protection import round_down
 from trader.live.book import LiveBook, StopLevel
 from trader.live.price_watch import KnownPrice
@@ -122,7 +122,7 @@ class StopWatch:
         trading_rules, base = book.context.market.trading_rules, book.context.market.base
         covered = (stop.order.ordered_amount or Decimal(0)) - stop.state.booked
         left = round_down(held - covered, trading_rules.amount_step)
-        if left <= 0 or left < get_least_amount(trading_rules):
+        if left <= 0 or left < get_min_sell_amount(trading_rules):
             self._uncovered_since = None
         else:
             self._uncovered_since = self._uncovered_since or now

@@ -142,5 +142,5 @@ class Fill(Struct, frozen=True):
     """Fee paid to the exchange, in `fee_currency`; negative for a maker rebate."""
     fee_currency: str
     executed_ms: int
-    least_amount: Decimal | None = None
+    min_sell_amount: Decimal | None = None
     """Minimum amount that could be sold at the time of a sell, base currency; None: unknown."""

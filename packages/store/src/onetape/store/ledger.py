@@ -252,7 +252,7 @@ def read_fills(
     with store.read() as connection:
         rows = connection.execute(
             "SELECT exchange, symbol, exchange_trade_id, client_order_id, session, mode, account, "
-            "side, price, amount, fee, fee_currency, executed_ms, least_amount FROM trades "
+            "side, price, amount, fee, fee_currency, executed_ms, min_sell_amount FROM trades "
             "WHERE account = ? AND symbol = ? AND executed_ms > ? "
             "AND exchange = ifnull(?, exchange) AND mode = ifnull(?, mode) "
             "ORDER BY executed_ms, id",
