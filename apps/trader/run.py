@@ -41,7 +41,7 @@ from trader.command_signals import holding_command_signals, taking_command_signa
 from trader.evaluator.built_in import is_built_in
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
-from trader.evaluator.results import Evaluator
+from trader.evaluator.results import StrategyEvaluator
 from trader.live.confirmation import (
     FirstEntry,
     confirm_first_entry,
@@ -265,7 +265,7 @@ async def _open_access(
 async def trade_in_sessions(
     plan: StartPlan,
     exchange: RestExchange,
-    evaluators: Sequence[Evaluator],
+    evaluators: Sequence[StrategyEvaluator],
     markets: Sequence[MarketInfo],
     access: LiveAccess | None,
     stop: StopRequest,
@@ -347,7 +347,7 @@ async def trade_in_sessions(
 
 
 def _choose_session_strategy(
-    plan: StartPlan, symbol: str, evaluator: Evaluator
+    plan: StartPlan, symbol: str, evaluator: StrategyEvaluator
 ) -> tuple[LoadedStrategy, Mapping[str, Any]]:
     """Return the strategy that the session of a symbol stores, and the rules of its origin.
 

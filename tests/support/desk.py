@@ -32,7 +32,7 @@ from onetape.store.live_accounts import read_order_tag
 from onetape.strategies import Strategy, load_strategy
 from trader.account import get_configured_balance
 from trader.brokers.live import LiveBroker
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.live.opening import hold_live_account, open_access
 from trader.live.times import LiveTimes
@@ -220,10 +220,10 @@ def strategy_helper() -> StrategyHelper:
     return StrategyHelper()
 
 
-def strategy_evaluator(name: str, timeframe: str = KEY.timeframe) -> StrategyEvaluator:
+def strategy_evaluator(name: str, timeframe: str = KEY.timeframe) -> ProcessEvaluator:
     """Return the evaluator of a strategy; nothing is started yet."""
     settings = StrategySettings(name=name)
-    return StrategyEvaluator(settings, timeframe, strategy_helper(), memory_mb=4_096)
+    return ProcessEvaluator(settings, timeframe, strategy_helper(), memory_mb=4_096)
 
 
 async def _run_session(context: SessionContext, exchange: RestExchange, stop: StopRequest) -> None:
