@@ -203,7 +203,7 @@ class ExitOrders:
             A text that can be printed.
 
         Raises:
-            StoreError: order or trade could not be stored.
+            StoreError: order or fill could not be stored.
             SafetyRefusal: another process trades the account.
         """
         self._lease.renew()
@@ -267,7 +267,7 @@ class ExitOrders:
         None: no such order, or orders are forbidden.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._executor.open_order
@@ -329,7 +329,7 @@ class ExitOrders:
                 is up, or that price is not needed.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._executor.open_order

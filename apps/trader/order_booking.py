@@ -270,7 +270,7 @@ class OrderBooking:
         """Log each fill as an event of monitoring; the printed line is logged separately."""
         for one in fills:
             log_event(
-                "trade",
+                "fill",
                 self._format_fill(one),
                 side=one.side,
                 amount=str(one.amount),

@@ -54,7 +54,7 @@ class RestPrice:
         """Fill a pending exit that has waited for the stream for 5 s; then wait `CHECK_SECONDS`.
 
         Raises:
-            StoreError: the trade could not be stored; the exit stays pending.
+            StoreError: the fill could not be stored; the exit stays pending.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         if self._has_waited():

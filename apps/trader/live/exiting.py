@@ -46,7 +46,7 @@ class ExitSender:
         """Initialise; a stored exit of an earlier session is among the orders of the book.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
             account: Comparison of the account, with its balances.
         """
         self._book = book

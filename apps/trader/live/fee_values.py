@@ -44,7 +44,7 @@ class FeeValues:
         A price that stays unknown for long is reported as a problem of the trader.
 
         Args:
-            fees: Sums of fees by currency, neither base nor quote currency of the trades.
+            fees: Sums of fees by currency, neither base nor quote currency of the symbol.
         """
         self.unpriced = ""
         total = Decimal(0)

@@ -39,7 +39,7 @@ class FoundOrders:
         """Initialise; nothing is read yet.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
             differences: Stores orders and executions of others as differences.
             older: Stores orders that are older than the account.
             copies: Stores orders of other copies of the database.

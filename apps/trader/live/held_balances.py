@@ -62,10 +62,10 @@ class HeldBalances:
         if reading is None:
             return None
         since = [
-            trade
-            for trade in self._book.fills
-            if trade.executed_ms > reading.requested_ms
-            and not trade.exchange_trade_id.startswith(CORRECTION_PREFIX)
+            fill
+            for fill in self._book.fills
+            if fill.executed_ms > reading.requested_ms
+            and not fill.exchange_trade_id.startswith(CORRECTION_PREFIX)
         ]
         return self.total_base + sum_position(since, market.base, market.quote).base
 

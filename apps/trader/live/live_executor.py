@@ -263,7 +263,7 @@ class LiveExecutor(LiveBook):
 
     def _is_unbooked(self, identity: str, events: Sequence[OrderEvent]) -> bool:
         """Return whether an order that is not tracked has a fill, or itself, that is not stored."""
-        booked = {trade.exchange_trade_id for trade in self._fills}
+        booked = {fill.exchange_trade_id for fill in self._fills}
         if any(isinstance(event, FillReport) and event.trade_id not in booked for event in events):
             return True
         return read_stored_order(self.context.store, identity) is None

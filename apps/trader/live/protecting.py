@@ -51,7 +51,7 @@ class Protector:
         """Initialise; stops that rest already are among the orders of the book.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
             account: Comparison of the account, with its balances.
             exits: Sender of the symbol's exits.
             policy: Rules for when a resting stop is moved; None: by the book's time limits.

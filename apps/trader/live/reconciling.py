@@ -49,7 +49,7 @@ class AccountCheck:
         """Initialise; the first reading is due at once.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
         """
         self._book = book
         self._notes = AccountNotes(book)
@@ -369,7 +369,7 @@ class AccountCheck:
             open_orders=frozenset(
                 stop.identity for stop in book.stops if stop.state.stage == "open"
             ),
-            trade_ids=frozenset(trade.exchange_trade_id for trade in book.fills),
+            trade_ids=frozenset(fill.exchange_trade_id for fill in book.fills),
             position=book.position.open_amount,
             base=self._base,
             baseline=self._coins.baseline or _ZERO,

@@ -26,7 +26,7 @@ class StopAmount:
         """Initialise; if a stop rests for a part of the position, the rest may be locked.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
             account: Comparison of the account, with its balances.
         """
         self._book = book

@@ -26,7 +26,7 @@ from onetape.core.errors import ConfigurationError
 from trader.monitoring.settings import MonitoringSettings
 
 #: Kinds of events (`cli/events.py`) that are alerts.
-KINDS: Final = ("state", "trade", "session")
+KINDS: Final = ("state", "fill", "session")
 #: Commands to the trader that are alerts; their events have the kind `control`.
 VERBS: Final = ("pause", "resume", "exit", "halt", "flatten")
 #: Those of them that hold for the account: each symbol prints a line, and one alert is enough.

@@ -144,13 +144,13 @@ def find_unknown_orders(
         fills: The exchange's ids of orders, by the trade ids of their executions.
     """
     found: list[AccountDifference] = []
-    filled = _count_unknown_fills(ledger, fills)
+    unknown_fills = _count_unknown_fills(ledger, fills)
     for order in orders:
         if order.exchange_order_id in ledger.client_order_ids:
             continue
         is_own = order.client_order_id.startswith(ledger.tag)
-        trades = filled.get(order.exchange_order_id, 0)
-        if not (order.is_open or trades):
+        executions = unknown_fills.get(order.exchange_order_id, 0)
+        if not (order.is_open or executions):
             continue
         text = (
             f"order {order.client_order_id or order.exchange_order_id} is not in the database"
@@ -162,8 +162,8 @@ def find_unknown_orders(
         if is_own and ledger.opened_ms is not None and 0 < order.created_ms < ledger.opened_ms:
             found.append(AccountDifference("older order", order.exchange_order_id, text))
             continue
-        own: DifferenceKind = "own fills" if trades else "own order"
-        foreign: DifferenceKind = "foreign fills" if trades else "foreign order"
+        own: DifferenceKind = "own fills" if executions else "own order"
+        foreign: DifferenceKind = "foreign fills" if executions else "foreign order"
         kind = own if is_own else foreign
         found.append(AccountDifference(kind, order.exchange_order_id, text))
     return found

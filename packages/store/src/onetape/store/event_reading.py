@@ -25,7 +25,7 @@ EventKind = Literal[
     "late",
     "signal",
     "order",
-    "trade",
+    "fill",
     "exit",
     "correction",
     "control",
@@ -61,7 +61,7 @@ _ORDER_OF_KINDS: Final = {
             "signal",
             "exit",
             "order",
-            "trade",
+            "fill",
         )
     )
 }
@@ -146,7 +146,7 @@ def read_events(store: Store, account: AccountSeries, since_ms: int) -> list[Tra
             *_read_corrections(connection, account, since_ms, candles_from),
             *_read_exits(connection, account, since_ms),
             *_read_orders(connection, account, since_ms),
-            *_read_trades(connection, account, since_ms),
+            *_read_fills(connection, account, since_ms),
         ]
     events.sort(key=lambda event: (event.at_ms, _ORDER_OF_KINDS[event.kind]))
     return [replace(event, symbol=account.symbol) for event in events]
@@ -289,7 +289,7 @@ def _read_orders(
         yield TraderEvent(at_ms, account.name, "order", is_problem, text)
 
 
-def _read_trades(
+def _read_fills(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int
 ) -> Iterator[TraderEvent]:
     """Yield fills."""
@@ -302,7 +302,7 @@ def _read_trades(
         base, _, quote = symbol.partition("/")
         verb = "bought" if side == "buy" else "sold"
         text = f"{verb} {amount} {base} at {price} {quote}, fee {fee} {currency}"
-        yield TraderEvent(at_ms, account.name, "trade", False, text)
+        yield TraderEvent(at_ms, account.name, "fill", False, text)
 
 
 def _read_decisions(
