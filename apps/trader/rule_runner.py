@@ -6,7 +6,7 @@ far as it cannot change any more: a target that it has reached waits for its clo
 in the same candle has precedence.
 
 A level (price of a stop or target) that passed while the market was not watched is sold at the
-first price after it (`lateness`).
+first price after it (`stream_watch`).
 """
 
 import math

@@ -51,7 +51,7 @@ from trader.live.confirmation import (
 from trader.live.first_day import format_first_day_lines
 from trader.live.key_watch import make_rights_watch
 from trader.live.keys import load_start_credentials
-from trader.live.opening import LiveAccess, hold_live_account, open_access
+from trader.live.opening import LiveAccess, open_or_check_account, open_access
 from trader.live.shared_money import check_shared_money, warn_of_shared_money
 from trader.live.start_checks import (
     Start,
@@ -66,7 +66,7 @@ from trader.locked_start import (
     trade_once_unlocked,
 )
 from trader.market_guard import find_simulated_market
-from trader.opening_again import open_exchange
+from trader.exchange_opening import open_exchange
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
 from trader.settings import TraderSettings, choose_trader_database
@@ -298,7 +298,9 @@ async def trade_in_sessions(
         if access is not None:
             quote = markets[0].quote
             warn_of_shared_money(store, plan, access)
-            settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
+            settings = open_or_check_account(
+                store, settings, account, access, quote, exchange.now_ms()
+            )
             if access.is_confirmed:
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
             for line in format_first_day_lines(store, settings, account, quote, exchange.now_ms()):

@@ -52,7 +52,7 @@ LONGEST_REST_PAUSE_SECONDS = 3.0
 #: Maximum time that a write waits for another process, wall seconds; then the trader is degraded.
 WRITE_TIMEOUT_SECONDS = 1.0
 #: Maximum time that a write waits at the end of a session, wall seconds.
-TIDY_TIMEOUT_SECONDS = 0.5
+END_WRITE_TIMEOUT_SECONDS = 0.5
 
 
 class TradingSession:
@@ -342,7 +342,7 @@ class TradingSession:
         """Wait a moment for orders that were sent, and protect the coins that they have bought."""
         if sys.exception() is not None and isinstance(sys.exception(), SafetyRefusal):
             return
-        with tidying(self._context):
+        with report_end_errors(self._context):
             if not await settle_orders(self._executor, self._exchange, self._lease):
                 print_line(
                     "an order is on its way, or a position has no stop at the exchange; the next "
@@ -352,7 +352,7 @@ class TradingSession:
     def _end(self, reason: str) -> None:
         """Store the end of the session, and cancel an order to buy that was not sent."""
         context, now_ms = self._context, self._exchange.now_ms()
-        with tidying(context):
+        with report_end_errors(context):
             close_data_outages(context.store, context.session.session, to_ms=now_ms)
             end_session(context.store, context.session.session, ended_ms=now_ms, reason=reason)
             executor = self._executor
@@ -368,7 +368,7 @@ class TradingSession:
 
 
 @contextlib.contextmanager
-def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
+def report_end_errors(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
     """Print, instead of raising, an error of the block, which stores the end of a session.
 
     Nothing is printed if another error ends the session already. A write waits for another process
@@ -380,7 +380,7 @@ def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[No
         is_silent: Whether nothing is printed, because the error was printed before.
     """
     context.store.lock_timeout_seconds = min(
-        context.store.lock_timeout_seconds, TIDY_TIMEOUT_SECONDS
+        context.store.lock_timeout_seconds, END_WRITE_TIMEOUT_SECONDS
     )
     ending = sys.exception()
     try:

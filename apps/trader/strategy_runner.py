@@ -37,7 +37,7 @@ from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
 from trader.lease import Lease
 from trader.new_orders import make_order
-from trader.reconsider import CorrectionReview
+from trader.correction_review import CorrectionReview
 from trader.reentry import find_command_obstacle
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext

@@ -34,7 +34,7 @@ from trader.account import get_configured_balance
 from trader.brokers.live import LiveBroker
 from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import StrategyHelper
-from trader.live.opening import hold_live_account, open_access
+from trader.live.opening import open_or_check_account, open_access
 from trader.live.times import LiveTimes
 from trader.market_guard import find_simulated_market
 from trader.run import make_account_config
@@ -298,7 +298,7 @@ async def desk(
         with open_store(db, create=True) as store:
             if access is not None:
                 now_ms = exchange.now_ms()
-                values = hold_live_account(store, values, account_name, access, "USDT", now_ms)
+                values = open_or_check_account(store, values, account_name, access, "USDT", now_ms)
             context = SessionContext(
                 settings=values,
                 key=KEY,

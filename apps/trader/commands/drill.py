@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @takes_settings(TraderSettings, after={"config": "--db", "params_from": "--param"})
-def drill_settings(
+def start_drill(
     *,
     config: CONFIG = None,
     params_from: options.ParamsFrom = None,

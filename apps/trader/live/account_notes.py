@@ -24,7 +24,7 @@ class AccountNotes:
         self._known: dict[str, Decimal] | None = None
         self._last: dict[str, Decimal] = {}
 
-    def forget(self) -> None:
+    def restart(self) -> None:
         """Compare with the next reading from now on: what belongs to the position was corrected."""
         self._known, self._last = None, {}
 

@@ -87,7 +87,7 @@ class Protector:
             return True
         if not self._has_looked and self._compute_stop_level() is not None:
             return not any(is_resting(stop, self._book) for stop in self._book.stops)
-        return self._watch.naked_since is not None and time.monotonic() >= self._not_before
+        return self._watch.unprotected_since is not None and time.monotonic() >= self._not_before
 
     def note_refused(self, stop: LiveOrder, reason: str) -> None:
         """Note that the exchange has refused a stop, and begin a pause before the next try.
@@ -157,7 +157,7 @@ class Protector:
         if level is None:
             # The refused stop belonged to an earlier position.
             self._move_refusals, self._no_move_before = 0, 0.0
-            self._amounts.forget()
+            self._amounts.reset()
         known = None if level is None else self._prices.get_price(now_ms)
         if level is not None and self._may_try:
             self._exits.put_off_overdue(now_ms)

@@ -59,7 +59,7 @@ class StopAmount:
         # The coins of the stop that was cancelled are free.
         self._free = replaced
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Note that the position is closed, or that all its coins are free."""
         self._refused_at = self._refused = self._free = None
         self.locked = _ZERO
@@ -109,7 +109,7 @@ class StopAmount:
         if available is not None:
             self._free = available
         if self._account.is_checked and (available or _ZERO) >= self._round_to_step(held):
-            self.forget()
+            self.reset()
             return held
         resting = self._sum_resting()
         if not self._account.is_checked:

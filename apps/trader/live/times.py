@@ -65,7 +65,7 @@ class LiveTimes(Struct, frozen=True):
     """Pause before a refused exit is sent again; doubles with each refusal, to 5 minutes."""
     stop_moves: float = 10.0
     """Least time between two changes of a stop because its level has risen."""
-    naked: float = 5.0
+    unprotected: float = 5.0
     """Time without a stop at the exchange after which a position is reported as a problem."""
     price_poll: float = 5.0
     """Time between two price requests while a position is open and the stream sends no price."""

@@ -39,7 +39,7 @@ MOST_WAITING: Final = 100
 #: waited for, wall seconds.
 END_SECONDS = 6.5
 #: Least time that the last alert commands get, even if the stop has taken longer, wall seconds.
-LEAST_END_SECONDS: Final = 1.0
+MIN_END_SECONDS: Final = 1.0
 #: Fields of an event that the command also gets as environment variables.
 _VARIABLES: Final = (
     *("account", "symbol", "state", "reason", "remedy", "side", "amount", "price"),
@@ -217,7 +217,7 @@ def _is_alert(event: Event) -> bool:
 def _compute_end_seconds(timeout_seconds: float) -> float:
     """Return the time that the end of the program waits for alert commands, wall seconds."""
     stopping_seconds = get_seconds_since_signal() or 0.0
-    return min(timeout_seconds, max(LEAST_END_SECONDS, END_SECONDS - stopping_seconds))
+    return min(timeout_seconds, max(MIN_END_SECONDS, END_SECONDS - stopping_seconds))
 
 
 def make_event_document(event: Event) -> dict[str, Any]:

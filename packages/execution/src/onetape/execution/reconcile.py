@@ -1,8 +1,8 @@
 """Differences between the database's and the exchange's records of one market of an account.
 
 `find_differences` compares two snapshots and returns a list. The exchange is right about money.
-The callers, `trader/live/reconciling.py` and `trader/live/judging.py`, decide by the kind of a
-difference what follows: the order is taken over, no entries, or no orders until a person answers.
+`trader/live/reconciling.py` calls it, and decides by the kind of a difference what follows: the
+order is taken over, no entries, or no orders until a person has decided.
 An own order has a client order id that begins with the tag of this database; a foreign order was
 sent by another program or by hand.
 """

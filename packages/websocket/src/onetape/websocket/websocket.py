@@ -52,7 +52,7 @@ from onetape.websocket.subscription import Subscription
 
 #: Number of checks of the idle timer in `stale_after_seconds`, and the shortest pause between two.
 CHECKS = 8
-LEAST_CHECK_SECONDS = 0.05
+MIN_CHECK_SECONDS = 0.05
 #: Default time without frames after which the streams are compared with REST, wall seconds.
 STALE_AFTER_SECONDS = 30.0
 #: Default address of a simulator.
@@ -309,7 +309,7 @@ class WebSocketManager:
     async def _watch_idle(self) -> None:
         """Check at intervals whether a stream is broken, until the manager is closed."""
         # Several checks in the limit: a stream may begin to be behind right after a check.
-        pause_seconds = max(self._stale_after_seconds / CHECKS, LEAST_CHECK_SECONDS)
+        pause_seconds = max(self._stale_after_seconds / CHECKS, MIN_CHECK_SECONDS)
         while True:
             before = time.monotonic()
             await asyncio.sleep(pause_seconds)
