@@ -70,7 +70,7 @@ class OrderBooking:
             context: Context of the traded symbol.
             fence: The lease of account and symbol; nothing is booked once it is lost.
             funds: Money of the account; it reads the fills of this object from now on.
-            where: Words for printed lines: `on paper`, or `on` the exchange.
+            where: Text for printed lines: `on paper`, or `on` the exchange.
         """
         self._context = context
         self._fence = fence

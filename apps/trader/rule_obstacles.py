@@ -17,7 +17,7 @@ from trader.stepping import RuleStepper
 
 
 class RuleObstacles:
-    """Finds what the rules have against the orders of one symbol."""
+    """Finds the reasons of the rules against entries and SELLs of one symbol."""
 
     def __init__(
         self,

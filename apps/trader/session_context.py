@@ -62,11 +62,11 @@ class SessionContext(Struct, frozen=True):
         return self._choose_digits(read_last_closed(self.store, self.key, LEAST_CANDLES))
 
     def get_digits(self, candles: Candles) -> Digits:
-        """Return the same as `digits`, without a read of the file if there are enough candles.
+        """Return the decimals that prices, amounts and money are printed with, by given candles.
 
         Args:
-            candles: The newest closed candles, oldest first; too few of them: the stored ones are
-                read.
+            candles: The newest closed candles, oldest first; too few of them: the stored
+                candles are read.
         """
         if len(candles) < LEAST_CANDLES:
             return self.digits

@@ -49,7 +49,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     symbols: Annotated[
         list[SymbolSettings],
         Setting(
-            "Symbols of one account, instead of symbol, each with a strategy of its own; one "
+            "Symbols of one account, instead of symbol, each with its own strategy; one "
             "without has the strategy below.",
             file_example="[{symbol: BTC/USDT}, {symbol: ETH/USDT, strategy: {name: macd}}]",
         ),

@@ -17,7 +17,7 @@ _WALL: Final = ComputerWall()
 
 
 def get_computer_seconds() -> float:
-    """Return the computer's monotonic time, seconds, in which a computer that sleeps goes on."""
+    """Return the computer's monotonic time, seconds, which also counts while it sleeps."""
     return _WALL.get_monotonic_seconds()
 
 

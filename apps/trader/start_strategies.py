@@ -119,7 +119,7 @@ class StrategyLoader:
         return self._known[choice]
 
     def _make_evaluator(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
-        """Return a new evaluator: with a process of its own if the code is a user's."""
+        """Return a new evaluator: with a separate process if the code is a user's."""
         if is_built_in(one.strategy):
             return BuiltInEvaluator(one.strategy, one.key.timeframe)
         memory_mb = plan.settings.strategy_memory_mb
@@ -138,7 +138,9 @@ def _name_strategy_by_file(held: TradedSymbol, session: Session | None) -> Trade
     return structs.replace(held, strategy=structs.replace(held.strategy, name=str(origin)))
 
 
-def _is_another(evaluator: StrategyEvaluator | None, held: TradedSymbol, session: Session | None) -> bool:
+def _is_another(
+    evaluator: StrategyEvaluator | None, held: TradedSymbol, session: Session | None
+) -> bool:
     """Return whether the loaded strategy is not the one that entered; True if none is loaded."""
     if evaluator is None or evaluator.strategy.name != held.strategy.name:
         return True

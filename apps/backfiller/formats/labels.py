@@ -136,5 +136,5 @@ class LabelCheck(Struct):
         return DataError(
             f"{self.source}: its column {escape_unprintable(name)[:40]!r} has rows "
             f"of {format_count(len(values), kind)} ({shown}), and a table is of one; "
-            "write each to a file of its own"
+            "write each to a separate file"
         )

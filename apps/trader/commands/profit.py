@@ -52,8 +52,8 @@ def show_profit(
             converter = Converter(store, currency.upper())
             results = [converter.convert(one) for one in results]
             sources = converter.sources
-            least = min(decimals.values())
-            decimals = {currency.upper(): decimals.get(currency.upper(), least)}
+            fewest = min(decimals.values())
+            decimals = {currency.upper(): decimals.get(currency.upper(), fewest)}
     currencies = [
         CurrencyProfit(
             code,

@@ -233,7 +233,7 @@ def make_drill_settings(settings: TraderSettings, symbol: str, url: str) -> Trad
         symbols=[],
         exchange=SIMULATOR_ID,
         strategy=StrategySettings(name="drilled"),
-        # The drill enters at the times of its schedule, on a market with volumes of its own.
+        # The drill enters at the times of its schedule, on a market whose volumes are different.
         account=replace(
             settings.account,
             trading_hours=None,

@@ -44,7 +44,7 @@ def make_schedule(
 ) -> Schedule:
     """Return the schedule whose positions are held over the first quiet candles.
 
-    If no candles are quiet, those with the least movement are taken.
+    If no candles are quiet, those with the smallest movement are taken.
 
     Args:
         symbol: A market of the simulator.

@@ -2,7 +2,7 @@
 
 `LiveBook` is the base class of `LiveExecutor`. It stores each send before the request starts,
 stores the events of each order, and has what the other modules of this folder share: orders, fills,
-money, broker, time limits and problems. It takes no decision.
+money, broker, time limits and problems. It makes no decisions.
 """
 
 import time

@@ -71,14 +71,14 @@ class ExitSender:
 
     @property
     def _is_small_position(self) -> bool:
-        """Return whether the position was bought for less than two of the smallest orders.
+        """Return whether the position was bought for less than twice the minimum order.
 
         Present prices are not used: a wrong price must not make dust of a position.
         """
         trading_rules = self._book.context.market.trading_rules
         bought = Decimal(repr(self._book.compute_entry_price(0.0)))
-        least = max(trading_rules.min_notional, get_min_sell_amount(trading_rules) * bought)
-        return self._book.position.cost < 2 * least
+        minimum = max(trading_rules.min_notional, get_min_sell_amount(trading_rules) * bought)
+        return self._book.position.cost < 2 * minimum
 
     @property
     def may_begin(self) -> bool:
@@ -342,19 +342,19 @@ class ExitSender:
             return
         free = balance.free
         trading_rules = book.context.market.trading_rules
-        held, wanted, least = (
+        held, wanted, minimum = (
             self._account.compute_sellable_base(),
             self._whole_amount,
             get_min_sell_amount(trading_rules),
         )
-        if wanted <= 0 or wanted < least:
+        if wanted <= 0 or wanted < minimum:
             self._drop_small_exit(exit_order, held, now_ms)
             return
         amount = compute_sellable_amount(held, free, trading_rules)
         if amount < wanted and not self._is_overdue(exit_order):
             self._read_again()
             return
-        if amount > 0 and amount >= least:
+        if amount > 0 and amount >= minimum:
             part = compute_next_part(amount, book.sizes.at_market, trading_rules)
             if part < amount:
                 print_line(

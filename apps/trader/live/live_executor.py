@@ -7,7 +7,7 @@ of an order without a clear response is found by look-ups only (`resolving.py`).
 cancels the stop that rests (`exiting.py`); while a position is open and no exit is on its way, a
 stop rests (`protecting.py`). The account is read regularly and compared with the database
 (`reconciling.py`). An entry is sent once its candle has opened, the balances are known and its
-limits are kept (`limits.py`).
+limits allow it (`limits.py`).
 """
 
 import time

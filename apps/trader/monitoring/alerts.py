@@ -1,7 +1,7 @@
 """Alerts: runs a command of the user when a trader trades, changes its state or gets a command.
 
 The alert command gets the event as JSON on its stdin and as ONETAPE_* variables. Each run is a
-process in a session of its own, with a deadline. Threads wait for these processes, so that an alert
+process in its own session, with a deadline. Threads wait for these processes, so that an alert
 command that hangs does not delay the trader.
 """
 
@@ -38,7 +38,7 @@ MOST_WAITING: Final = 100
 #: Longest time from the signal that stops the program until its end, in which alert commands are
 #: waited for, wall seconds.
 END_SECONDS = 6.5
-#: Least time that the last alert commands get, even if the stop has taken longer, wall seconds.
+#: Minimum time that the last alert commands get, even if the stop has taken longer, wall seconds.
 MIN_END_SECONDS: Final = 1.0
 #: Fields of an event that the command also gets as environment variables.
 _VARIABLES: Final = (

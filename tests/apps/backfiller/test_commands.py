@@ -152,7 +152,7 @@ def test_a_backup_comes_back_and_what_it_replaced_is_kept(backfiller: Run, fille
     spoil("DELETE FROM ohlcv_data WHERE timestamp > ?", START)
     put = document(backfiller("restore", made["backup"], "--json", *DB))
     assert is_whole()
-    with open_store(Path(put["kept"]), create=False) as store:
+    with open_store(Path(put["replaced_file"]), create=False) as store:
         assert [one.rows for one in read_series_summaries(store)] == [1]
     taken = backfiller("backup", made["backup"], *DB)
     assert (taken.code, taken.err.count("\n")) == (4, 1)

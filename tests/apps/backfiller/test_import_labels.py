@@ -60,7 +60,7 @@ def test_rows_of_several_series_are_refused(
     ended = backfiller("import", name, *FLAGS)
     assert (ended.code, (folder / DB).exists()) == (4, False)
     assert f"its column '{column}' has rows of {kind}" in ended.err
-    assert "write each to a file of its own" in ended.err
+    assert "write each to a separate file" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ LONGEST_PAUSE_SECONDS: Final = 60.0
 #: If the exchange has never responded, a read gives up after this multiple of the first pause,
 #: about 4 s: a user without network should see the error soon.
 FIRST_RETRY_PAUSES: Final = 8
-#: Least time between two notes that a read waits, seconds.
+#: Minimum time between two notes that a read waits, seconds.
 NOTE_EVERY_SECONDS: Final = 60.0
 #: Maximum number of simultaneous requests: after the first refusal at most one more can arrive.
 MOST_IN_FLIGHT: Final = 2

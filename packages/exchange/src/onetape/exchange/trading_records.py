@@ -106,7 +106,7 @@ class Balance(Struct, frozen=True):
 class Replacement(Struct, frozen=True):
     """Result of the replacement of a stop: what has become of the old and of the new order."""
 
-    old: Literal["cancelled", "kept", "unknown"]
+    old: Literal["cancelled", "open", "unknown"]
     """Whether the old stop was cancelled, is still open, or may be either."""
     old_filled: Decimal
     """Amount that the cancelled stop had sold, base currency."""

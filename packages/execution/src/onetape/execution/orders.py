@@ -132,7 +132,7 @@ class OrderState(Struct, frozen=True):
 
     @property
     def status(self) -> OrderStatus:
-        """Return the status in the words of CCXT and of the table `orders`."""
+        """Return the status by the names of CCXT and of the table `orders`."""
         return _STATUS[self.outcome or self.stage]
 
 

@@ -133,10 +133,10 @@ def find_unknown_orders(
 ) -> list[AccountDifference]:
     """Return a difference for each order, open or executed, that the database does not have.
 
-    Each order is stored before it is sent. So an order with the tag of this database was sent
-    before a backup was restored ("own"), or by another copy of the database ("other copy"): if the
-    exchange accepted it after `ledger.began_ms`. An order that was accepted before the account was
-    opened belongs to an earlier record of the account ("older order").
+    Each order is stored before it is sent. So the database has lost an order with its tag when a
+    backup was restored ("own order"), or another copy of the database has sent it ("other copy").
+    It was another copy if the exchange accepted the order after `ledger.began_ms`. An order from
+    before the account was opened belongs to an earlier record of the account ("older order").
 
     Args:
         ledger: The database's record.

@@ -52,7 +52,7 @@ class StoredLease(Struct, frozen=True):
     renewed_ms: int | None
     """Time of the last renewal, epoch milliseconds; None: stored by an earlier version."""
     kernel_lock: str | None
-    """Identity of the kernel lock that the holder has as long as its process lives; None: no lock
+    """Identity of the kernel lock that the holder has as long as its process runs; None: no lock
     is known."""
 
 

@@ -32,7 +32,7 @@ EventKind = Literal[
 ]
 #: End reasons of sessions that a person has ended.
 CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
-#: Last words of the reason of an outage in which candles were stored but not decided on.
+#: End of the reason of an outage in which candles were stored but not decided on.
 UNDECIDED: Final = "without a decision"
 #: Gates that prevent an order by a rule or after a restart, which is no problem.
 _GATES_OF_RULES: Final = ("decided before", "trading hours", "entry guards", "re-entry")
@@ -185,7 +185,7 @@ def _read_states(
     ).fetchall()
     for at_ms, state, reason, remedy, is_first in rows:
         text = f"{state}: {reason}" + (f"; {remedy}" if remedy else "")
-        # The first state of a session is its start, which has an entry of its own.
+        # The first state of a session is its start, which has a separate entry.
         if not (is_first and state == "trading"):
             yield TraderEvent(at_ms, account.name, "state", True, text)
 

@@ -275,6 +275,6 @@ def _make_decision(row: tuple[Any, ...]) -> Decision:
 
 
 def _make_fill(row: tuple[Any, ...]) -> Fill:
-    least = None if row[13] is None else Decimal(row[13])
-    values: list[Any] = [*row[:8], *(Decimal(value) for value in row[8:11]), *row[11:13], least]
+    minimum = None if row[13] is None else Decimal(row[13])
+    values: list[Any] = [*row[:8], *(Decimal(value) for value in row[8:11]), *row[11:13], minimum]
     return Fill(*values)

@@ -10,7 +10,7 @@ The class corrects these weaknesses of CCXT Pro:
 - A break between two calls raises no error. Here each connection gets a new number.
 - CCXT returns the last rows of a cache, and changes them later. Here the cache is compared by
   timestamp, and rows are copied at once.
-- A frame between two calls wakes no task. Here each stream is read by a task of its own.
+- A frame between two calls wakes no task. Here each stream is read by a separate task.
 - A dial goes on after the client is closed, and a peer that is gone delays the close. Here both end
   with the manager.
 """
