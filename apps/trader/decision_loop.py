@@ -79,7 +79,7 @@ async def run_decisions(
         warm_up: Warm-up of the session; its events end the first wait.
         recorder: Recorder of the stream; shows whether the market is watched.
         gap_backfiller: Sets its event `closed` when there may be a candle to decide on.
-        executor: Executor of the symbol, whose open order is looked at.
+        executor: Executor of the symbol, whose open order is checked.
         runner: Evaluates the strategy and makes the decisions.
         lease: Renewed in each round.
         exits: Finds exits of the forming candle, and fills orders.

@@ -130,7 +130,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     ] = 30.0
     max_signal_age_seconds: Annotated[
         float,
-        Setting("A signal older than this, on the wall clock, becomes no order any more.", ge=0),
+        Setting("A signal older than this, on the wall clock, no longer becomes an order.", ge=0),
     ] = 60.0
     entry_wait_seconds: Annotated[
         float,

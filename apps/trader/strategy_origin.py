@@ -120,7 +120,7 @@ def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> Non
             raise SafetyRefusal(
                 f"account {session.account} trades {session.symbol} by strategy "
                 f"{session.strategy} of {stored}, which holds several strategies now, and an "
-                "earlier version has not stored which of them it was; leave that one alone in the "
+                "earlier version has not stored which of them it was; leave only that one in the "
                 f"file, or {OTHER_ACCOUNT_HINT}"
             )
         raise SafetyRefusal(

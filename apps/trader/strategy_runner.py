@@ -59,7 +59,7 @@ class DecisionReport(Struct, frozen=True):
     """The decision, as it is stored."""
     candles: Candles
     """Candles of the evaluation; the last one is decided on."""
-    seen: str
+    strategy_text: str
     """Text of the strategy about the candle; may be empty."""
     blocked: str | None
     """Reason why a signal led to no order; None: nothing blocked the order."""
@@ -357,7 +357,7 @@ class StrategyRunner:
         blocked = find_obstacle(gates)
         wanted = _choose_action(signal, holding=holding)
         action = wanted if blocked is None else "HOLD"
-        seen = found.view.holding if holding else found.view.flat
+        strategy_text = found.view.holding if holding else found.view.flat
         decision = Decision(
             decision=uuid4().hex,
             session=context.session.session,
@@ -372,7 +372,7 @@ class StrategyRunner:
             decided_ms=self._exchange.now_ms(),
         )
         if not is_repeated:
-            self._record(decision, found.candles, seen)
+            self._record(decision, found.candles, strategy_text)
         if found.verdict != OK:
             self._review.wait_for_next(timestamp)
         if not is_repeated and found.verdict == OK:
@@ -389,7 +389,7 @@ class StrategyRunner:
         return DecisionReport(
             decision,
             found.candles,
-            seen,
+            strategy_text,
             blocked if is_blocked else None,
             found.warmup.wait or found.absent.wait,
             is_missed=timestamp < self._missed_until,
@@ -421,16 +421,16 @@ class StrategyRunner:
             open_order=None if order is None else order.side,
         )
 
-    def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
+    def _record(self, decision: Decision, candles: Candles, strategy_text: str) -> None:
         """Store a decision with its order in one transaction, then send the order."""
         order: Order | None = None
         obligation: ExitObligation | None = None
         close = Decimal(repr(float(candles.close[-1])))
         if decision.action == "BUY":
-            order = self._make_entry_order(decision, close, seen)
+            order = self._make_entry_order(decision, close, strategy_text)
         elif decision.action == "SELL":
             order, obligation = self._exit_orders.make_exit(
-                "market", decision.timestamp, close, seen, decision=decision.decision
+                "market", decision.timestamp, close, strategy_text, decision=decision.decision
             )
             if self._exit_orders.halt is not None:
                 order = None
@@ -442,14 +442,14 @@ class StrategyRunner:
         if order is not None:
             self._executor.place(order, self._exchange.now_ms())
 
-    def _make_entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
+    def _make_entry_order(self, decision: Decision, close: Decimal, strategy_text: str) -> Order:
         return make_order(
             self._context.session,
             self._executor.make_order_id(),
             "buy",
             "market",
             close,
-            seen,
+            strategy_text,
             signal_timestamp=decision.timestamp,
             decided_ms=decision.decided_ms,
             ticker=self._recorder.tickers.ticker,

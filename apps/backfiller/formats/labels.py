@@ -128,7 +128,7 @@ class LabelCheck(Struct):
                 f"{self.source} is of {self.symbol} by its name, and its field {name!r} is "
                 f"{shown}; name the right one with --symbol"
             )
-        notes.add(f"its field {name!r} is {shown}; --symbol {self.symbol} counts")
+        notes.add(f"its field {name!r} is {shown}; --symbol {self.symbol} is used")
 
     def _make_several_values_error(self, name: str, values: frozenset[str]) -> DataError:
         kind = _LABELS[simplify_column_name(name)]

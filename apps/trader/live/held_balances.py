@@ -97,8 +97,7 @@ class HeldBalances:
         if self.reading is None:
             return False
         held = self.reading.balances.get(self._book.context.market.base)
-        # The free balance alone does not show the sale: the account may have coins that belong to no
-        # position.
+        # The free balance alone does not show the sale: the account may have other coins.
         reading = self.reading
         is_moved = has_moved_coins(self._book, live_order, reading.balances, reading.requested_ms)
         return held is not None and held.free >= amount and not is_moved

@@ -84,7 +84,7 @@ def test_rows_of_another_market_than_the_flag_are_reported(
     name = write(folder, "csv", table("symbol", [label] * 40))
     ended = backfiller("import", name, *FLAGS)
     assert ended.code == 0
-    assert f"its field 'symbol' is {label}; --symbol BTC/USDT counts" in ended.err
+    assert f"its field 'symbol' is {label}; --symbol BTC/USDT is used" in ended.err
 
 
 def test_rows_of_another_market_than_the_name_are_refused(backfiller: Run, folder: Path) -> None:

@@ -135,7 +135,7 @@ def limit_sell_amount(terms: ExitTerms) -> Decimal:
 
 def _check_size(limits: RiskLimits, terms: EntryTerms) -> str:
     if terms.cost > limit_entry_cost(limits, terms):
-        return f"{_format_decimal(terms.cost)} is over what limits and free money leave"
+        return f"{_format_decimal(terms.cost)} is more than limits and free money allow"
     if terms.cost <= 0 or terms.cost < terms.min_cost:
         minimum = _format_decimal(terms.min_cost)
         return f"{_format_decimal(terms.cost)} is below the market's minimum of {minimum}"

@@ -77,7 +77,7 @@ def get_file_identity(path: Path) -> tuple[int, int] | None:
             f"{path} cannot be reached: {error.strerror}; let its user enter the folder (chmod u+x)"
         ) from error
     except OSError as error:
-        raise StoreError(f"{path} cannot be looked at: {error.strerror or error}") from error
+        raise StoreError(f"{path} cannot be examined: {error.strerror or error}") from error
     return (status.st_dev, status.st_ino) if status.st_size else None
 
 
