@@ -90,14 +90,19 @@ class TradingSession:
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
         self._executor: Executor | None = None
-        self._exits: RuleRunner | None = None
+        self._rule_runner: RuleRunner | None = None
         self._journal = ExitJournal(
             context.store.path, make_lease_name(context.session.account, context.key.symbol)
         )
         if self._journal.fault:
             notes.append(f"exits cannot be stored on a full disk: {self._journal.fault}")
         self._exit_watch = ExitWatch(
-            context, exchange, self._supervisor, states, self._iterate_events, lambda: self._exits
+            context,
+            exchange,
+            self._supervisor,
+            states,
+            self._iterate_events,
+            lambda: self._rule_runner,
         )
         self._is_open = False
         """Whether the opening lines are printed."""
@@ -169,7 +174,7 @@ class TradingSession:
         )
         warm_up = WarmUp(gap_backfiller, since)
         orders = ExitOrders(context, exchange, executor, lease, recorder, self._journal)
-        exits = self._exits = RuleRunner(
+        rule_runner = self._rule_runner = RuleRunner(
             context, exchange, executor, orders, recorder, self._account_context.rules
         )
         strategy_runner = StrategyRunner(
@@ -178,7 +183,7 @@ class TradingSession:
             recorder,
             executor,
             lease,
-            exits,
+            rule_runner,
             orders,
             self._states,
             gap_backfiller.closed.set,
@@ -191,7 +196,8 @@ class TradingSession:
                 "REST": self._supervisor.repeat(
                     "REST",
                     partial(
-                        self._close_candles, warm_up, gap_backfiller, recorder, executor, exits
+                        self._close_candles, warm_up, gap_backfiller, recorder, executor,
+                        rule_runner,
                     ),
                     solves=False,
                     longest_pause=self._compute_longest_rest_pause,
@@ -203,13 +209,13 @@ class TradingSession:
                 "controls": self._supervisor.repeat(
                     "controls",
                     ControlWatch(
-                        context, exchange, orders, exits, self._states, self._account_context
+                        context, exchange, orders, rule_runner, self._states, self._account_context
                     ).carry_out_commands,
                 ),
                 "price": self._supervisor.repeat(
                     "price over REST",
                     RestPrice(
-                        context, exchange, recorder, orders, exits, self._states
+                        context, exchange, recorder, orders, rule_runner, self._states
                     ).fill_if_stream_down,
                 ),
                 "clock": self._supervisor.repeat("clock comparison", self._compare_clocks),
@@ -220,7 +226,7 @@ class TradingSession:
                         drive_orders,
                         context,
                         executor,
-                        exits,
+                        rule_runner,
                         exchange,
                         lease,
                         gap_backfiller.closed.set,
@@ -234,7 +240,7 @@ class TradingSession:
                     executor,
                     strategy_runner,
                     lease,
-                    exits,
+                    rule_runner,
                     orders,
                     self._account_context.pending,
                     self._supervisor,
@@ -271,14 +277,14 @@ class TradingSession:
         gap_backfiller: GapBackfiller,
         recorder: StreamRecorder,
         executor: Executor,
-        exits: RuleRunner,
+        rule_runner: RuleRunner,
     ) -> None:
         """Fetch the warm-up until that succeeds, then close candles that the stream leaves open."""
         if not warm_up.done.is_set():
             new_candles = await warm_up.fetch()
             if new_candles and executor.entry_order_id is not None:
                 # The rules were built before these candles were stored.
-                exits.note_correction()
+                rule_runner.note_correction()
             self._open(executor, new_candles, gap_backfiller.refused)
         await decision_loop.close_candles(gap_backfiller, recorder, self._supervisor)
 

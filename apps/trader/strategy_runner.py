@@ -84,7 +84,7 @@ class StrategyRunner:
         recorder: StreamRecorder,
         executor: Executor,
         lease: Lease,
-        exits: RuleRunner,
+        rule_runner: RuleRunner,
         exit_orders: ExitOrders,
         states: TraderStates,
         on_evaluated: Callable[[], None],
@@ -97,7 +97,7 @@ class StrategyRunner:
             recorder: Recorder that shows whether the stream is up.
             executor: Executor of the symbol, which sends the orders.
             lease: Lease that is renewed right before an order is stored.
-            exits: Rules of the symbol, which check each candle before it is decided on.
+            rule_runner: Rules of the symbol, which check each candle before it is decided on.
             exit_orders: Sends the strategy's exits.
             states: States of the trader; while there is a problem, no position is entered.
             on_evaluated: Called when an evaluation is done, so that `decide_new` is called soon.
@@ -107,7 +107,7 @@ class StrategyRunner:
         self._exchange = exchange
         self._recorder = recorder
         self._executor = executor
-        self._exits = exits
+        self._rule_runner = rule_runner
         self._exit_orders = exit_orders
         self._states = states
         self._decided = read_last_decided(context.store, context.session)
@@ -123,7 +123,7 @@ class StrategyRunner:
         """Time since which a BUY waits for an exit, monotonic seconds; None: no BUY waits."""
         review = Evaluations(context, exchange, states, on_evaluated)
         self._review = CorrectionReview(
-            context, review, self._sell_for_correction, on_start=exits.note_correction
+            context, review, self._sell_for_correction, on_start=rule_runner.note_correction
         )
 
     @property
@@ -206,7 +206,7 @@ class StrategyRunner:
         while self._evaluated:
             found = self._evaluated[0]
             if not found.is_repeated:
-                self._exits.watch_closed(found.timestamp)
+                self._rule_runner.watch_closed(found.timestamp)
             if self._is_waiting_for_exit(found):
                 return
             self._evaluated.popleft()
@@ -280,7 +280,7 @@ class StrategyRunner:
         close = read_last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[
             -1
         ]
-        if self._exits.obstacles.find_sell_obstacle(float(close)) is not None:
+        if self._rule_runner.obstacles.find_sell_obstacle(float(close)) is not None:
             return False
         if not self._exit_orders.is_exit_pending:
             price = Decimal(repr(float(close)))
@@ -323,7 +323,7 @@ class StrategyRunner:
 
     def _make_gates(self, found: EvaluatedCandle) -> dict[str, str]:
         """Return the verdict of each check on the signal of an evaluated candle, by its name."""
-        context, timestamp, obstacles = self._context, found.timestamp, self._exits.obstacles
+        context, timestamp, obstacles = self._context, found.timestamp, self._rule_runner.obstacles
         holding = self._executor.entry_order_id is not None
         signal = int(found.signals.signal[-1])
         order_context = self._make_risk_context(found)
@@ -378,7 +378,7 @@ class StrategyRunner:
         if not is_repeated and found.verdict == OK:
             # Of a candle without signals the rules get the signal of the next evaluation.
             is_sent = signal != SELL or not holding or action == "SELL"
-            self._exits.decide(
+            self._rule_runner.decide(
                 found.candles,
                 found.signals,
                 signal if is_sent else HOLD,

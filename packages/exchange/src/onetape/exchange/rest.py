@@ -403,7 +403,7 @@ class RestExchange:
                 return CandleBatch.from_table(response.table, response.raw)
             batch = CandleBatch.from_rows(rows, response.raw)
             if not batch.is_readable:
-                raise ExchangeUnreachable(f"{self.endpoint.exchange} sent candles that cannot be read")
+                raise ExchangeUnreachable(f"{self.endpoint.exchange} sent unreadable candles")
             return batch
 
         return await self._read(fetch)
