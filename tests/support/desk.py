@@ -22,7 +22,7 @@ from onetape.engine import AccountConfig, ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading_records import Credentials
-from onetape.exchange.waiting import Wall
+from onetape.exchange.wall_clock import WallClock
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server.simulator import Simulator
@@ -252,7 +252,7 @@ async def desk(
     rules: Mapping[str, object] | None = None,
     in_thread: bool = False,
     live: LiveTimes | None = None,
-    wall: Wall | None = None,
+    wall: WallClock | None = None,
     **settings: Any,
 ) -> AsyncGenerator[Desk]:
     """Run a session while the block lasts; then stop it cleanly.

@@ -46,7 +46,12 @@ def list_gaps(
     json_: options.Json = False,
 ) -> None:
     """List every missing range, and why its candles are missing."""
-    from backfiller.accepting import accept_gaps, parse_range, parse_reason_flags, undo_acceptance
+    from backfiller.gap_acceptance import (
+        accept_gaps,
+        parse_range,
+        parse_reason_flags,
+        undo_acceptance,
+    )
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
     from onetape.core.message_text import format_count

@@ -29,7 +29,7 @@ from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_amount import StopAmount
-from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful, is_resting
+from trader.live.stop_watch import Obstacle, StopOrderWatch, is_doubtful, is_resting
 from trader.live.tracking import LiveOrder
 from trader.live.unread_entry import UnreadEntry, compute_stop_level
 
@@ -65,7 +65,7 @@ class Protector:
             limit_offset=book.stop_limit,
         )
         self._prices = PriceWatch(book)
-        self._watch = StopWatch(book)
+        self._watch = StopOrderWatch(book)
         self._refusals = 0
         self._not_before = 0.0
         self._changed = -1e9

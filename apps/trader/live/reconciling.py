@@ -27,7 +27,7 @@ from trader.live.account_history import HistoryReading
 from trader.live.account_notes import AccountNotes
 from trader.live.order_adoption import write_off_fees
 from trader.live.book import LiveBook
-from trader.live.exchange_side import make_exchange_order, make_exchange_snapshot
+from trader.live.exchange_snapshot import make_exchange_order, make_exchange_snapshot
 from trader.live.fills_of_others import FillsOfOthers, sum_fees_elsewhere
 from trader.live.found_orders import FoundOrders
 from trader.live.held_balances import HeldBalances

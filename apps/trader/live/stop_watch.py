@@ -39,7 +39,7 @@ class Obstacle(Struct, frozen=True):
     """Whether no stop is placed any more until a person acts."""
 
 
-class StopWatch:
+class StopOrderWatch:
     """Watches the place of the stop of one symbol's position: at the exchange or in the trader."""
 
     def __init__(self, book: LiveBook) -> None:

@@ -72,7 +72,7 @@ def test_a_full_log_file_is_renamed_and_the_oldest_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_log, "MOST_BYTES", 300)
-    monkeypatch.setattr(json_log, "KEPT_FILES", 2)
+    monkeypatch.setattr(json_log, "MAX_OLD_FILES", 2)
     with start_monitoring(MonitoringSettings(log_json=tmp_path / "new" / "trader.log")):
         for number in range(20):
             log_event("line", f"line {number}")

@@ -11,7 +11,7 @@ from typing import Any
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
 from onetape.exchange.responses import ResponseTap
-from onetape.exchange.waiting import Wall
+from onetape.exchange.wall_clock import WallClock
 
 #: Two times of an exchange agree if their difference, without the time between the responses, is at
 #: most this.
@@ -27,7 +27,7 @@ class ExchangeTimeReader:
         self,
         client: Any,
         exchange: str,
-        wall: Wall,
+        wall: WallClock,
         response_tap: ResponseTap,
         *,
         load_markets: Callable[[], Awaitable[None]],

@@ -29,7 +29,7 @@ from onetape.exchange.markets import MarketInfo as MarketInfo
 from onetape.exchange.markets import Ticker, parse_market, parse_ticker
 from onetape.exchange.responses import CandleBatch, ResponseTap
 from onetape.exchange.retry_policy import RetryPolicy
-from onetape.exchange.waiting import ComputerWall, RateLimitBans, Wall
+from onetape.exchange.wall_clock import ComputerWallClock, RateLimitBans, WallClock
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class RestExchange:
         waits_for_ban_end: bool = True,
         timeout_seconds: float = REST_TIMEOUT_MS / 1_000,
         note: Callable[[str], None] = _ignore_note,
-        wall: Wall | None = None,
+        wall: WallClock | None = None,
         seed: int | None = None,
     ) -> None:
         """Initialise; of a simulator the time is requested, which blocks.
@@ -93,7 +93,7 @@ class RestExchange:
         """
         check_exchange(endpoint.exchange)
         self.endpoint = endpoint
-        self._wall = wall = wall or ComputerWall()
+        self._wall = wall = wall or ComputerWallClock()
         self._own_clock = open_market_clock(endpoint, wall)
         self.clock: Clock = self._own_clock
         self.quirks: Quirks = get_quirks(endpoint.exchange)

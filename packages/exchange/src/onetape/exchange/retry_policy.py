@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.ccxt_errors import HttpRefusal, RateLimited, translating_ccxt_errors
-from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
+from onetape.exchange.wall_clock import ProcessRateLimitBans, RateLimitBans, WallClock
 
 #: Longest pause between two attempts, seconds.
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -67,7 +67,7 @@ class RetryPolicy:
         self,
         exchange: str,
         *,
-        wall: Wall,
+        wall: WallClock,
         exchange_ms: Callable[[], int],
         random: Random,
         note: Callable[[str], None],

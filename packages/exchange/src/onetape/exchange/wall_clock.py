@@ -14,7 +14,7 @@ from onetape.core.rate_limit_ban import RateLimitBan
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-class Wall(Protocol):
+class WallClock(Protocol):
     """The computer's clocks and sleep; a test passes an object whose sleep takes no time."""
 
     def get_monotonic_seconds(self) -> float:
@@ -30,7 +30,7 @@ class Wall(Protocol):
         ...
 
 
-class ComputerWall:
+class ComputerWallClock:
     """The clocks and sleep of this computer."""
 
     def get_monotonic_seconds(self) -> float:
