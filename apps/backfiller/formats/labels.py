@@ -37,7 +37,7 @@ _PRINTED: Final = 3
 def find_label_columns(header: Sequence[str]) -> dict[str, int]:
     """Return the positions of the label columns, by column name."""
     return {
-        name: place for place, name in enumerate(header) if simplify_column_name(name) in _LABELS
+        name: index for index, name in enumerate(header) if simplify_column_name(name) in _LABELS
     }
 
 

@@ -1,4 +1,4 @@
-"""The computer's clocks and sleep, which pauses of reads use, and a place for rate limit bans.
+"""The computer's clocks and sleep, for pauses of reads, and the rate limit bans of an exchange.
 
 Pauses and bans count wall seconds, never market time. Tests pass other implementations.
 """

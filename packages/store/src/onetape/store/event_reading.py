@@ -49,8 +49,8 @@ _RESULTS: Final = {
     (-1, "HOLD"): "no order, there is no position to sell",
 }
 _ORDER_OF_KINDS: Final = {
-    kind: place
-    for place, kind in enumerate(
+    kind: number
+    for number, kind in enumerate(
         (
             "session",
             "control",

@@ -263,7 +263,7 @@ async def fetch_newest_candles(
         length = Timeframe.parse(timeframe)
         since = length.shift(length.floor(rest.now_ms() // 1_000), -1)
     batch = await rest.fetch_candles(symbol, timeframe, since_ms=since * 1_000, limit=NEWEST_ROWS)
-    rows = (batch.make_candle(place) for place in range(len(batch)))
+    rows = (batch.make_candle(row) for row in range(len(batch)))
     return sorted(row for row in rows if row.timestamp >= since)
 
 
