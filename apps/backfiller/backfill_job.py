@@ -13,7 +13,8 @@ from onetape.core.dates import parse_moment
 from onetape.core.errors import UsageError, name_settings
 from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.rest import RestExchange, check_exchange
+from onetape.exchange.catalogue import check_exchange
+from onetape.exchange.rest import RestExchange
 
 _DAY_SECONDS = 86_400
 

@@ -1,6 +1,6 @@
 """Objects that the sessions of an account in one process share: rules, money, commands, settings.
 
-Each symbol of the account has a session of its own (`session_context`); what concerns several
+Each symbol of the account has its own session (`session_context`); what concerns several
 symbols is built here, once.
 """
 

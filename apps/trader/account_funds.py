@@ -24,7 +24,7 @@ from trader.account_rules import AccountRules
 
 
 class SymbolFills(Protocol):
-    """Fills and position of one symbol that this process trades; `OrderBooking` has them."""
+    """Fills and position of one symbol that this process trades; `OrderBooking` implements it."""
 
     @property
     def fills(self) -> Sequence[Fill]:
@@ -38,7 +38,7 @@ class SymbolFills(Protocol):
 
 
 class AccountFunds:
-    """Cash, reservations and equity of one account; one object for all its symbols here."""
+    """Cash, reservations and equity of one account; one for all symbols of this process."""
 
     def __init__(self, store: Store, account: str, mode: Mode, rules: AccountRules) -> None:
         """Initialise; nothing is read yet.
@@ -46,7 +46,7 @@ class AccountFunds:
         Args:
             store: The open database, which holds the account.
             account: Account whose money is reserved.
-            mode: Mode of the trades: paper or live.
+            mode: Mode of the account: paper or live.
             rules: State which positions were sold inside a candle, and how many slots are taken.
         """
         self._store = store

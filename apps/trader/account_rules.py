@@ -42,7 +42,7 @@ _NO_CANDLE = CandlesOpened(())
 
 
 class EntryHandler(Protocol):
-    """Carries out the entries of one symbol; `RuleRunner` is one."""
+    """Carries out the entries of one symbol; `RuleRunner` implements it."""
 
     def enter(self, entry: Enter) -> None:
         """Fill the order to buy, and feed the rules with the fill or the refusal."""
@@ -334,8 +334,8 @@ class AccountRules(RulesState):
         if self._note_late is not None:
             self._note_late(moment, late)
         self._printed = moment
-        words = ", ".join(f"{symbol} ({text})" for symbol, text in late.items())
+        late_symbols = ", ".join(f"{symbol} ({text})" for symbol, text in late.items())
         print_line(
-            f"entries at {format_utc(moment)} waited {self._wait_seconds:g} s for {words} "
+            f"entries at {format_utc(moment)} waited {self._wait_seconds:g} s for {late_symbols} "
             "and go on without; the backtest waits for every symbol, so its entries may differ"
         )

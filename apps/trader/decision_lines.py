@@ -100,10 +100,10 @@ def format_decision_line(context: SessionContext, report: DecisionReport) -> str
     closed = context.timeframe.next(decision.timestamp)
     following = context.timeframe.next(closed)
     blocked = f" ({report.blocked}: no order)" if report.blocked else ""
-    seen = f" {report.seen}" if report.seen else ""
+    text = f" {report.strategy_text}" if report.strategy_text else ""
     return (
         f"{_format_time(context.timeframe, closed)} close "
-        f"{context.get_digits(report.candles).format_price(report.close)}{seen}: "
+        f"{context.get_digits(report.candles).format_price(report.close)}{text}: "
         f"{decision.action}{blocked}, next {_format_time(context.timeframe, following)}"
     )
 

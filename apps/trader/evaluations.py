@@ -32,8 +32,8 @@ from trader.window import DecisionWindow, WarmupGaps, read_decision_window
 #: The lower bound is for a busy computer, which makes a quick strategy slow for a moment; above the
 #: upper bound, a signal would be too old to become an order.
 DEADLINE_SHARE: Final = 0.1
-LEAST_DEADLINE_SECONDS: Final = 5.0
-MOST_DEADLINE_SECONDS: Final = 60.0
+MIN_DEADLINE_SECONDS: Final = 5.0
+MAX_DEADLINE_SECONDS: Final = 60.0
 _NO_VIEW: Final = CandleView({}, "", "")
 _NO_SIGNAL: Final = Signals(np.zeros(1, dtype=np.int8))
 
@@ -229,7 +229,7 @@ class Evaluations:
             return chosen
         candle_ms = int(self._context.timeframe.average_seconds * 1_000)
         share = self._exchange.clock.wall_seconds(candle_ms) * DEADLINE_SHARE
-        return min(max(share, LEAST_DEADLINE_SECONDS), MOST_DEADLINE_SECONDS)
+        return min(max(share, MIN_DEADLINE_SECONDS), MAX_DEADLINE_SECONDS)
 
     def _report(self, found: Evaluation | EvaluationFailure) -> None:
         """Report a failed evaluation as a problem, once for each kind of failure in a row.

@@ -157,7 +157,7 @@ class Executor(OrderBooking, ABC):
             now_ms: Market time of the fill, epoch milliseconds.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         ...
@@ -175,7 +175,7 @@ class Executor(OrderBooking, ABC):
                 if nothing differs.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         ...
@@ -199,7 +199,7 @@ class Executor(OrderBooking, ABC):
             now_ms: Market time, epoch milliseconds.
 
         Raises:
-            StoreError: order or trade could not be stored.
+            StoreError: order or fill could not be stored.
             SafetyRefusal: another process trades the account.
         """
         ...

@@ -28,7 +28,7 @@ from onetape.store.reading import has_volume, read_first_traded_after, read_newe
 from trader.control_state import format_pause, read_control_state
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
-from trader.lateness import describe_late_price
+from trader.stream_watch import describe_late_price
 from trader.lease import Lease
 from trader.new_orders import make_order
 from trader.session_context import SessionContext
@@ -203,7 +203,7 @@ class ExitOrders:
             A text that can be printed.
 
         Raises:
-            StoreError: order or trade could not be stored.
+            StoreError: order or fill could not be stored.
             SafetyRefusal: another process trades the account.
         """
         self._lease.renew()
@@ -267,7 +267,7 @@ class ExitOrders:
         None: no such order, or orders are forbidden.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._executor.open_order
@@ -329,7 +329,7 @@ class ExitOrders:
                 is up, or that price is not needed.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._executor.open_order

@@ -21,7 +21,7 @@ from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import find_unexplained
 from onetape.store.marked_decisions import USUAL_WINDOW
 from trader.backoff import Backoff
-from trader.comparison import RestComparison, format_correction_line
+from trader.rest_comparison import RestComparison, format_correction_line
 from trader.higher_window import compute_first_traded, fetch_higher_warm_up, is_higher_fetch_due
 from trader.session_context import SessionContext
 

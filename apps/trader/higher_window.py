@@ -68,11 +68,11 @@ def select_higher_candles(
                 end,
                 responses=DECIDING_RESPONSES,
             )
-        seen = known.candles
+        present = known.candles
         if known.gaps:
-            seen = seen[int(np.searchsorted(seen.timestamp, known.gaps[-1][1])) :]
+            present = present[int(np.searchsorted(present.timestamp, known.gaps[-1][1])) :]
         found[higher_timeframe.name] = align_higher_candles(
-            candles, context.timeframe, seen, higher_timeframe
+            candles, context.timeframe, present, higher_timeframe
         )
         if not absent.gate:
             absent = _find_missing_candles(context, known, higher_timeframe)

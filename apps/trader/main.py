@@ -21,7 +21,7 @@ from trader.commands.control import (
     reload_settings,
     resume_entries,
 )
-from trader.commands.drill import drill_settings
+from trader.commands.drill import start_drill
 from trader.commands.explain import explain_moment
 from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
@@ -86,10 +86,10 @@ def trade(
         return
     from onetape.cli.loading import find_settings_file
     from onetape.cli.output import print_line
-    from trader.monitoring.monitored_run import monitored
+    from trader.monitoring.monitored_run import start_monitoring
     from trader.run import run_trader
     from trader.run_parameters import load_trader_settings
-    from trader.settings_reload import reloading_with
+    from trader.settings_reload import set_settings_loader
     from trader.start_settings import check_start_settings
 
     if live and dry_run:
@@ -106,15 +106,17 @@ def trade(
     with loaded.places.add_places_to_errors():
         check_start_settings(loaded.settings)
         with (
-            monitored(loaded.settings.monitoring),
-            reloading_with(lambda: _check_settings(load_trader_settings(file, given, params_from))),
+            start_monitoring(loaded.settings.monitoring),
+            set_settings_loader(
+                lambda: _check_settings(load_trader_settings(file, given, params_from))
+            ),
         ):
             if loaded.run_text:
                 print_line(loaded.run_text)
             run_trader(loaded.settings, is_confirmed=yes, strategy_fault=fault)
 
 
-app.command("drill")(drill_settings)
+app.command("drill")(start_drill)
 app.command("reconcile")(reconcile_account)
 app.command("status")(show_status)
 app.command("trades")(list_trades)

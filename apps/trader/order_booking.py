@@ -28,7 +28,7 @@ from onetape.execution.events import (
     get_event_kind,
 )
 from onetape.execution.orders import FinishedAndBooked, OrderState, StoreFill, advance, fold
-from onetape.execution.positions import Position, get_least_amount, sum_position
+from onetape.execution.positions import Position, get_min_sell_amount, sum_position
 from onetape.store.candles import read_last_closed
 from onetape.store.leases import Fence
 from onetape.store.ledger import read_fills
@@ -70,7 +70,7 @@ class OrderBooking:
             context: Context of the traded symbol.
             fence: The lease of account and symbol; nothing is booked once it is lost.
             funds: Money of the account; it reads the fills of this object from now on.
-            where: Words for printed lines: `on paper`, or `on` the exchange.
+            where: Text for printed lines: `on paper`, or `on` the exchange.
         """
         self._context = context
         self._fence = fence
@@ -270,7 +270,7 @@ class OrderBooking:
         """Log each fill as an event of monitoring; the printed line is logged separately."""
         for one in fills:
             log_event(
-                "trade",
+                "fill",
                 self._format_fill(one),
                 side=one.side,
                 amount=str(one.amount),
@@ -310,7 +310,7 @@ class OrderBooking:
             fee=report.fee,
             fee_currency=report.fee_currency,
             executed_ms=executed_ms,
-            least_amount=get_least_amount(self._context.market.trading_rules)
+            min_sell_amount=get_min_sell_amount(self._context.market.trading_rules)
             if order.side == "sell"
             else None,
         )

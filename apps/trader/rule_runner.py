@@ -6,13 +6,12 @@ far as it cannot change any more: a target that it has reached waits for its clo
 in the same candle has precedence.
 
 A level (price of a stop or target) that passed while the market was not watched is sold at the
-first price after it (`lateness`).
+first price after it (`stream_watch`).
 """
 
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from itertools import pairwise
 
 from onetape.cli.events import add_event_fields
 from onetape.cli.output import prefix_lines, print_line
@@ -24,7 +23,6 @@ from onetape.engine import (
     BarExit,
     Enter,
     EntryFilled,
-    EntryPause,
     EntryRefused,
     Exit,
     ExitFilled,
@@ -41,7 +39,8 @@ from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.journal_exits import JournalExits, describe_exit_reason
 from trader.late_sells import LateSells
-from trader.reentry import describe_entry_obstacle
+from trader.later_candles import LaterCandles
+from trader.rule_obstacles import RuleObstacles
 from trader.session_context import SessionContext
 from trader.stepping import RuleStepper, make_candle_rows
 from trader.stream_recorder import StreamRecorder
@@ -71,14 +70,17 @@ class RuleRunner:
             rules: Rules of all symbols of the account; entries are carried out in their order.
         """
         self._context = context
-        self._exchange = exchange
         self._executor = executor
         self._orders = orders
-        self._recorder = recorder
         self._rules = rules
         self._late_sells = LateSells(context, executor, orders)
         self._unwatched = UnwatchedPrices(context, exchange, recorder)
         self._stepper = self._make_stepper()
+        self._later_candles = LaterCandles(
+            context, recorder, self._unwatched, lambda: self._stepper, self._carry_out
+        )
+        self.obstacles = RuleObstacles(context, executor, rules, lambda: self._stepper)
+        """Reasons of the rules against an entry or a SELL, for the checks of a decision."""
         self.journal_exits = JournalExits(
             context, exchange, executor, orders, lambda: self._stepper
         )
@@ -172,55 +174,20 @@ class RuleRunner:
         if self._unwatched.is_gap_before(candle, decided):
             if not self._unwatched.has_waited(candle.timestamp):
                 return
-            self._sell_ahead(self._stepper.copy(), candle)
+            self._later_candles.sell_at(candle, self._stepper.copy())
         else:
             self._feed_first_trade(candle)
             self._carry_out(self._stepper.form(candle), candle)
         ended = context.timeframe.next(candle.timestamp)
         if self._unwatched.has_waited(ended):
-            self._watch_later(candle, ended)
-
-    def _watch_later(self, candle: Candle, ended: int) -> None:
-        """Check the candles after one that is overdue for its decision, oldest first, for an exit.
-
-        Args:
-            candle: The candle that is overdue.
-            ended: Time at which it ended, epoch seconds.
-        """
-        context = self._context
-        newest = read_newest_row(context.store, context.key)
-        if newest is None or newest.timestamp < ended:
-            return
-        later = make_candle_rows(
-            read_closed_between(context.store, context.key, ended, newest.timestamp)
-        )
-        ahead = self._stepper.copy()
-        for before, row in pairwise((candle, *later, newest)):
-            ahead.open(before)
-            ahead.close(before)
-            if self._sell_ahead(ahead, row):
-                return
+            self._later_candles.check_after(candle, ended)
 
     def watch_held(self) -> None:
         """Check the candles of the stream that are held back while REST does not respond.
 
         An exit that they lead to is sold at their newest price (`ExitOrders.fill_exit`).
         """
-        ahead: RuleStepper | None = None
-        before: Candle | None = None
-        for row in self._recorder.held_rows:
-            state = self._stepper.state
-            is_known = state.opened is not None and row.timestamp < state.opened.timestamp
-            if is_known or not state.is_before(row.timestamp):
-                continue
-            if ahead is None:
-                ahead = self._stepper.copy()
-            if before is not None:
-                ahead.open(before)
-                ahead.close(before)
-            if self._sell_ahead(ahead, row):
-                return
-            before = row
+        self._later_candles.check_held()
 
     def fill(self, rest_price: float | None = None) -> None:
         """Fill the open order to sell, if its price has come; print the result.
@@ -253,22 +220,9 @@ class RuleRunner:
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
             return
         with prefix_lines(self._context.prefix):
-            line = self._orders.cancel_entry(self._explain_drop())
+            line = self._orders.cancel_entry(self.obstacles.describe_drop())
             if line is not None:
                 print_line(line)
-
-    def _explain_drop(self) -> str:
-        """Return the reason why the rules have dropped the entry that was due last, as a text."""
-        state, hours = self._stepper.state, self._stepper.rules.entry_hours
-        moment = state.closed if state.opened is None else state.opened.timestamp
-        if hours is not None and moment is not None and not hours.contains(moment):
-            return hours.describe_closed(moment)
-        pause = None if moment is None else self._find_pause(moment)
-        return self._rules.describe_taken_slots() if pause is None else pause.describe()
-
-    def _find_pause(self, moment: int) -> EntryPause | None:
-        """Return the pause of entries at an open, epoch seconds; None: no guard pauses them."""
-        return self._rules.find_pause(self._context.key.symbol, moment)
 
     def sell_for_command(self, reason: str) -> None:
         """Sell the position for a command of a person, at the newest price.
@@ -302,62 +256,6 @@ class RuleRunner:
         cause: ExitCause = "trailing_stop" if kind == "trailing_stop" else "stop_loss"
         print_line(f"{kind.replace('_', ' ')}: {reason}")
         self._orders.send_late(*self._orders.make_exit(cause, timestamp, level, reason))
-
-    def find_hours_obstacle(self, timestamp: int) -> str | None:
-        """Return a text if the trading hours forbid the entry of a BUY; None: it may enter.
-
-        Args:
-            timestamp: Open of the candle with the BUY, epoch seconds; the next one fills it.
-        """
-        hours = self._stepper.rules.entry_hours
-        if hours is None:
-            return None
-        opened = self._context.timeframe.next(timestamp)
-        return None if hours.contains(opened) else hours.describe_closed(opened)
-
-    def find_guard_obstacle(self, timestamp: int) -> str | None:
-        """Return why no BUY enters by the entry guards, in words; None: it may.
-
-        Args:
-            timestamp: Open of the candle with the BUY, epoch seconds; the next one fills it.
-        """
-        pause = self._find_pause(self._context.timeframe.next(timestamp))
-        return None if pause is None else pause.describe()
-
-    def find_entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
-        """Return the reason why a BUY on the newest closed candle may not enter; None: it may.
-
-        Args:
-            timestamp: Open of the candle, epoch seconds.
-            candles: Input candles of the strategy; the last one is decided on.
-            signals: Signals of the strategy for these candles.
-        """
-        stepper = self._stepper
-        stepper.add_signals(candles, signals)
-        if not stepper.is_decidable(timestamp):
-            return "a later candle has opened already"
-        found = stepper.find_entry_obstacle(timestamp)
-        if found is None:
-            return None
-        return describe_entry_obstacle(
-            found, stepper.rules, stepper.state, self._executor.last_entry
-        )
-
-    def find_sell_obstacle(self, close: float) -> str | None:
-        """Return the reason why a SELL of the open position does not count; None: it counts.
-
-        Args:
-            close: Close of the candle with the SELL.
-        """
-        held, exits = self._stepper.state.position, self._context.rules.exits
-        if held is None or exits.sell_counts(held.entry_price, close):
-            return None
-        bound = held.entry_price * (exits.min_exit_factor or 0.0)
-        digits = self._context.digits
-        return (
-            f"the close {digits.format_price(close)} is not above {digits.format_price(bound)} "
-            f"(exit_profit_offset {exits.exit_profit_offset:g}, both fees paid)"
-        )
 
     def decide(
         self,
@@ -400,26 +298,6 @@ class RuleRunner:
         if unwatched is not None and not exits:
             exits = self._stepper.form(self._unwatched.get_first_seen(candle), is_unwatched=True)
         self._carry_out(exits, candle, is_late=unwatched is not None)
-
-    def _sell_ahead(self, ahead: RuleStepper, candle: Candle) -> bool:
-        """Sell the position if a candle leads to an exit, although an earlier candle is missing.
-
-        Args:
-            ahead: A copy of the rules, fed with the known earlier candles.
-            candle: The candle.
-
-        Returns:
-            Whether no later candle needs to be checked: no position, or its exit is decided.
-        """
-        if ahead.state.position is None or ahead.state.order is not None:
-            return True
-        found = self._unwatched.find_exit(candle, ahead)
-        is_late = found is not None
-        found = found or ahead.find_exit(candle, is_unwatched=False)
-        if found is not None:
-            self._stepper.step(ExitSent(self._context.key.symbol))
-            self._carry_out([found], candle, is_late=is_late)
-        return found is not None
 
     def _carry_out(self, exits: Sequence[Exit], candle: Candle, *, is_late: bool = False) -> None:
         """Carry out exits that a candle leads to.

@@ -24,12 +24,8 @@ from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import SimulatorInfo
-from onetape.exchange.rest import (
-    BRIEF_RETRY_SECONDS,
-    MarketInfo,
-    RestExchange,
-    check_exchange,
-)
+from onetape.exchange.catalogue import check_exchange
+from onetape.exchange.rest import BRIEF_RETRY_SECONDS, MarketInfo, RestExchange
 from onetape.exchange.trading_records import Credentials
 from onetape.store.candles import ensure_store_kind
 from onetape.store.checkpoints import checkpoints_in_thread
@@ -45,7 +41,7 @@ from trader.command_signals import holding_command_signals, taking_command_signa
 from trader.evaluator.built_in import is_built_in
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
-from trader.evaluator.results import Evaluator
+from trader.evaluator.results import StrategyEvaluator
 from trader.live.confirmation import (
     FirstEntry,
     confirm_first_entry,
@@ -55,7 +51,7 @@ from trader.live.confirmation import (
 from trader.live.first_day import format_first_day_lines
 from trader.live.key_watch import make_rights_watch
 from trader.live.keys import load_start_credentials
-from trader.live.opening import LiveAccess, hold_live_account, open_access
+from trader.live.opening import LiveAccess, open_or_check_account, open_access
 from trader.live.shared_money import check_shared_money, warn_of_shared_money
 from trader.live.start_checks import (
     Start,
@@ -70,7 +66,7 @@ from trader.locked_start import (
     trade_once_unlocked,
 )
 from trader.market_guard import find_simulated_market
-from trader.opening_again import open_exchange
+from trader.exchange_opening import open_exchange
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
 from trader.settings import TraderSettings, choose_trader_database
@@ -269,7 +265,7 @@ async def _open_access(
 async def trade_in_sessions(
     plan: StartPlan,
     exchange: RestExchange,
-    evaluators: Sequence[Evaluator],
+    evaluators: Sequence[StrategyEvaluator],
     markets: Sequence[MarketInfo],
     access: LiveAccess | None,
     stop: StopRequest,
@@ -302,7 +298,9 @@ async def trade_in_sessions(
         if access is not None:
             quote = markets[0].quote
             warn_of_shared_money(store, plan, access)
-            settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
+            settings = open_or_check_account(
+                store, settings, account, access, quote, exchange.now_ms()
+            )
             if access.is_confirmed:
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
             for line in format_first_day_lines(store, settings, account, quote, exchange.now_ms()):
@@ -351,7 +349,7 @@ async def trade_in_sessions(
 
 
 def _choose_session_strategy(
-    plan: StartPlan, symbol: str, evaluator: Evaluator
+    plan: StartPlan, symbol: str, evaluator: StrategyEvaluator
 ) -> tuple[LoadedStrategy, Mapping[str, Any]]:
     """Return the strategy that the session of a symbol stores, and the rules of its origin.
 

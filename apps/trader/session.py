@@ -52,7 +52,7 @@ LONGEST_REST_PAUSE_SECONDS = 3.0
 #: Maximum time that a write waits for another process, wall seconds; then the trader is degraded.
 WRITE_TIMEOUT_SECONDS = 1.0
 #: Maximum time that a write waits at the end of a session, wall seconds.
-TIDY_TIMEOUT_SECONDS = 0.5
+END_WRITE_TIMEOUT_SECONDS = 0.5
 
 
 class TradingSession:
@@ -90,14 +90,19 @@ class TradingSession:
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
         self._executor: Executor | None = None
-        self._exits: RuleRunner | None = None
+        self._rule_runner: RuleRunner | None = None
         self._journal = ExitJournal(
             context.store.path, make_lease_name(context.session.account, context.key.symbol)
         )
         if self._journal.fault:
             notes.append(f"exits cannot be stored on a full disk: {self._journal.fault}")
         self._exit_watch = ExitWatch(
-            context, exchange, self._supervisor, states, self._iterate_events, lambda: self._exits
+            context,
+            exchange,
+            self._supervisor,
+            states,
+            self._iterate_events,
+            lambda: self._rule_runner,
         )
         self._is_open = False
         """Whether the opening lines are printed."""
@@ -169,7 +174,7 @@ class TradingSession:
         )
         warm_up = WarmUp(gap_backfiller, since)
         orders = ExitOrders(context, exchange, executor, lease, recorder, self._journal)
-        exits = self._exits = RuleRunner(
+        rule_runner = self._rule_runner = RuleRunner(
             context, exchange, executor, orders, recorder, self._account_context.rules
         )
         strategy_runner = StrategyRunner(
@@ -178,7 +183,7 @@ class TradingSession:
             recorder,
             executor,
             lease,
-            exits,
+            rule_runner,
             orders,
             self._states,
             gap_backfiller.closed.set,
@@ -191,7 +196,8 @@ class TradingSession:
                 "REST": self._supervisor.repeat(
                     "REST",
                     partial(
-                        self._close_candles, warm_up, gap_backfiller, recorder, executor, exits
+                        self._close_candles, warm_up, gap_backfiller, recorder, executor,
+                        rule_runner,
                     ),
                     solves=False,
                     longest_pause=self._compute_longest_rest_pause,
@@ -203,13 +209,13 @@ class TradingSession:
                 "controls": self._supervisor.repeat(
                     "controls",
                     ControlWatch(
-                        context, exchange, orders, exits, self._states, self._account_context
+                        context, exchange, orders, rule_runner, self._states, self._account_context
                     ).carry_out_commands,
                 ),
                 "price": self._supervisor.repeat(
                     "price over REST",
                     RestPrice(
-                        context, exchange, recorder, orders, exits, self._states
+                        context, exchange, recorder, orders, rule_runner, self._states
                     ).fill_if_stream_down,
                 ),
                 "clock": self._supervisor.repeat("clock comparison", self._compare_clocks),
@@ -220,7 +226,7 @@ class TradingSession:
                         drive_orders,
                         context,
                         executor,
-                        exits,
+                        rule_runner,
                         exchange,
                         lease,
                         gap_backfiller.closed.set,
@@ -234,7 +240,7 @@ class TradingSession:
                     executor,
                     strategy_runner,
                     lease,
-                    exits,
+                    rule_runner,
                     orders,
                     self._account_context.pending,
                     self._supervisor,
@@ -271,14 +277,14 @@ class TradingSession:
         gap_backfiller: GapBackfiller,
         recorder: StreamRecorder,
         executor: Executor,
-        exits: RuleRunner,
+        rule_runner: RuleRunner,
     ) -> None:
         """Fetch the warm-up until that succeeds, then close candles that the stream leaves open."""
         if not warm_up.done.is_set():
             new_candles = await warm_up.fetch()
             if new_candles and executor.entry_order_id is not None:
                 # The rules were built before these candles were stored.
-                exits.note_correction()
+                rule_runner.note_correction()
             self._open(executor, new_candles, gap_backfiller.refused)
         await decision_loop.close_candles(gap_backfiller, recorder, self._supervisor)
 
@@ -342,7 +348,7 @@ class TradingSession:
         """Wait a moment for orders that were sent, and protect the coins that they have bought."""
         if sys.exception() is not None and isinstance(sys.exception(), SafetyRefusal):
             return
-        with tidying(self._context):
+        with report_end_errors(self._context):
             if not await settle_orders(self._executor, self._exchange, self._lease):
                 print_line(
                     "an order is on its way, or a position has no stop at the exchange; the next "
@@ -352,7 +358,7 @@ class TradingSession:
     def _end(self, reason: str) -> None:
         """Store the end of the session, and cancel an order to buy that was not sent."""
         context, now_ms = self._context, self._exchange.now_ms()
-        with tidying(context):
+        with report_end_errors(context):
             close_data_outages(context.store, context.session.session, to_ms=now_ms)
             end_session(context.store, context.session.session, ended_ms=now_ms, reason=reason)
             executor = self._executor
@@ -368,7 +374,7 @@ class TradingSession:
 
 
 @contextlib.contextmanager
-def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
+def report_end_errors(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
     """Print, instead of raising, an error of the block, which stores the end of a session.
 
     Nothing is printed if another error ends the session already. A write waits for another process
@@ -380,7 +386,7 @@ def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[No
         is_silent: Whether nothing is printed, because the error was printed before.
     """
     context.store.lock_timeout_seconds = min(
-        context.store.lock_timeout_seconds, TIDY_TIMEOUT_SECONDS
+        context.store.lock_timeout_seconds, END_WRITE_TIMEOUT_SECONDS
     )
     ending = sys.exception()
     try:

@@ -16,7 +16,7 @@ from onetape.store.database import Store
 from onetape.strategies.lookback_window import MIN_CANDLES, compute_window_size
 from trader.brokers.live import LiveBroker
 from trader.evaluator.messages import LoadedStrategy
-from trader.evaluator.results import Evaluator
+from trader.evaluator.results import StrategyEvaluator
 from trader.live.times import LiveTimes
 from trader.settings import TraderSettings
 from trader.states import Problem
@@ -33,7 +33,7 @@ class SessionContext(Struct, frozen=True):
     """Currencies, trading rules and state of the market."""
     strategy: LoadedStrategy
     """Name, parameters and lookback of the strategy, without its code."""
-    evaluator: Evaluator
+    evaluator: StrategyEvaluator
     """Evaluator that runs the strategy's code; code of a user runs in another process."""
     rules: AccountConfig
     """Costs, order sizes and exits of the account in this market."""
@@ -62,11 +62,11 @@ class SessionContext(Struct, frozen=True):
         return self._choose_digits(read_last_closed(self.store, self.key, MIN_CANDLES))
 
     def get_digits(self, candles: Candles) -> Digits:
-        """Return the same as `digits`, without a read of the file if there are enough candles.
+        """Return the decimals that prices, amounts and money are printed with, by given candles.
 
         Args:
-            candles: The newest closed candles, oldest first; too few of them: the stored ones are
-                read.
+            candles: The newest closed candles, oldest first; too few of them: the stored
+                candles are read.
         """
         if len(candles) < MIN_CANDLES:
             return self.digits

@@ -15,7 +15,7 @@ from trader.account import describe_session_changes, open_or_continue_account
 from trader.account_context import AccountContext, build_account_context
 from trader.lease import Lease
 from trader.market_guard import check_market
-from trader.session import TradingSession, tidying
+from trader.session import TradingSession, report_end_errors
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream import MarketStreams, get_dial_file
@@ -84,7 +84,7 @@ def _take_lease(context: SessionContext, stack: AsyncExitStack) -> Lease:
 
     def release() -> None:
         # The end of the session has met and printed the error that the release meets.
-        with tidying(context, is_silent=True):
+        with report_end_errors(context, is_silent=True):
             lease.release()
 
     lease = Lease(context)

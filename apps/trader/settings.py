@@ -49,7 +49,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     symbols: Annotated[
         list[SymbolSettings],
         Setting(
-            "Symbols of one account, instead of symbol, each with a strategy of its own; one "
+            "Symbols of one account, instead of symbol, each with its own strategy; one "
             "without has the strategy below.",
             file_example="[{symbol: BTC/USDT}, {symbol: ETH/USDT, strategy: {name: macd}}]",
         ),
@@ -130,7 +130,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     ] = 30.0
     max_signal_age_seconds: Annotated[
         float,
-        Setting("A signal older than this, on the wall clock, becomes no order any more.", ge=0),
+        Setting("A signal older than this, on the wall clock, no longer becomes an order.", ge=0),
     ] = 60.0
     entry_wait_seconds: Annotated[
         float,

@@ -33,7 +33,7 @@ _load: Callable[[], TraderSettings] | None = None
 
 
 @contextlib.contextmanager
-def reloading_with(load: Callable[[], TraderSettings]) -> Generator[None]:
+def set_settings_loader(load: Callable[[], TraderSettings]) -> Generator[None]:
     """While the block runs, let reloads of this process read the settings by a function.
 
     Args:

@@ -20,7 +20,7 @@ from onetape.store.trader_states import StateChange, TraderState
 
 #: Source of the problems of the database file; rows wait in memory while such a problem exists.
 DATABASE: Final = "database"
-#: First words of the stored reason of a start that waits for the exchange, before its session.
+#: Beginning of the stored reason of a start that waits for the exchange, before its session.
 WAITING: Final = "waiting for the exchange"
 #: A problem that lasts is printed again this often, wall seconds.
 REMIND_SECONDS: Final = 3_600.0

@@ -18,7 +18,7 @@ from trader.account import OTHER_ACCOUNT_HINT
 from trader.settings import TraderSettings
 
 if TYPE_CHECKING:
-    from trader.evaluator.results import Evaluator
+    from trader.evaluator.results import StrategyEvaluator
 
 #: Key in the rules of a session; missing in sessions of an earlier version.
 ORIGIN: Final = "strategy_file"
@@ -47,7 +47,7 @@ def find_strategy_origin(name: str, class_name: str = "") -> str:
     return f"{text}:{class_name}" if class_name else text
 
 
-def find_loaded_origin(evaluator: "Evaluator") -> str:
+def find_loaded_origin(evaluator: "StrategyEvaluator") -> str:
     """Return the file and the class of a loaded strategy; empty: a built-in strategy."""
     return find_strategy_origin(evaluator.settings.name, evaluator.strategy.class_name)
 
@@ -80,7 +80,7 @@ def make_params_origin(
     return {PARAMS_FROM: settings.params_from}
 
 
-def is_of_other_file(session: Session | None, evaluator: "Evaluator") -> bool:
+def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") -> bool:
     """Return whether a strategy is another one than a session's of the same name.
 
     It is, if it comes from another file with other code, or from another class of the same file. A
@@ -102,7 +102,7 @@ def is_of_other_file(session: Session | None, evaluator: "Evaluator") -> bool:
     return not stored or Path(_parse_file(stored)).exists()
 
 
-def check_origin(session: Session | None, evaluator: "Evaluator") -> None:
+def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> None:
     """Refuse a strategy that has the name of the account's strategy and is another one.
 
     Args:
@@ -120,7 +120,7 @@ def check_origin(session: Session | None, evaluator: "Evaluator") -> None:
             raise SafetyRefusal(
                 f"account {session.account} trades {session.symbol} by strategy "
                 f"{session.strategy} of {stored}, which holds several strategies now, and an "
-                "earlier version has not stored which of them it was; leave that one alone in the "
+                "earlier version has not stored which of them it was; leave only that one in the "
                 f"file, or {OTHER_ACCOUNT_HINT}"
             )
         raise SafetyRefusal(

@@ -37,7 +37,7 @@ from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
 from trader.lease import Lease
 from trader.new_orders import make_order
-from trader.reconsider import CorrectionReview
+from trader.correction_review import CorrectionReview
 from trader.reentry import find_command_obstacle
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
@@ -59,7 +59,7 @@ class DecisionReport(Struct, frozen=True):
     """The decision, as it is stored."""
     candles: Candles
     """Candles of the evaluation; the last one is decided on."""
-    seen: str
+    strategy_text: str
     """Text of the strategy about the candle; may be empty."""
     blocked: str | None
     """Reason why a signal led to no order; None: nothing blocked the order."""
@@ -84,7 +84,7 @@ class StrategyRunner:
         recorder: StreamRecorder,
         executor: Executor,
         lease: Lease,
-        exits: RuleRunner,
+        rule_runner: RuleRunner,
         exit_orders: ExitOrders,
         states: TraderStates,
         on_evaluated: Callable[[], None],
@@ -97,7 +97,7 @@ class StrategyRunner:
             recorder: Recorder that shows whether the stream is up.
             executor: Executor of the symbol, which sends the orders.
             lease: Lease that is renewed right before an order is stored.
-            exits: Rules of the symbol, which check each candle before it is decided on.
+            rule_runner: Rules of the symbol, which check each candle before it is decided on.
             exit_orders: Sends the strategy's exits.
             states: States of the trader; while there is a problem, no position is entered.
             on_evaluated: Called when an evaluation is done, so that `decide_new` is called soon.
@@ -107,7 +107,7 @@ class StrategyRunner:
         self._exchange = exchange
         self._recorder = recorder
         self._executor = executor
-        self._exits = exits
+        self._rule_runner = rule_runner
         self._exit_orders = exit_orders
         self._states = states
         self._decided = read_last_decided(context.store, context.session)
@@ -123,7 +123,7 @@ class StrategyRunner:
         """Time since which a BUY waits for an exit, monotonic seconds; None: no BUY waits."""
         review = Evaluations(context, exchange, states, on_evaluated)
         self._review = CorrectionReview(
-            context, review, self._sell_for_correction, on_start=exits.note_correction
+            context, review, self._sell_for_correction, on_start=rule_runner.note_correction
         )
 
     @property
@@ -206,7 +206,7 @@ class StrategyRunner:
         while self._evaluated:
             found = self._evaluated[0]
             if not found.is_repeated:
-                self._exits.watch_closed(found.timestamp)
+                self._rule_runner.watch_closed(found.timestamp)
             if self._is_waiting_for_exit(found):
                 return
             self._evaluated.popleft()
@@ -280,7 +280,7 @@ class StrategyRunner:
         close = read_last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[
             -1
         ]
-        if self._exits.find_sell_obstacle(float(close)) is not None:
+        if self._rule_runner.obstacles.find_sell_obstacle(float(close)) is not None:
             return False
         if not self._exit_orders.is_exit_pending:
             price = Decimal(repr(float(close)))
@@ -321,35 +321,43 @@ class StrategyRunner:
         )
         return True
 
-    def _make_decision_report(self, found: EvaluatedCandle) -> DecisionReport:
-        """Store the decision on an evaluated candle, and return it."""
-        context, timestamp, is_repeated = self._context, found.timestamp, found.is_repeated
+    def _make_gates(self, found: EvaluatedCandle) -> dict[str, str]:
+        """Return the verdict of each check on the signal of an evaluated candle, by its name."""
+        context, timestamp, obstacles = self._context, found.timestamp, self._rule_runner.obstacles
         holding = self._executor.entry_order_id is not None
         signal = int(found.signals.signal[-1])
         order_context = self._make_risk_context(found)
         gates = {"strategy": found.verdict}
         gates |= check_exit(order_context) if signal == SELL else check_entry(order_context)
         if signal == SELL and holding:
-            gates["profit"] = self._exits.find_sell_obstacle(float(found.candles.close[-1])) or OK
+            gates["profit"] = obstacles.find_sell_obstacle(float(found.candles.close[-1])) or OK
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
-        if signal == BUY and not holding and not is_repeated:
-            closed = self._exits.find_hours_obstacle(timestamp)
+        if signal == BUY and not holding and not found.is_repeated:
+            closed = obstacles.find_hours_obstacle(timestamp)
             if closed is not None:
                 gates["trading hours"] = closed
-            paused = self._exits.find_guard_obstacle(timestamp)
+            paused = obstacles.find_guard_obstacle(timestamp)
             if paused is not None:
                 gates["entry guards"] = paused
-            reentry = self._exits.find_entry_obstacle(
+            reentry = obstacles.find_entry_obstacle(
                 timestamp, found.candles, found.signals
             ) or find_command_obstacle(
                 context.store, context.session, self._executor.fills, timestamp
             )
             gates["re-entry"] = reentry or OK
+        return gates
+
+    def _make_decision_report(self, found: EvaluatedCandle) -> DecisionReport:
+        """Store the decision on an evaluated candle, and return it."""
+        context, timestamp, is_repeated = self._context, found.timestamp, found.is_repeated
+        holding = self._executor.entry_order_id is not None
+        signal = int(found.signals.signal[-1])
+        gates = self._make_gates(found)
         blocked = find_obstacle(gates)
         wanted = _choose_action(signal, holding=holding)
         action = wanted if blocked is None else "HOLD"
-        seen = found.view.holding if holding else found.view.flat
+        strategy_text = found.view.holding if holding else found.view.flat
         decision = Decision(
             decision=uuid4().hex,
             session=context.session.session,
@@ -364,13 +372,13 @@ class StrategyRunner:
             decided_ms=self._exchange.now_ms(),
         )
         if not is_repeated:
-            self._record(decision, found.candles, seen)
+            self._record(decision, found.candles, strategy_text)
         if found.verdict != OK:
             self._review.wait_for_next(timestamp)
         if not is_repeated and found.verdict == OK:
             # Of a candle without signals the rules get the signal of the next evaluation.
             is_sent = signal != SELL or not holding or action == "SELL"
-            self._exits.decide(
+            self._rule_runner.decide(
                 found.candles,
                 found.signals,
                 signal if is_sent else HOLD,
@@ -381,7 +389,7 @@ class StrategyRunner:
         return DecisionReport(
             decision,
             found.candles,
-            seen,
+            strategy_text,
             blocked if is_blocked else None,
             found.warmup.wait or found.absent.wait,
             is_missed=timestamp < self._missed_until,
@@ -413,16 +421,16 @@ class StrategyRunner:
             open_order=None if order is None else order.side,
         )
 
-    def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
+    def _record(self, decision: Decision, candles: Candles, strategy_text: str) -> None:
         """Store a decision with its order in one transaction, then send the order."""
         order: Order | None = None
         obligation: ExitObligation | None = None
         close = Decimal(repr(float(candles.close[-1])))
         if decision.action == "BUY":
-            order = self._make_entry_order(decision, close, seen)
+            order = self._make_entry_order(decision, close, strategy_text)
         elif decision.action == "SELL":
             order, obligation = self._exit_orders.make_exit(
-                "market", decision.timestamp, close, seen, decision=decision.decision
+                "market", decision.timestamp, close, strategy_text, decision=decision.decision
             )
             if self._exit_orders.halt is not None:
                 order = None
@@ -434,14 +442,14 @@ class StrategyRunner:
         if order is not None:
             self._executor.place(order, self._exchange.now_ms())
 
-    def _make_entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
+    def _make_entry_order(self, decision: Decision, close: Decimal, strategy_text: str) -> Order:
         return make_order(
             self._context.session,
             self._executor.make_order_id(),
             "buy",
             "market",
             close,
-            seen,
+            strategy_text,
             signal_timestamp=decision.timestamp,
             decided_ms=decision.decided_ms,
             ticker=self._recorder.tickers.ticker,

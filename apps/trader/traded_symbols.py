@@ -64,7 +64,7 @@ def check_own_strategies(settings: TraderSettings) -> None:
         if own is not None and read_stated_settings(own.name, USER_FOLDER) is not None:
             raise UsageError(
                 f"{one.symbol}: {own.name} is a freqtrade strategy, whose stops and timeframe are "
-                "those of the account; name it as strategy.name, in a trader of its own",
+                "those of the account; name it as strategy.name, in a separate trader",
                 setting="symbols",
             )
 

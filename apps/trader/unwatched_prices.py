@@ -1,6 +1,6 @@
 """Tests whether prices of a candle passed while the market was watched, and are still current.
 
-An exit at a price that passed while the market was not watched is late (`lateness`).
+An exit at a price that passed while the market was not watched is late (`stream_watch`).
 """
 
 from onetape.core.candles import Candle

@@ -1,7 +1,7 @@
 """Shows a start that waits for exchange or file: lines, a heartbeat, a state for `trader status`.
 
 No session has begun yet, so the state is stored with the last session of each symbol that has a
-position or an order open; a lease of the symbol proves that the process lives.
+position or an order open; a lease of the symbol proves that the process runs.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from trader.states import REMIND_SECONDS, WAITING
 RENEW_SECONDS: Final = 0.5
 #: Maximum time that a write waits for another process, wall seconds; it blocks the event loop.
 WRITE_TIMEOUT_SECONDS: Final = 0.2
-#: Least time between two printed errors, if different ones alternate, wall seconds.
+#: Minimum time between two printed errors, if different ones alternate, wall seconds.
 PRINT_SECONDS: Final = 60.0
 #: Remedy of an exchange that cannot be reached.
 _REMEDY: Final = "check the network and the status page of the exchange, if this lasts"

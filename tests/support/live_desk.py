@@ -81,7 +81,7 @@ QUICK = LiveTimes(
     answer_read=0.02,
     stop_grows=0.02,
     stop_again=0.2,
-    naked=0.5,
+    unprotected=0.5,
     price_poll=0.05,
 )
 

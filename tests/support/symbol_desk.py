@@ -21,7 +21,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.store.database import open_store
 from onetape.store.ledger import read_fills
 from trader.account import get_configured_balance
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.market_guard import find_simulated_market
 from trader.run import make_account_config
 from trader.session_context import SessionContext
@@ -127,7 +127,7 @@ async def symbol_desk(
         cash=None if cash is None else Decimal(cash),
         **settings,
     )
-    evaluators: dict[str, StrategyEvaluator] = {}
+    evaluators: dict[str, ProcessEvaluator] = {}
     for name in strategies.values():
         if name not in evaluators:
             evaluators[name] = strategy_evaluator(name)

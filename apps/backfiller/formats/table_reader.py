@@ -139,7 +139,7 @@ def _fill_spool(
     labels.finish(table.notes)
     if options.zone is not None and not times.used_zone:
         table.notes.add(
-            "its times have a zone of their own, or are numbers: --timezone is not used"
+            "its times state a zone, or are numbers: --timezone is not used"
         )
     if times.outside:
         table.rows_outside_years = times.outside

@@ -216,7 +216,7 @@ class PaperExecutor(Executor):
         self._record([], now_ms, row=row, note=note)
         if isinstance(fill, RefusedOrder):
             return f"no {order.side}: {fill.reason}"
-        return "; ".join(self._format_fill(trade) for trade in self._fills[known:])
+        return "; ".join(self._format_fill(fill) for fill in self._fills[known:])
 
     def cancel_entry(self, now_ms: int, reason: str) -> str | None:
         """Cancel the order to buy that still waits, if any; return a text with the result."""

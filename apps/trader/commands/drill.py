@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @takes_settings(TraderSettings, after={"config": "--db", "params_from": "--param"})
-def drill_settings(
+def start_drill(
     *,
     config: CONFIG = None,
     params_from: options.ParamsFrom = None,
@@ -133,7 +133,7 @@ def _record(settings: TraderSettings, found: "Sequence[PartResult]") -> Path:
         compute_config_digest(settings),
         time.time_ns() // 1_000_000,
         all(one.is_passed for one in found),
-        {f"{one.name}, {one.symbol}": one.seen for one in found},
+        {f"{one.name}, {one.symbol}": one.observed for one in found},
     )
     with open_store(path, create=True) as store:
         insert_drill(store, drill)

@@ -49,7 +49,7 @@ def show_risk(
 
     if clear and account is None:
         raise UsageError(
-            "--clear needs --account NAME: the account whose losses you have looked at"
+            "--clear needs --account NAME: the account whose losses you have checked"
         )
     settings = load_settings(
         TraderSettings,

@@ -176,7 +176,7 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
         if condition == "trading" and (renewed_seconds or 0.0) >= LATE_RENEWAL_SECONDS:
             condition, since_ms, remedy = "degraded", None, _LATE_REMEDY
             reason = (
-                "its process lives and has written nothing to the database for "
+                "its process runs and has written nothing to the database for "
                 f"{format_duration(renewed_seconds or 0.0)}"
             )
         now_ms = wall_ms

@@ -58,7 +58,7 @@ class PartResult(Struct, frozen=True):
     symbol: str
     """Symbol of the settings that the part was played with."""
     is_passed: bool
-    seen: str
+    observed: str
     """What was observed, as a text; a failure comes first."""
     seconds: float
     """Duration of the part, wall seconds."""
@@ -174,7 +174,7 @@ def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Even
         scenario.name,
         traded.key.symbol,
         not fault,
-        "; ".join(([fault] if fault else []) + scene.seen),
+        "; ".join(([fault] if fault else []) + scene.observations),
         round(time.monotonic() - began, 1),
         round(scene.unprotected_seconds, 1),
         tuple(scene.trader.lines[-_SHOWN_LINES:]) if fault else (),
@@ -233,7 +233,7 @@ def make_drill_settings(settings: TraderSettings, symbol: str, url: str) -> Trad
         symbols=[],
         exchange=SIMULATOR_ID,
         strategy=StrategySettings(name="drilled"),
-        # The drill enters at the times of its schedule, on a market with volumes of its own.
+        # The drill enters at the times of its schedule, on a market whose volumes are different.
         account=replace(
             settings.account,
             trading_hours=None,

@@ -71,7 +71,7 @@ class Scene:
         self.simulator = simulator
         self.schedule = schedule
         self.folder = folder
-        self.seen: list[str] = []
+        self.observations: list[str] = []
         """What was observed, a short text each, for the result."""
         self.entries = 1
         """Number of orders to buy that the exchange should have at the end."""
@@ -240,7 +240,7 @@ class Scene:
         waited = self.wait_until(
             lambda: self.is_protected, ACT_SECONDS, f"a stop at the exchange {when}"
         )
-        self.seen.append(f"stop on the exchange {waited:.1f} s {when}")
+        self.observations.append(f"stop on the exchange {waited:.1f} s {when}")
 
     def sell_position(self, number: int = 0, seconds: float = ACT_SECONDS) -> None:
         """Signal SELL, and wait until the position is closed."""
@@ -255,7 +255,7 @@ class Scene:
             seconds: Maximum time, wall seconds.
         """
         waited = self.wait_until(lambda: self.is_flat, seconds, f"the position is sold {when}")
-        self.seen.append(f"sold {waited:.1f} s {when}")
+        self.observations.append(f"sold {waited:.1f} s {when}")
 
     def kill(self) -> None:
         """Kill the trader, and check that it stored each order before it sent it.
@@ -301,7 +301,7 @@ class Scene:
             found.append(f"{-self.read_held_coins():f} {self.base} were sold that were not bought")
         if found:
             raise SceneFailed("; ".join(found))
-        self.seen.append(f"{bought} bought, 0 doubled, ledgers equal")
+        self.observations.append(f"{bought} bought, 0 doubled, ledgers equal")
 
     def close(self) -> None:
         """End the trader process; kill it if it does not end."""

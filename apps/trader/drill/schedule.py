@@ -44,7 +44,7 @@ def make_schedule(
 ) -> Schedule:
     """Return the schedule whose positions are held over the first quiet candles.
 
-    If no candles are quiet, those with the least movement are taken.
+    If no candles are quiet, those with the smallest movement are taken.
 
     Args:
         symbol: A market of the simulator.
@@ -60,8 +60,8 @@ def make_schedule(
     used = _compute_used_share(candles.open, candles.high, candles.low, exits)
     held = np.maximum(used[1 : _SEARCHED + 1], used[second + 1 : second + 1 + _SEARCHED])
     quiet = np.flatnonzero(held < _QUIET_SHARE)
-    place = int(quiet[0]) if len(quiet) else int(np.argmin(held))
-    opens = [int(candles.timestamp[place + number]) for number in (0, 1, second, second + 1)]
+    index = int(quiet[0]) if len(quiet) else int(np.argmin(held))
+    opens = [int(candles.timestamp[index + number]) for number in (0, 1, second, second + 1)]
     return Schedule(timeframe, (opens[0], opens[2]), (opens[1], opens[3]))
 
 

@@ -155,7 +155,7 @@ class LevelBytes(Struct, frozen=True):
         return LevelColumns(stop, target, self.stop_mode, self.target_mode)
 
 
-class Evaluated(Struct, frozen=True, tag="evaluated"):
+class EvaluationReply(Struct, frozen=True, tag="evaluated"):
     """Reply: signals of all candles, and views of those to decide on."""
 
     signal: bytes
@@ -178,7 +178,7 @@ class FailureReply(Struct, frozen=True, tag="failure"):
 
 
 Request = LoadRequest | EvaluateRequest
-Reply = LoadedStrategy | Evaluated | FailureReply
+Reply = LoadedStrategy | EvaluationReply | FailureReply
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _REQUESTS: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _REPLIES: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)

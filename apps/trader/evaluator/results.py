@@ -1,4 +1,4 @@
-"""The result of an evaluation of a strategy, and the interface of evaluators (`Evaluator`)."""
+"""The result of an evaluation of a strategy, and the interface `StrategyEvaluator`."""
 
 from typing import Literal, Protocol
 
@@ -35,7 +35,7 @@ class EvaluationFailure(Struct, frozen=True):
     """Error to raise if the failure ends the trader."""
 
 
-class Evaluator(Protocol):
+class StrategyEvaluator(Protocol):
     """Evaluates one strategy with one set of parameters, for all symbols that use it."""
 
     settings: StrategySettings

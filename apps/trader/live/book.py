@@ -2,7 +2,7 @@
 
 `LiveBook` is the base class of `LiveExecutor`. It stores each send before the request starts,
 stores the events of each order, and has what the other modules of this folder share: orders, fills,
-money, broker, time limits and problems. It takes no decision.
+money, broker, time limits and problems. It makes no decisions.
 """
 
 import time
@@ -201,11 +201,11 @@ class LiveBook(Executor):
             opened: Price that is returned if no position is open.
         """
         entry = self.entry_order_id
-        bought = [trade for trade in self._fills if trade.client_order_id == entry]
-        amount = sum((trade.amount for trade in bought), Decimal(0))
+        bought = [fill for fill in self._fills if fill.client_order_id == entry]
+        amount = sum((fill.amount for fill in bought), Decimal(0))
         if not amount:
             return opened
-        value = sum((trade.amount * trade.price for trade in bought), Decimal(0))
+        value = sum((fill.amount * fill.price for fill in bought), Decimal(0))
         return float(value / amount)
 
     def record(
@@ -237,7 +237,7 @@ class LiveBook(Executor):
         was_flat, before, known = (
             self.position.is_flat,
             live_order.state,
-            {trade.exchange_trade_id for trade in self._fills},
+            {fill.exchange_trade_id for fill in self._fills},
         )
         after = self._store_events(
             live_order.tracked,
@@ -248,9 +248,9 @@ class LiveBook(Executor):
             sent_ms=sent_ms,
             is_still_pending=True,
         )
-        for trade in self._fills:
-            if trade.exchange_trade_id not in known:
-                print_line(f"{describe_order_kind(live_order.order)}: {self._format_fill(trade)}")
+        for fill in self._fills:
+            if fill.exchange_trade_id not in known:
+                print_line(f"{describe_order_kind(live_order.order)}: {self._format_fill(fill)}")
         if self.position.dust > 0 and not was_flat:
             base = self.context.market.base
             print_line(

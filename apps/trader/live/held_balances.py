@@ -62,10 +62,10 @@ class HeldBalances:
         if reading is None:
             return None
         since = [
-            trade
-            for trade in self._book.fills
-            if trade.executed_ms > reading.requested_ms
-            and not trade.exchange_trade_id.startswith(CORRECTION_PREFIX)
+            fill
+            for fill in self._book.fills
+            if fill.executed_ms > reading.requested_ms
+            and not fill.exchange_trade_id.startswith(CORRECTION_PREFIX)
         ]
         return self.total_base + sum_position(since, market.base, market.quote).base
 
@@ -97,7 +97,7 @@ class HeldBalances:
         if self.reading is None:
             return False
         held = self.reading.balances.get(self._book.context.market.base)
-        # The account may have coins of its own: the free balance alone does not show the sale.
+        # The free balance alone does not show the sale: the account may have other coins.
         reading = self.reading
         is_moved = has_moved_coins(self._book, live_order, reading.balances, reading.requested_ms)
         return held is not None and held.free >= amount and not is_moved

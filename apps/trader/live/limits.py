@@ -164,7 +164,7 @@ class EntryLimits:
         """Return the proceeds of the entry's stop, quote currency; None: the entry has no stop.
 
         The stop sells the coins that are left after a fee in the coin itself, in whole steps. The
-        proceeds are 0 if that amount is below the market's least amount.
+        proceeds are 0 if that amount is below the market's minimum amount.
         """
         context, trading_rules = self._book.context, self._book.context.market.trading_rules
         stop = compute_levels(

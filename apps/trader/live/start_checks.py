@@ -22,7 +22,7 @@ from onetape.store.live_accounts import read_live_account
 from onetape.store.sessions import read_newest_session
 from trader.account import check_stored_account
 from trader.delisted import note_delisted, note_listed, write_off_if_answered
-from trader.evaluator.results import Evaluator
+from trader.evaluator.results import StrategyEvaluator
 from trader.live.start_plan import StartPlan, format_unattended_lines, is_open
 from trader.settings import choose_trader_database
 from trader.strategy_origin import check_origin
@@ -33,7 +33,7 @@ class Start(Struct, frozen=True):
 
     plan: StartPlan
     """Plan of the start; its symbols are those that are traded."""
-    evaluators: tuple[Evaluator, ...]
+    evaluators: tuple[StrategyEvaluator, ...]
     """Evaluators of strategies, in the order of the plan's symbols."""
 
     def leave_out(self, symbol: str, reason: str) -> "Start":

@@ -114,9 +114,9 @@ class UnreadEntry:
         state, first_ms = entry.state, find_sent_ms(book, entry)
         sold = sum(
             (
-                trade.amount
-                for trade in book.fills
-                if trade.side == "sell" and trade.executed_ms >= first_ms
+                fill.amount
+                for fill in book.fills
+                if fill.side == "sell" and fill.executed_ms >= first_ms
             ),
             _ZERO,
         )

@@ -19,7 +19,7 @@ from trader.traded_report.causes import Causes
 from trader.traded_report.positions import TradedPosition
 
 #: Parts of a difference below this fraction of the start balance count as rounding.
-_LEAST_PART: Final = 1e-8
+_MIN_PART: Final = 1e-8
 
 
 class BacktestTrade(Struct, frozen=True):
@@ -60,7 +60,7 @@ def find_symbol_differences(
         start_balance: Start balance of the account, quote currency.
     """
     pairs, only_traded, only_tested = match_trades(traded, tested)
-    least = start_balance * _LEAST_PART
+    minimum = start_balance * _MIN_PART
     first = min((one.entry_timestamp for one in traded), default=0)
     found = [
         part
@@ -68,7 +68,7 @@ def find_symbol_differences(
         for part in _compare_pair(
             position, other, causes, is_first=position.entry_timestamp == first
         )
-        if abs(part.money) > least
+        if abs(part.money) > minimum
     ]
     found += [
         DifferenceCause(

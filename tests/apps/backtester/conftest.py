@@ -20,7 +20,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
-from onetape.store.simulated_source import require_source
+from onetape.store.simulated_source import ensure_simulated_source
 from onetape.strategies import doubtful_bars, sampled_check
 
 HOUR, DAY = 3_600, 86_400
@@ -97,7 +97,7 @@ def recorded_database(tmp_path_factory: pytest.TempPathFactory, candles: Candles
     path = tmp_path_factory.mktemp("database") / "simulator.db"
     with open_store(path, create=True) as store:
         put(store, KEY, candles)
-        require_source(store, SimulatedSource(DEFAULT_SEED, {}))
+        ensure_simulated_source(store, SimulatedSource(DEFAULT_SEED, {}))
     return path
 
 

@@ -21,7 +21,7 @@ from onetape.engine import ExitConfig
 from onetape.store.candles import replace_forming
 from onetape.store.revisions import read_revisions
 from onetape.store.stream_closes import read_uncompared
-from trader.comparison import RestComparison
+from trader.rest_comparison import RestComparison
 from trader.stream_candles import StreamCandleWriter
 
 Run = Callable[[Any], Any]
@@ -36,8 +36,8 @@ FRAMES = "btcusdt@kline_*"
 @pytest.fixture(autouse=True)
 def quick_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let comparisons follow each other without the pauses that spare an exchange."""
-    monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
+    monkeypatch.setattr("trader.rest_comparison.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("trader.rest_comparison.REQUESTS_PER_COMPARISON", 0)
     # A busy machine brings marks late; the long form runs alone.
     patience = 0.3 if CANDLES >= 400 else 2.0
     monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", patience)
@@ -310,7 +310,9 @@ def test_a_correction_that_turns_hold_into_sell_leaves_the_position(
     guarded: bool,
 ) -> None:
     if not guarded:
-        monkeypatch.setattr("trader.reconsider.CorrectionReview.collect_lines", no_decision_again)
+        monkeypatch.setattr(
+            "trader.correction_review.CorrectionReview.collect_lines", no_decision_again
+        )
 
     async def scene() -> list[str]:
         # The strategy buys after a falling candle and sells after a rising one.

@@ -19,7 +19,7 @@ from hostile_strategies import noted_processes, write_hostile
 from onetape.core.candles import Candles
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.messages import HEADER
 from trader.evaluator.processes import WorkerConnection
 from trader.evaluator.results import Evaluation, EvaluationFailure
@@ -33,12 +33,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 async def evaluated(
-    evaluator: StrategyEvaluator, candles: Candles, seconds: float = PATIENT_SECONDS
+    evaluator: ProcessEvaluator, candles: Candles, seconds: float = PATIENT_SECONDS
 ) -> Evaluation | EvaluationFailure:
     return await evaluator.evaluate(candles, {}, 1, seconds)
 
 
-async def with_evaluator(name: str, scene: Callable[[StrategyEvaluator], Any]) -> None:
+async def with_evaluator(name: str, scene: Callable[[ProcessEvaluator], Any]) -> None:
     evaluator = strategy_evaluator(name)
     try:
         await evaluator.load()
@@ -54,7 +54,7 @@ def test_each_symbol_gets_its_own_signals_whichever_evaluation_is_given_up(
     strategy = load_strategy("rsi")
     expected = [evaluate_strategy(strategy, candles).signal for candles in SERIES]
 
-    async def scene(evaluator: StrategyEvaluator) -> None:
+    async def scene(evaluator: ProcessEvaluator) -> None:
         for _ in range(60):
             order = draw.sample(range(len(SERIES)), len(SERIES))
             tasks: dict[int, asyncio.Task[Evaluation | EvaluationFailure]] = {}
@@ -87,7 +87,7 @@ def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
         "while not (FOLDER / 'sent').exists(): time.sleep(0.001)\n            note_process()",
     )
 
-    async def scene(evaluator: StrategyEvaluator) -> None:
+    async def scene(evaluator: ProcessEvaluator) -> None:
         tasks = [asyncio.create_task(evaluated(evaluator, SERIES[number])) for number in (0, 1)]
         await asyncio.sleep(0)
         # The first evaluation must not be over before the second one is sent.
@@ -108,7 +108,7 @@ def test_an_evaluation_that_is_late_leaves_the_next_one_its_own_time(
 ) -> None:
     name = write_hostile(tmp_path, hostile.ENDLESS, condition="len(candles) == 120")
 
-    async def scene(evaluator: StrategyEvaluator) -> None:
+    async def scene(evaluator: ProcessEvaluator) -> None:
         late = asyncio.create_task(evaluated(evaluator, SERIES[0], 0.3))
         others = [asyncio.create_task(evaluated(evaluator, SERIES[number])) for number in (1, 2, 3)]
         failure = await late
@@ -126,7 +126,7 @@ def test_what_a_strategy_leaves_running_is_found_after_the_last_of_them(
 ) -> None:
     name = write_hostile(tmp_path, hostile.FORKS, condition="len(candles) == 120")
 
-    async def scene(evaluator: StrategyEvaluator) -> None:
+    async def scene(evaluator: ProcessEvaluator) -> None:
         tasks = [asyncio.create_task(evaluated(evaluator, candles)) for candles in SERIES[:2]]
         assert all(isinstance(found, Evaluation) for found in await asyncio.gather(*tasks))
         deadline = time.monotonic() + 60

@@ -21,7 +21,7 @@ from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.evaluator.results import Evaluation, EvaluationFailure
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 @asynccontextmanager
-async def evaluating(name: str) -> AsyncGenerator[StrategyEvaluator]:
+async def evaluating(name: str) -> AsyncGenerator[ProcessEvaluator]:
     """Load a strategy in a worker; end it afterwards."""
     evaluator = strategy_evaluator(name)
     try:
@@ -45,19 +45,19 @@ async def evaluating(name: str) -> AsyncGenerator[StrategyEvaluator]:
 
 
 async def evaluated(
-    evaluator: StrategyEvaluator, seconds: float = PATIENT_SECONDS, rows: int = 1
+    evaluator: ProcessEvaluator, seconds: float = PATIENT_SECONDS, rows: int = 1
 ) -> Evaluation | EvaluationFailure:
     return await evaluator.evaluate(CANDLES, {}, rows, seconds)
 
 
-async def signal_of(evaluator: StrategyEvaluator) -> int:
+async def signal_of(evaluator: ProcessEvaluator) -> int:
     found = await evaluated(evaluator)
     assert isinstance(found, Evaluation), found
     return int(found.signal[-1])
 
 
 async def failure_of(
-    evaluator: StrategyEvaluator, seconds: float = PATIENT_SECONDS
+    evaluator: ProcessEvaluator, seconds: float = PATIENT_SECONDS
 ) -> EvaluationFailure:
     found = await evaluated(evaluator, seconds)
     assert isinstance(found, EvaluationFailure)
@@ -148,7 +148,7 @@ def test_of_what_a_strategy_prints_without_end_a_part_reaches_stderr(
     async def scene() -> None:
         # A helper of its own: those of other tests print elsewhere.
         helper = StrategyHelper()
-        evaluator = StrategyEvaluator(StrategySettings(name=name), "1h", helper, memory_mb=4_096)
+        evaluator = ProcessEvaluator(StrategySettings(name=name), "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
             assert await signal_of(evaluator) == 1
@@ -227,7 +227,7 @@ def test_one_worker_that_hangs_holds_up_no_other(run: Run, tmp_path: Path) -> No
 def test_a_helper_that_was_killed_is_started_again(run: Run) -> None:
     async def scene() -> None:
         helper = StrategyHelper()
-        evaluator = StrategyEvaluator(
+        evaluator = ProcessEvaluator(
             strategy_evaluator("rsi").settings, "1h", helper, memory_mb=4_096
         )
         try:
@@ -254,7 +254,7 @@ def test_a_killed_helper_takes_its_workers_with_it(run: Run, tmp_path: Path) -> 
     async def scene() -> None:
         helper = StrategyHelper()
         settings = strategy_evaluator(name).settings
-        evaluator = StrategyEvaluator(settings, "1h", helper, memory_mb=4_096)
+        evaluator = ProcessEvaluator(settings, "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
             running = asyncio.create_task(failure_of(evaluator))
@@ -368,7 +368,7 @@ def test_the_process_of_a_strategy_has_no_setting_no_socket_and_none_of_ccxt(
 
     async def scene() -> None:
         helper = StrategyHelper()
-        evaluator = StrategyEvaluator(
+        evaluator = ProcessEvaluator(
             strategy_evaluator(name).settings, "1h", helper, memory_mb=4_096
         )
         try:

@@ -27,7 +27,7 @@ KEPT = "stored in the journal until the database can be written"
 @pytest.fixture
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.session.WRITE_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("trader.session.TIDY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.END_WRITE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
 

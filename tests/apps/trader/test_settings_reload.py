@@ -14,7 +14,7 @@ from onetape.core.errors import ConfigurationError
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from trader.settings import SymbolSettings, TraderSettings
-from trader.settings_reload import find_changed_settings, reloading_with
+from trader.settings_reload import find_changed_settings, set_settings_loader
 
 Run = Callable[[Any], Any]
 Capture = pytest.CaptureFixture[str]
@@ -73,7 +73,7 @@ def test_changed_exits_wait_for_an_open_trade_unless_they_are_to_hold_for_it(
             exits = ExitConfig(time_stop_bars=1)
             old = trading.context.settings
             new = replace(old, account=replace(old.account, exits=exits), timeframe="4h")
-            with reloading_with(lambda: new):
+            with set_settings_loader(lambda: new):
                 await reload(trading, printed, applies_to_open=applies_to_open)
             for hour in range(2, 5):
                 await step(opened, trading, hour)
@@ -104,9 +104,9 @@ def test_a_change_that_waits_is_dropped_where_the_file_is_as_it_was_again(
             await step(opened, trading, 1)
             old = trading.context.settings
             new = replace(old, account=replace(old.account, exits=ExitConfig(time_stop_bars=1)))
-            with reloading_with(lambda: new):
+            with set_settings_loader(lambda: new):
                 await reload(trading, printed)
-            with reloading_with(lambda: old):
+            with set_settings_loader(lambda: old):
                 await reload(trading, printed)
             insert_controls(trading.store, [NewControl(ACCOUNT, "exit", 1, "anna")])
             await trading.until(lambda: causes(trading) == ["command"])
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(
         async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
             before = trading.context.settings
-            with reloading_with(fail):
+            with set_settings_loader(fail):
                 await reload(trading, printed)
             assert trading.context.settings == before
 
@@ -146,7 +146,7 @@ def test_limits_of_time_hold_at_once(run: Run, db: Path, holds_long: str, capsys
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
             await trading.until_live(opened)
-            with reloading_with(
+            with set_settings_loader(
                 lambda: replace(trading.context.settings, max_signal_age_seconds=7)
             ):
                 await reload(trading, printed)
@@ -187,7 +187,7 @@ def test_each_process_of_an_account_reads_the_settings_again_once(
             await trading.until_live(opened)
             symbols = ("ETH/USDT", KEY.symbol, KEY.symbol)
             rows = [NewControl(ACCOUNT, "reload", 1, "anna", symbol) for symbol in symbols]
-            with reloading_with(lambda: trading.context.settings):
+            with set_settings_loader(lambda: trading.context.settings):
                 insert_controls(trading.store, rows)
                 waiting = "SELECT symbol FROM controls WHERE done_ms IS NULL"
                 await trading.until(lambda: trading.query(waiting) == [("ETH/USDT",)])

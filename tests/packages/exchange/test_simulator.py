@@ -12,7 +12,8 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.pages import Page, compute_last_closed_open, iterate_closed_pages
 from onetape.exchange.rest import MarketInfo as RestMarket
-from onetape.exchange.rest import RestExchange, check_exchange
+from onetape.exchange.catalogue import check_exchange
+from onetape.exchange.rest import RestExchange
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 

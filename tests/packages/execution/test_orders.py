@@ -24,7 +24,7 @@ from onetape.execution.events import (
     get_event_kind,
 )
 from onetape.execution.orders import (
-    Alarm,
+    Warn,
     Effect,
     FetchFills,
     FinishedAndBooked,
@@ -192,7 +192,7 @@ def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() 
     after, effects = advance(state, fill)
     assert (after.status, after.booked) == ("closed", ONE)
     assert StoreFill(fill) in effects
-    assert any(isinstance(effect, Alarm) for effect in effects)
+    assert any(isinstance(effect, Warn) for effect in effects)
 
 
 def test_absence_is_not_accepted_of_an_order_that_was_seen() -> None:

@@ -70,7 +70,7 @@ def test_a_position_ends_when_what_was_bought_for_it_is_sold_whatever_dust_was_t
 
 
 def test_dust_stays_dust_when_the_exchange_makes_its_amount_step_finer() -> None:
-    sold = structs.replace(trade("sell", "0.49", "110"), least_amount=Decimal("0.01"))
+    sold = structs.replace(trade("sell", "0.49", "110"), min_sell_amount=Decimal("0.01"))
     trades = [trade("buy", "0.5", "100", "0.0005", "BTC"), sold]
     finer = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
     position = sum_position(trades, "BTC", "USDT", finer)

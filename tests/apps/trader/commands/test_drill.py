@@ -62,9 +62,9 @@ def test_a_kill_after_the_send_passes_and_without_a_stored_intent_it_does_not(
     play("ours", *COMMAND)
     unsafe.join()
     assert found["ours"].is_passed, found["ours"]
-    assert "1 bought, 0 doubled, ledgers equal" in found["ours"].seen
+    assert "1 bought, 0 doubled, ledgers equal" in found["ours"].observed
     assert not found["unsafe"].is_passed
-    assert "sent without a stored intent: order " in found["unsafe"].seen
+    assert "sent without a stored intent: order " in found["unsafe"].observed
     assert list(folder.iterdir()) == [folder / "unsafe.py"]
 
 

@@ -134,7 +134,7 @@ def test_symbols_with_strategies_of_their_own_are_one_page_with_one_backtest(
     events: list[Event] = []
     with handle_events(events.append):
         run(scene())
-    bought = [one for one in events if one.event == "trade"]
+    bought = [one for one in events if one.event == "fill"]
     assert {one.fields["symbol"] for one in bought} == set(strategies)
     assert all(f" {one.fields['symbol'].split('/')[0]} at " in one.text for one in bought)
     with open_store(db, create=False) as store:
@@ -174,7 +174,7 @@ def test_an_account_without_trades_is_one_line_and_no_page(
     account.candles((100.0, 101.0, 99.0, 100.5))
     ended = trader("report")
     assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
-    assert "has no trade of BTC/USDT yet" in ended.err
+    assert "has no fill of BTC/USDT yet" in ended.err
     assert not list((folder / DATABASE).parent.glob("*.html"))
 
 

@@ -51,7 +51,7 @@ EXITS = ExitConfig(stop_loss=0.2)
 @pytest.fixture
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.session.WRITE_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("trader.session.TIDY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.END_WRITE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr("trader.decision_loop.WARM_UP_TIMEOUT_SECONDS", 0.1)

@@ -81,8 +81,8 @@ def test_orders_of_copies_and_of_replaced_files_are_answered_by_what_fits(db: Pa
     text = ask(db).output
     assert "stop the other copy, then answer --adopt" in text
     assert "answer --adopt where" in text
-    assert "is answered by --adopt" in str(ask(db, "--keep", "3").exception)
-    assert "is answered by --adopt or --keep" in str(ask(db, "--forget", "4").exception)
+    assert "takes only --adopt" in str(ask(db, "--keep", "3").exception)
+    assert "takes only --adopt or --keep" in str(ask(db, "--forget", "4").exception)
     assert ask(db, "--adopt", "3").exit_code == ask(db, "--keep", "4").exit_code == 0
     document = json.loads(ask(db, "--json").output)
     assert [one["answer"] for one in document["differences"]] == [None, None, "adopt", "keep"]

@@ -292,7 +292,7 @@ def test_a_start_with_a_position_waits_for_an_exchange_that_cannot_be_reached(
 ) -> None:
     lines: queue.Queue[str] = queue.Queue()
     print_to(lines, monkeypatch)
-    monkeypatch.setattr("trader.opening_again.FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.exchange_opening.FIRST_PAUSE_SECONDS", 0.1)
     has_ended = threading.Event()
 
     def simulate(port: int) -> None:
@@ -393,7 +393,7 @@ def test_a_start_that_waits_for_the_exchange_is_shown_by_status(
 def test_a_start_that_waits_refuses_an_account_that_another_process_trades(
     db: Path, monkeypatch: pytest.MonkeyPatch, holder: TradedAccount
 ) -> None:
-    monkeypatch.setattr("trader.opening_again.FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.exchange_opening.FIRST_PAUSE_SECONDS", 0.1)
     lock = ProcessLock(db, make_lease_name(HOLDER, "BTC/USDT"))
     assert lock.acquire()
     acquire_lease(

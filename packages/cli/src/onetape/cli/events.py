@@ -23,7 +23,7 @@ class Event(Struct, frozen=True):
     level: EventLevel
     """Severity of the event."""
     event: str
-    """Kind of the event, such as `candle`, `state` or `trade`; `line`: a line without a kind."""
+    """Kind of the event, such as `candle`, `state` or `fill`; `line`: a line without a kind."""
     text: str
     """Text of the event, in one line, as it is printed."""
     fields: Mapping[str, Any]

@@ -164,5 +164,5 @@ class Fill(Struct, frozen=True):
     fee_currency: str
     executed_ms: int
     """Time of the fill at the exchange."""
-    least_amount: Decimal | None = None
+    min_sell_amount: Decimal | None = None
     """Minimum amount that could be sold at the time of a sell, base currency; None: unknown."""

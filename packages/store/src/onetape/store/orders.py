@@ -372,8 +372,8 @@ def _make_fill_values(fill: Fill) -> dict[str, Value]:
     values: dict[str, Value] = {name: getattr(fill, name) for name in Fill.__struct_fields__}
     for name in ("price", "amount", "fee"):
         values[name] = format_decimal(getattr(fill, name))
-    least = fill.least_amount
-    values["least_amount"] = None if least is None else format_decimal(least)
+    minimum = fill.min_sell_amount
+    values["min_sell_amount"] = None if minimum is None else format_decimal(minimum)
     return values
 
 

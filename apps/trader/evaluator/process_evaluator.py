@@ -17,7 +17,7 @@ from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.folders import USER_FOLDER
 from onetape.strategies import Higher
 from trader.evaluator.messages import (
-    Evaluated,
+    EvaluationReply,
     FailureReply,
     LoadedStrategy,
     LoadRequest,
@@ -55,7 +55,7 @@ class _Request(Struct, eq=False):
     """Rest of the message that the worker's pipe could not take yet."""
 
 
-class StrategyEvaluator:
+class ProcessEvaluator:
     """Evaluates one strategy; its worker process is replaced when it is late or ends."""
 
     def __init__(
@@ -295,7 +295,7 @@ class StrategyEvaluator:
 
 def _parse_evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | None:
     """Return the evaluation of a reply; None: it does not fit the request."""
-    if not isinstance(reply, Evaluated) or len(reply.views) != rows:
+    if not isinstance(reply, EvaluationReply) or len(reply.views) != rows:
         return None
     signal = np.frombuffer(reply.signal, np.int8)
     if len(signal) != candles or np.abs(signal).max(initial=0) > 1:

@@ -12,7 +12,7 @@ from typing import Final
 from onetape.execution.reconcile import AccountDifference
 from onetape.store.live_accounts import add_difference, end_difference, read_open_differences
 from trader.live.account_history import STOPS_ALONE
-from trader.live.adopting import write_off
+from trader.live.order_adoption import write_off
 from trader.live.book import LiveBook
 from trader.states import Problem
 
@@ -46,7 +46,7 @@ class DifferenceReporter:
         """Return whether coins of the position are missing, so that nothing may be sold."""
         return self._book.states.has_problem(COINS_PROBLEM)
 
-    def forget_missing(self) -> None:
+    def clear_missing(self) -> None:
         """Note that no coins are missing: a reading has them, or the position was corrected."""
         self._missing_since = None
 

@@ -22,7 +22,7 @@ from trader.session_context import SessionContext
 COMPARE_AFTER_CANDLES = 5
 #: One request in this number may be a comparison: a tenth of the exchange's request rate.
 REQUESTS_PER_COMPARISON = 10
-#: Least time between two comparisons, and longest pause if REST lacks the candle, wall seconds.
+#: Minimum time between two comparisons, and longest pause if REST lacks the candle, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
