@@ -149,7 +149,7 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> LivePart:
     """Run the trader on the accelerated stream until it has made a round trip."""
     from onetape.simulator.embedded import embedded_simulator
     from onetape.simulator.market.clock import PacedClock
-    from onetape.simulator.programs import running
+    from onetape.simulator.programs import run_program
 
     screen.begin("paper trader on the live stream")
     with ExitStack() as stack:
@@ -158,7 +158,7 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> LivePart:
         clock.allow_until((LIVE_FROM + FIRST_SECONDS) * 1_000)
         simulator = stack.enter_context(embedded_simulator(seed=SEED, clock=clock))
         trader = stack.enter_context(
-            running(
+            run_program(
                 "trader",
                 *common,
                 *_make_strategy_flags(),

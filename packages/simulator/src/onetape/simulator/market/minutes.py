@@ -22,7 +22,7 @@ from onetape.simulator.market.outages import (
     make_missing_mask,
     make_traded_mask,
 )
-from onetape.simulator.market.price_path import ORIGIN_SECONDS, Path, make_paths
+from onetape.simulator.market.price_path import ORIGIN_SECONDS, PricePath, make_paths
 from onetape.simulator.market.prng import (
     BoolArray,
     FloatArray,
@@ -151,7 +151,7 @@ def make_minutes_of_markets(
     known_first = max(first - LONGEST_QUIET, 0)
     known = dict(zip(keys, make_paths(keys, known_first, last), strict=True))
 
-    def read(some: Sequence[int], begin: int, end: int) -> list[Path]:
+    def read(some: Sequence[int], begin: int, end: int) -> list[PricePath]:
         if begin < known_first or end > last:
             return make_paths(some, begin, end)
         return [known[key].cut(begin - known_first, end - known_first) for key in some]

@@ -56,7 +56,7 @@ JUMP_MORE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class PricePath:
     """A part of the path, n minutes long."""
 
     level: FloatArray
@@ -68,14 +68,14 @@ class Path:
     swing: FloatArray
     """Variance of the level within each minute, without jumps, shape (n,)."""
 
-    def cut(self, begin: int, end: int) -> "Path":
+    def cut(self, begin: int, end: int) -> "PricePath":
         """Return the minutes `begin` to `end - 1` of the path, counted from its first, as views."""
-        return Path(
+        return PricePath(
             self.level[begin : end + 1], self.variance[begin : end + 1], self.swing[begin:end]
         )
 
 
-def make_paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
+def make_paths(keys: Sequence[int], first: int, last: int) -> list[PricePath]:
     """Return some paths over the minutes `first` to `last - 1`, counted from 2010.
 
     Costs O(n + 24) vectorised steps, whatever the number of paths.
@@ -129,7 +129,7 @@ def make_paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
             rough = np.repeat(rough, 2, axis=1)[:, low:high]
         start = 2 * start + low
     level = level + _compute_jumps(keys, first, last)
-    return list(map(Path, level, clock, spent * (rough * rough)))
+    return list(map(PricePath, level, clock, spent * (rough * rough)))
 
 
 def _compute_jumps(keys: Sequence[int], first: int, last: int) -> FloatArray:

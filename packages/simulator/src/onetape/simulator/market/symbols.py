@@ -115,7 +115,7 @@ SYMBOLS: Final = (
 
 
 #: Pattern of a market's name in Binance's refusals.
-STATED_NAMES: Final = "^[A-Z0-9-_.]{1,20}$"
+REFUSED_NAME_PATTERN: Final = "^[A-Z0-9-_.]{1,20}$"
 #: Names that Binance accepts: since 2025 it lists markets whose names are not Latin.
 ACCEPTED_NAMES: Final = re.compile(r"[^a-z\s/:,;@]{1,60}")
 

@@ -32,7 +32,7 @@ from onetape.simulator.market.prng import IntArray, extract_16_bits, hash_indice
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.market.trades import NO_TRADES, Trades, make_bar_trades
-from onetape.simulator.recorded.replay import Replay, Series
+from onetape.simulator.recorded.replay import RecordedSeries, Replay
 
 #: Number of candles whose trades, and whose minutes, are cached.
 MAX_CACHED_CANDLES: Final = 1_024
@@ -246,7 +246,7 @@ def _make_minutes_from_trades(trades: Trades, minutes: IntArray) -> Bars:
     return flatten_quiet_bars(picked, minutes, picked.timestamp != minutes)
 
 
-def _make_candle_parts(seed: int, series: Series) -> Minutes:
+def _make_candle_parts(seed: int, series: RecordedSeries) -> Minutes:
     """Return recorded candles in ticks and steps, with amounts for the trades inside them."""
     symbol, candles = series.symbol, series.candles
     opened, high, low, close = (

@@ -43,7 +43,7 @@ class AccountReading:
         seen_ms = self._find_seen_ms("orders")
         if seen_ms is None:
             return self._exchange.orders.values()
-        return self._exchange.orders_at(seen_ms)
+        return self._exchange.get_orders_at(seen_ms)
 
     def find_order(self, order: SimulatedOrder) -> SimulatedOrder | None:
         """Return an order as a client reads it now; None: it is not visible yet."""
@@ -63,7 +63,7 @@ class AccountReading:
         seen_ms = self._find_seen_ms("balances")
         if seen_ms is None:
             return self._exchange.account.get_rows(assets)
-        past = self._exchange.balances_at(seen_ms)
+        past = self._exchange.get_balances_at(seen_ms)
         return [(asset, *past.get(asset, (ZERO, ZERO))) for asset in assets]
 
     def _find_seen_ms(self, content: str) -> int | None:

@@ -62,7 +62,7 @@ class Books:
         for asset, amount in balance.items():
             self.account.change(now_ms, asset, "opening", free=amount)
 
-    def open_orders(self, symbol: SpotSymbol | None = None) -> list[SimulatedOrder]:
+    def get_open_orders(self, symbol: SpotSymbol | None = None) -> list[SimulatedOrder]:
         """Return the open orders of a market, or of all markets (None), oldest first."""
         names = self.open if symbol is None else [symbol.id]
         found = [order for name in names for order in self.open.get(name, {}).values()]

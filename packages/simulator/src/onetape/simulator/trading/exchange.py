@@ -30,20 +30,20 @@ from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.filters import check_filters
 from onetape.simulator.trading.money import scale_to_decimal
 from onetape.simulator.trading.orders import (
-    LIMITS,
-    STOPS,
-    TARGETS,
+    LIMIT_TYPES,
+    STOP_TYPES,
+    TARGET_TYPES,
     OrderList,
     RequestedOrder,
     SimulatedOrder,
 )
 from onetape.simulator.trading.rules import RuleBook
-from onetape.simulator.trading.taker import FindLiquidity, Taker
+from onetape.simulator.trading.taker import FindThinBook, Taker
 from onetape.simulator.trading.trade_feed import AFTER_ALL, Cursor, Side, Tick, TradeFeed
 
-#: Function that returns the time since which a fault stops a market, epoch milliseconds, and
-#: whether it is delisted for good; None: no fault stops it.
-FindStop = Callable[[SpotSymbol], tuple[int, bool] | None]
+#: Function that returns the time since which a fault halts a market, epoch milliseconds, and
+#: whether the fault has delisted the market; None: no fault halts it.
+FindMarketHalt = Callable[[SpotSymbol], tuple[int, bool] | None]
 _NEVER: Final = 1 << 62
 
 
@@ -58,8 +58,8 @@ class Exchange:
         balance: Mapping[str, Decimal],
         now_ms: int,
         fees: Fees | None = None,
-        find_stop: FindStop = lambda _: None,
-        find_liquidity: FindLiquidity = lambda _: None,
+        find_market_halt: FindMarketHalt = lambda _: None,
+        find_thin_book: FindThinBook = lambda _: None,
         rules: RuleBook | None = None,
     ) -> None:
         """Open an account.
@@ -70,11 +70,12 @@ class Exchange:
             balance: Start balance of the account.
             now_ms: Market time, epoch milliseconds.
             fees: Fee rates; None is 0.1 % in the received coin.
-            find_stop: Returns since when a fault has halted or delisted a market; None: it has not.
-            find_liquidity: Returns the few offers that a fault leaves in a market; None: no fault.
+            find_market_halt: Returns the time since which a fault has halted or delisted a market;
+                None: no fault has.
+            find_thin_book: Returns the few offers that a fault leaves in a market; None: no fault.
             rules: Steps and smallest values; None is each market's own.
         """
-        self._find_stop = find_stop
+        self._find_market_halt = find_market_halt
         self._books = Books(balance, fees or Fees(), now_ms)
         self.ledger = self._books.ledger
         self.account = self._books.account
@@ -82,14 +83,14 @@ class Exchange:
         self.orders = self._books.orders
         self.fills = self._books.fills
         self.lists = self._books.lists
-        self.orders_at = self._books.get_orders_at
-        self.balances_at = self._books.get_balances_at
-        self.open_orders = self._books.open_orders
+        self.get_orders_at = self._books.get_orders_at
+        self.get_balances_at = self._books.get_balances_at
+        self.get_open_orders = self._books.get_open_orders
         self.symbols = symbols
         self.opened_ms = now_ms
         self._feed = feed
         self.rules = RuleBook() if rules is None else rules
-        self._taker = Taker(feed, self.account, find_liquidity, self.rules)
+        self._taker = Taker(feed, self.account, find_thin_book, self.rules)
         self._cursors: dict[str, Cursor] = {}
         self._settled_ms = now_ms
         self._by_name = {(symbol.base, symbol.quote): symbol for symbol in symbols}
@@ -148,7 +149,7 @@ class Exchange:
         """Refuse a used client id, a stop or maker price that acts at once, or too little money."""
         self._check_client_id(request)
         trial = SimulatedOrder(request, 0, "", now_ms, request.quantity)
-        if request.type in STOPS and trial.is_stopped_by(last.price):
+        if request.type in STOP_TYPES and trial.is_stopped_by(last.price):
             raise order_refusals.make_would_trigger_refusal()
         if request.type == "LIMIT_MAKER" and next(
             self._taker.iterate_within_limit(trial, last), None
@@ -197,7 +198,7 @@ class Exchange:
             if order.is_open:
                 self._books.end(order, "EXPIRED", now_ms)
             return order
-        waits = request.type in STOPS
+        waits = request.type in STOP_TYPES
         order.working_ms = -1 if waits else now_ms
         self._books.relock(order, now_ms, "order placed")
         self._books.report(order, "NEW", now_ms)
@@ -229,7 +230,8 @@ class Exchange:
             raise order_refusals.make_duplicate_order_refusal()
         below, above = requests
         target, stop = (above, below) if above.side == "SELL" else (below, above)
-        if target.type not in ("LIMIT_MAKER", *TARGETS) or stop.type in ("LIMIT_MAKER", *TARGETS):
+        targets = ("LIMIT_MAKER", *TARGET_TYPES)
+        if target.type not in targets or stop.type in targets:
             raise order_refusals.make_price_relation_refusal()
         if not (below.stop or below.price) < last.price < (above.stop or above.price):
             raise order_refusals.make_price_relation_refusal()
@@ -282,8 +284,8 @@ class Exchange:
             return
         hits: dict[str, Tick | None] = {}
         # The time until which each market trades, and the time at which it closes permanently.
-        open_orders = self._books.open.items()
-        ends = {name: self._find_ends_ms(name) for name, orders in open_orders if orders}
+        open_by_market = self._books.open.items()
+        ends = {name: self._find_ends_ms(name) for name, orders in open_by_market if orders}
         while True:
             for name, orders in self._books.open.items():
                 if name not in hits and orders:
@@ -309,11 +311,11 @@ class Exchange:
         """Return the end of trading of a market with open orders, and its permanent close."""
         symbol = next(iter(self._books.open[name].values())).symbol
         closes = _NEVER if symbol.delisted is None else symbol.delisted * 1_000
-        stop = self._find_stop(symbol)
-        if stop is None:
+        halt = self._find_market_halt(symbol)
+        if halt is None:
             return closes, closes
-        since_ms = max(stop[0], self._settled_ms)
-        return since_ms, since_ms if stop[1] else closes
+        since_ms = max(halt[0], self._settled_ms)
+        return since_ms, since_ms if halt[1] else closes
 
     def _close_market(self, name: str, now_ms: int) -> None:
         """Expire the open orders of a market that is delisted, as the exchange itself does."""
@@ -386,7 +388,7 @@ class Exchange:
         if enough or kind != "FOK":
             for price, amount in levels:
                 self._fill(order, (price, amount), now_ms, maker=False)
-        stands = order.request.type in LIMITS and kind == "GTC"
+        stands = order.request.type in LIMIT_TYPES and kind == "GTC"
         if order.is_open and not stands:
             self._books.end(order, "EXPIRED", now_ms)
 

@@ -50,9 +50,9 @@ def format_summary(document: dict[str, Any]) -> str:
     lines = [f"{'asset':<8}{'free':>24}{'locked':>24}"]
     for asset, balance in document["account"].items():
         lines.append(f"{asset:<8}{balance['free']:>24}{balance['locked']:>24}")
-    open_orders = {row["order_id"]: row["status"] for row in document["orders"]}
-    still_open = sum(status in ("NEW", "PARTIALLY_FILLED") for status in open_orders.values())
-    orders = len([number for number in open_orders if number > 0])
+    statuses = {row["order_id"]: row["status"] for row in document["orders"]}
+    still_open = sum(status in ("NEW", "PARTIALLY_FILLED") for status in statuses.values())
+    orders = len([number for number in statuses if number > 0])
     lines.append(f"orders {orders}, of them open {still_open}; fills {len(document['fills'])}")
     return "\n".join(lines)
 

@@ -95,7 +95,7 @@ class ManualActions:
         exchange = self._exchange
         exchange.settle(now_ms)
         if order_id is None and client_id is None:
-            orders = exchange.open_orders(symbol)
+            orders = exchange.get_open_orders(symbol)
         else:
             found = exchange.find(symbol, order_id, client_id)
             orders = [] if found is None or not found.is_open else [found]

@@ -20,7 +20,7 @@ Level = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Liquidity:
+class ThinBook:
     """A thin order book by a fault: a few equal offers on each side, with any kind of clock."""
 
     levels: int
@@ -32,7 +32,7 @@ class Liquidity:
 
 
 #: Function that returns the thin order book of a market; None: its order book is as usual.
-FindLiquidity = Callable[[SpotSymbol], Liquidity | None]
+FindThinBook = Callable[[SpotSymbol], ThinBook | None]
 
 
 class Taker:
@@ -42,7 +42,7 @@ class Taker:
         self,
         feed: TradeFeed,
         account: SimulatedAccount,
-        find_liquidity: FindLiquidity,
+        find_thin_book: FindThinBook,
         rules: RuleBook,
     ) -> None:
         """Initialise; nothing is read yet.
@@ -50,17 +50,17 @@ class Taker:
         Args:
             feed: The market's trades and the offers after them.
             account: Balances of the account.
-            find_liquidity: Returns the thin order book of a market under a fault.
+            find_thin_book: Returns the thin order book of a market under a fault.
             rules: Present amount steps of the markets.
         """
         self._feed = feed
         self._account = account
-        self._find_liquidity = find_liquidity
+        self._find_thin_book = find_thin_book
         self._rules = rules
 
     def iterate_offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[Level]:
         """Yield price (ticks) and amount (steps) of each offer after a trade, best first."""
-        thin = self._find_liquidity(symbol)
+        thin = self._find_thin_book(symbol)
         if thin is None:
             yield from self._feed.iterate_offers(symbol, tick, side)
             return
