@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from onetape.simulator.market.bars import NO_BARS, Bars, flatten_quiet_bars
+from onetape.simulator.market.bars import NO_BARS, Bars, flatten_untraded_bars
 from onetape.simulator.market.outages import (
-    LONGEST_QUIET,
+    MAX_UNTRADED_MINUTES,
     find_last_traded_minute,
     make_missing_mask,
     make_traded_mask,
@@ -135,7 +135,7 @@ def make_minutes(
         return NO_MINUTES
     found = _make_traded_minutes(seed, symbol, begin, last, rows, read)
     if len(rows) < len(traded):
-        found = _add_quiet_minutes(found, begin, rows, ~make_missing_mask(seed, begin, last))
+        found = _add_untraded_minutes(found, begin, rows, ~make_missing_mask(seed, begin, last))
     cut = int(np.searchsorted(found.bars.timestamp, first * 60 + ORIGIN_SECONDS))
     return found[cut:] if cut else found
 
@@ -148,7 +148,7 @@ def make_minutes_of_markets(
         dict.fromkeys(make_path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
     )
     # A thin market needs its last traded minute before `first` too.
-    known_first = max(first - LONGEST_QUIET, 0)
+    known_first = max(first - MAX_UNTRADED_MINUTES, 0)
     known = dict(zip(keys, make_paths(keys, known_first, last), strict=True))
 
     def read(some: Sequence[int], begin: int, end: int) -> list[PricePath]:
@@ -192,7 +192,7 @@ def _make_traded_minutes(
     )
 
 
-def _add_quiet_minutes(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -> Minutes:
+def _add_untraded_minutes(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -> Minutes:
     """Return traded minutes with a flat one, of volume 0, wherever one exists without trades.
 
     Args:
@@ -206,19 +206,19 @@ def _add_quiet_minutes(found: Minutes, begin: int, rows: IntArray, exists: BoolA
     source = np.searchsorted(rows, np.arange(len(exists)), side="right") - 1
     source = source[exists]
     place = np.flatnonzero(exists)
-    quiet = rows[source] != place
+    is_untraded = rows[source] != place
     picked = found.select_rows(source)
-    loud = (~quiet).astype(np.int64)
+    traded = (~is_untraded).astype(np.int64)
     return Minutes(
-        flatten_quiet_bars(picked.bars, (place + begin) * 60 + ORIGIN_SECONDS, quiet),
-        first_amount=picked.first_amount * loud,
-        high_amount=picked.high_amount * loud,
-        low_amount=picked.low_amount * loud,
-        last_amount=picked.last_amount * loud,
+        flatten_untraded_bars(picked.bars, (place + begin) * 60 + ORIGIN_SECONDS, is_untraded),
+        first_amount=picked.first_amount * traded,
+        high_amount=picked.high_amount * traded,
+        low_amount=picked.low_amount * traded,
+        last_amount=picked.last_amount * traded,
         first_buys=picked.first_buys,
         last_buys=picked.last_buys,
-        buy_lots=picked.buy_lots * loud,
-        sell_lots=picked.sell_lots * loud,
+        buy_lots=picked.buy_lots * traded,
+        sell_lots=picked.sell_lots * traded,
     )
 
 

@@ -82,7 +82,7 @@ def _compute_pair_counts(symbol: SpotSymbol, variance: FloatArray, index: IntArr
     yearly = 0.0
     for _, weight in symbol.weights:
         yearly += weight * weight
-    calm, busy = THIN_PAIRS if symbol.quiet else LIVELY_PAIRS
+    calm, busy = THIN_PAIRS if symbol.untraded_share else LIVELY_PAIRS
     return index * calm + np.floor(variance * (busy * MINUTES_PER_YEAR / yearly)).astype(np.int64)
 
 

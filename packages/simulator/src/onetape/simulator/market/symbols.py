@@ -42,7 +42,7 @@ class SpotSymbol:
     """NOTIONAL minimum, quote currency."""
     delisted: int | None = None
     """First minute without trades, epoch seconds UTC; from then on its status is BREAK."""
-    quiet: float = 0.0
+    untraded_share: float = 0.0
     """Share of the minutes without a trade, 0 to 0.5."""
 
     @property
@@ -104,7 +104,7 @@ SYMBOLS: Final = (
     SpotSymbol(
         "BRD", "BTC", 8, 0, 0.000_008, (("BTC", -0.1), ("BRD", 0.9)), 60, _utc(2017, 12, 8, 7),
         "90000000.00000000", "51238.62500000", "1000.00000000", "0.00010000",
-        quiet=0.4,
+        untraded_share=0.4,
     ),
     SpotSymbol(
         "BCC", "USDT", 2, 5, 900.0, (("BTC", 0.5), ("BCC", 0.8)), 90_000, _utc(2017, 11, 20, 4),
@@ -156,5 +156,5 @@ def _invent_symbol(number: int) -> SpotSymbol:
         "1000000.00000000",
         "0.00010000" if quote == "BTC" else "5.00000000",
         delisted=listed + 700 * 86_400 if number % 2 else None,
-        quiet=0.35 if number % 10 == 0 else 0.0,
+        untraded_share=0.35 if number % 10 == 0 else 0.0,
     )

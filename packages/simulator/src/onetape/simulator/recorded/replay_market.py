@@ -23,7 +23,7 @@ from onetape.simulator.market.bars import (
     compute_opens,
     compute_values,
     concat_bars,
-    flatten_quiet_bars,
+    flatten_untraded_bars,
     group_bars,
 )
 from onetape.simulator.market.minutes import Minutes
@@ -243,7 +243,7 @@ def _make_minutes_from_trades(trades: Trades, minutes: IntArray) -> Bars:
     # For each minute the last traded one at or before it.
     source = np.searchsorted(traded.timestamp, minutes, side="right") - 1
     picked = Bars(*(column[source] for column in traded.get_columns()))
-    return flatten_quiet_bars(picked, minutes, picked.timestamp != minutes)
+    return flatten_untraded_bars(picked, minutes, picked.timestamp != minutes)
 
 
 def _make_candle_parts(seed: int, series: RecordedSeries) -> Minutes:

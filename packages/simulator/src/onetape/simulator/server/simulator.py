@@ -14,10 +14,10 @@ from aiohttp import web
 from onetape.core.clock import Clock, SystemClock
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.faults.control import FaultControl
+from onetape.simulator.faults.lasting_faults import LastingFaults
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Faults
 from onetape.simulator.faults.rest import RestFaults
-from onetape.simulator.faults.states import States
 from onetape.simulator.market.clock import REAL, get_clock_kind
 from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.market.simulated_market import SimulatedMarket
@@ -99,10 +99,12 @@ class Simulator:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.faults = faults if isinstance(faults, Faults) else Faults(faults)
         self.faults.start(self.clock, seed)
-        self._states = States(self.faults, self.clock)
+        self._lasting_faults = LastingFaults(self.faults, self.clock)
         self._limits = Limits(self.clock, enforced=limits)
-        ends = limits or get_clock_kind(self.clock) == REAL
-        self.context = ServerContext(self.faults, self._states, self._limits, ends, RuleBook())
+        has_age_limit = limits or get_clock_kind(self.clock) == REAL
+        self.context = ServerContext(
+            self.faults, self._lasting_faults, self._limits, has_age_limit, RuleBook()
+        )
         self.streams = MarketStreamSockets(self.market, self.clock, self.context)
         self.account = AccountService(
             self.market,
@@ -120,7 +122,7 @@ class Simulator:
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._maintenance_task: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -135,8 +137,8 @@ class Simulator:
         """
         self.faults.start(self.clock, self.market.seed)
         guard = RequestGuard(self._host, lambda: self._port).middleware
-        # Faults may keep a request from the exchange, or its response from a client.
-        faults = RestFaults(self.faults, self._states).middleware
+        # Faults may drop a request on its way to the exchange, or a response on its way back.
+        faults = RestFaults(self.faults, self._lasting_faults).middleware
         app = web.Application(
             middlewares=[guard, faults, self._limits.middleware, _convert_errors_to_replies]
         )
@@ -147,13 +149,13 @@ class Simulator:
         self._control.add_routes(app)
         FaultControl(self.faults).add_routes(app)
         self._runner, self._port = await listen(app, self._host, self._port)
-        self._keeper = asyncio.create_task(self._watch_maintenance())
+        self._maintenance_task = asyncio.create_task(self._watch_maintenance())
 
     async def stop(self) -> None:
         """Cut all sockets and stop listening."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            self._keeper = None
+        if self._maintenance_task is not None:
+            self._maintenance_task.cancel()
+            self._maintenance_task = None
         self.streams.disconnect(refuse_seconds=float("inf"))
         self.account.sockets.disconnect(refuse_seconds=float("inf"))
         if self._runner is not None:
@@ -204,7 +206,7 @@ class Simulator:
         """Cut the sockets that are open when maintenance begins, until the task is cancelled."""
         while True:
             await asyncio.sleep(_MAINTENANCE_CHECK_SECONDS)
-            if self.faults.has_faults and self._states.is_in_maintenance("all sockets"):
+            if self.faults.has_faults and self._lasting_faults.is_in_maintenance("all sockets"):
                 self.streams.cut()
                 self.account.sockets.cut()
 

@@ -148,7 +148,7 @@ class TradeEventFeed:
         self, market: SimulatedMarket, symbol: SpotSymbol, *, aggregated: bool = False
     ) -> None:
         """Begin with the first trade after the first check; `aggregated`: send `aggTrade`."""
-        self._aggregated = aggregated
+        self._is_aggregated = aggregated
         self._market = market
         self._symbol = symbol
         self._seen_ms: int | None = None
@@ -170,10 +170,10 @@ class TradeEventFeed:
         return _get_check_seconds(clock) / 4
 
     def _iterate_trade_events(self, trades: Trades, now_ms: int) -> Iterator[JsonObject]:
-        texts = NumberFormat(self._symbol)
+        numbers = NumberFormat(self._symbol)
         for number, time_ms, price, amount, buys in trades.iterate_rows():
-            if self._aggregated:
-                cells = make_aggregate(texts, number, time_ms, (price, amount, buys))
+            if self._is_aggregated:
+                cells = make_aggregate(numbers, number, time_ms, (price, amount, buys))
                 yield {"e": "aggTrade", "E": now_ms, "s": self._symbol.id, **cells}
                 continue
             # Order ids are invented: a new order on each side of each trade.
@@ -182,8 +182,8 @@ class TradeEventFeed:
                 "E": now_ms,
                 "s": self._symbol.id,
                 "t": number,
-                "p": texts.format_price(price),
-                "q": texts.format_amount(amount),
+                "p": numbers.format_price(price),
+                "q": numbers.format_amount(amount),
                 "b": 2 * number,
                 "a": 2 * number + 1,
                 "T": time_ms,

@@ -74,7 +74,7 @@ class AccountReading:
         """
         delays = [
             firing.fault.seconds or 0.0
-            for firing in self._faults.fire_states("visibility_delay", f"reading {content}")
+            for firing in self._faults.fire_lasting("visibility_delay", f"reading {content}")
             if firing.fault.variant in ("all", content)
         ]
         return self._clock.now_ms() - round(max(delays) * 1_000) if delays else None

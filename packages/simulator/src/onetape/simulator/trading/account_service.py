@@ -86,7 +86,9 @@ class AccountService:
             rules=context.rules,
         )
         self._actions = ManualActions(self.exchange)
-        self.keys = KeyRing(keys, clock, context.states.compute_skew_ms, strict=strict_timestamps)
+        self.keys = KeyRing(
+            keys, clock, context.lasting_faults.compute_skew_ms, strict=strict_timestamps
+        )
         self._api = AccountApi(self.exchange, clock, context.faults, account_id)
         self.sockets = WsApi(self.exchange, self._api, self.keys, clock, context)
         self._rest = SignedRest(self.exchange, self._api, self.keys, clock, self.sockets.wake)
@@ -102,14 +104,14 @@ class AccountService:
         None: no fault halts the market (see `exchange.FindMarketHalt`).
         """
         for kind, is_delisted in (("delisted", True), ("halted", False)):
-            firings = self._faults.fire_states(kind, "open orders", symbol.id)
+            firings = self._faults.fire_lasting(kind, "open orders", symbol.id)
             if firings:
                 return min(firing.began_ms for firing in firings), is_delisted
         return None
 
     def _find_thin_book(self, symbol: SpotSymbol) -> ThinBook | None:
         """Return the offers that a fault leaves in a market's order book; None: no such fault."""
-        for firing in self._faults.fire_states("thin_book", "an order book", symbol.id):
+        for firing in self._faults.fire_lasting("thin_book", "an order book", symbol.id):
             fault = firing.fault
             amount = Decimal(repr(THIN_AMOUNT if fault.amount is None else fault.amount))
             return ThinBook(fault.levels or THIN_LEVELS, amount, fault.ticks or 1)
