@@ -98,13 +98,13 @@ class FaultInjector:
         self._is_closing = True
         reset(self._transport)
 
-    async def cut_in(self, text: str, part: float, *, politely: bool) -> None:
-        """Send a part of a text's frame and end the connection.
+    async def send_part_and_end(self, text: str, part: float, *, is_reset: bool) -> None:
+        """Send the first part of a text's frame, and end the connection.
 
         Args:
             text: Text of the frame.
             part: Fraction of the frame that is sent, 0 to 1.
-            politely: Whether to close the connection; otherwise it is reset.
+            is_reset: Whether to reset the connection; otherwise it is closed.
         """
         if self._transport is None or self.is_half_open or self._is_closing:
             return
@@ -113,10 +113,10 @@ class FaultInjector:
         self._transport.write(frame[: max(int(len(frame) * part), 1)])
         # The transport writes at once; the pause lets the client read the part before the end.
         await asyncio.sleep(YIELD_SECONDS)
-        if politely:
-            self._transport.close()
-        else:
+        if is_reset:
             reset(self._transport)
+        else:
+            self._transport.close()
 
     def end(self) -> None:
         """Drop the events that were held back, because the socket has ended."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from onetape.core.clock import Clock, SystemClock
 from onetape.simulator.faults.durations import format_moment, parse_moment_ms, parse_span_ms
-from onetape.simulator.faults.kinds import OVER_WEBSOCKET
+from onetape.simulator.faults.kinds import WEBSOCKET_API_KINDS
 from onetape.simulator.faults.model import Fault, make_fault
 from onetape.simulator.server.wire import JsonObject
 
@@ -369,7 +369,7 @@ class Faults:
 
 def _is_acting_at(fault: Fault, place: str) -> bool:
     if place == "request":
-        return fault.kind in OVER_WEBSOCKET
+        return fault.kind in WEBSOCKET_API_KINDS
     return fault.definition.place == place
 
 

@@ -120,23 +120,23 @@ def flatten_untraded_bars(picked: Bars, opens: IntArray, is_untraded: BoolArray)
 def group_bars(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
     """Return one bar for each open that has bars: the bars from that open to the next one.
 
-    As on Binance, a bar without a trade (volume 0 and a single price) supplies no price to a larger
+    As on Binance, a bar without a trade (volume 0 and a single price) supplies no price to a longer
     bar that has trades. A bar with volume 0 whose price moved, as in recorded files, counts as
     traded.
 
     Args:
-        bars: Small bars, none before `opens[0]`.
-        opens: Opens of the large bars, epoch seconds, ascending, shape (k,).
+        bars: Bars to group, none before `opens[0]`.
+        opens: Opens of the longer bars, epoch seconds, ascending, shape (k,).
         has_volume: Whether the source of the bars reports volume; where it does not, every bar
             counts as traded.
 
     Returns:
-        At most k bars; an open without small bars gives none.
+        At most k bars; an open whose range has no bars gives none.
     """
     if not len(bars):
         return NO_BARS
     if len(bars) == len(opens) == 1 and bars.volume[0] > 0:
-        # The forming candle of a minute, many times a second.
+        # A fast path for the forming candle of a minute, which is read many times a second.
         return Bars(opens, *bars.get_columns()[1:])
     edge = np.searchsorted(bars.timestamp, opens)
     ends = np.append(edge[1:], len(bars))
@@ -213,12 +213,12 @@ def _sum_groups(values: IntArray, edge: IntArray) -> IntArray:
 def _compute_group_prices(
     bars: Bars, is_untraded: BoolArray, edge: IntArray, ends: IntArray
 ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Return the four prices of the groups `[edge, ends)` by their bars with trades."""
+    """Return open, high, low and close of the groups `[edge, ends)`, from their traded bars."""
     high, low, close = bars.high, bars.low, bars.close[ends - 1]
     if not is_untraded.any():
         highest, lowest = np.maximum.reduceat(high, edge), np.minimum.reduceat(low, edge)
         return bars.open[edge], highest, lowest, close
-    # The next traded bar, for each bar; a group without one is flat at its close.
+    # Row of the next traded bar for each group; a group without one is flat at its close.
     traded = np.append(np.flatnonzero(~is_untraded), len(bars))
     first = traded[np.searchsorted(traded, edge)]
     has_no_trade = first >= ends

@@ -34,11 +34,11 @@ MAX_PRICE_CHANGE: Final = 1e-9
 #: Number of candles before a replay without a configured start; they are its history.
 HISTORY_CANDLES: Final = 500
 _HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
-#: File names such as `binance_BTC-USDT_1h_20170817.csv.gz` state what is in the file.
+#: Pattern of file names with market and timeframe, such as `binance_BTC-USDT_1h_20170817.csv.gz`.
 _NAME: Final = re.compile(
     r"(?:.*_)?([^a-z_-]+)-([^a-z_-]+)_([1-9]\d*[mhdwM])(?:[_.].*)?\.csv(?:\.gz)?"
 )
-#: Least value of an order, by quote currency.
+#: Minimum value of an order, by quote currency.
 _MIN_NOTIONAL: Final = {"BTC": "0.00010000", "ETH": "0.00100000", "BNB": "0.01000000"}
 
 

@@ -1,6 +1,6 @@
 """Binance's limits: request weight, order counts, bans, WebSocket dials and messages.
 
-All are counted by real time, also in an accelerated or stepped market, because clients wait and
+All limits count real time, also in an accelerated or stepped market, because clients wait and
 spread their requests by real time too. With `--speed 60` a strategy sends sixty times as many
 requests, and the limits count all of them.
 """
@@ -130,11 +130,12 @@ class Excess:
 class Limits:
     """Counts the requests of each client address and writes the counts into headers.
 
-    Where limits are enforced, requests beyond them are refused, and clients that go on are banned.
+    If limits are enforced, a request beyond a limit is refused, and a client that sends more after
+    several refusals is banned.
     """
 
     def __init__(self, clock: Clock, *, enforced: bool) -> None:
-        """Count from nothing.
+        """Begin with all counts at 0.
 
         Args:
             clock: Clock for the end of a ban, which Binance states in its own time.
@@ -290,7 +291,7 @@ class MessageLimit:
         self._wall = WALL
         self._times: deque[float] = deque(maxlen=MAX_MESSAGES)
 
-    def is_over(self) -> bool:
+    def is_over_after_message(self) -> bool:
         """Count a message; return whether the limit is exceeded."""
         if not self._enforced:
             return False

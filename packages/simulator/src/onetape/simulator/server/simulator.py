@@ -83,7 +83,7 @@ class Simulator:
             fees: Fee rates; None is 0.1 % in the received coin.
             keys: API keys that may use the account.
             limits: Refuse requests over Binance's limits, ban clients that go on, end each socket
-                after 24 hours of market time (in real time that end comes in any case).
+                after 24 hours of market time (with a clock in real time, sockets end in any case).
             account_id: The account's number (`uid`), by which programs distinguish accounts.
             strict_timestamps: Refuse requests older than their recvWindow (-1021) in a stepped
                 market too, where the clocks of most clients run on.
@@ -177,14 +177,14 @@ class Simulator:
     def move_price(
         self, symbol: str, factor: float, *, start_ms: int | None = None, end_ms: int | None = None
     ) -> PriceMove:
-        """Script the price of an invented market: a spike, or without an end a gap.
+        """Script the price of an invented market: a spike, or a lasting jump without an end.
 
         Args:
             symbol: Such as `BTC/USDT`.
             factor: Factor of the prices, such as 0.9.
-            start_ms: Market time from which on; None: the next minute. The move begins with a
-                whole minute.
-            end_ms: Market time up to which; None: permanently.
+            start_ms: Start in market time, epoch milliseconds; the move begins with the next whole
+                minute after it. None: now.
+            end_ms: End in market time, epoch milliseconds; None: the move has no end.
 
         Raises:
             UnknownSymbol: there is no such market.

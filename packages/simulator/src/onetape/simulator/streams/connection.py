@@ -39,8 +39,8 @@ class CommandError(Exception):
 class StreamConnection(Socket):
     """One client of market streams.
 
-    A slow reader gets fewer forming candles, never fewer closed ones, and delays no other client.
-    Nothing is queued: the events that are due are computed when the socket can take them.
+    A client that reads slowly gets fewer forming candles, but all closed ones, and delays no other
+    client. No events are queued: due events are computed when the socket can send them.
     """
 
     def __init__(

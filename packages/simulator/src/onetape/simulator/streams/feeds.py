@@ -21,7 +21,7 @@ from onetape.simulator.server.wire import JsonObject, NumberFormat, iterate_klin
 REAL_SECONDS: Final = 1.0
 FAST_SECONDS: Final = 0.25
 MIN_SECONDS: Final = 0.02
-#: A candle is shown about this often while it forms.
+#: About the number of events of a candle while it forms.
 SHOWN_PER_CANDLE: Final = 8
 #: Closed candles are read in pieces of this many.
 _CLOSED_PER_READ: Final = 500
@@ -68,7 +68,7 @@ class KlineFeed:
             bars = self._market.get_bars(self._symbol, self._timeframe, self._open, end)
             for row in range(len(bars)):
                 closed_bar = bars[row : row + 1]
-                # Noted before the event leaves: a reader that stops here continues with the next.
+                # Set before the event is sent, so that a stopped iteration continues after it.
                 self._open = self._timeframe.next(int(closed_bar.timestamp[0]))
                 yield from iterate_kline_events(
                     self._symbol, self._timeframe, closed_bar, now_ms, closed=True
@@ -90,8 +90,8 @@ class KlineFeed:
         now_ms = clock.now_ms()
         ends_ms = self._timeframe.next(now_ms // 1_000) * 1_000
         length = clock.wall_seconds(self._timeframe.seconds * 1_000)
-        look = max(min(_get_check_seconds(clock), length / SHOWN_PER_CANDLE), MIN_SECONDS)
-        return min(look, clock.wall_seconds(ends_ms - now_ms))
+        interval = max(min(_get_check_seconds(clock), length / SHOWN_PER_CANDLE), MIN_SECONDS)
+        return min(interval, clock.wall_seconds(ends_ms - now_ms))
 
 
 class TickerEventFeed:
@@ -193,7 +193,7 @@ class TradeEventFeed:
 
 
 class UnservedFeed:
-    """Feed of a stream that is accepted, as on Binance, and never has an event."""
+    """Feed of a stream that the simulator accepts, as Binance does, but sends no events for."""
 
     def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield nothing."""

@@ -117,7 +117,7 @@ class Socket:
             if self._injector.is_half_open:
                 continue
             is_text = message.type is WSMsgType.TEXT
-            if (self.counts_texts or not is_text) and self._messages.is_over():
+            if (self.counts_texts or not is_text) and self._messages.is_over_after_message():
                 await self._socket.close(code=1008, message=b"Too many requests")
                 return
             if is_text:

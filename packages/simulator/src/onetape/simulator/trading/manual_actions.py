@@ -17,7 +17,7 @@ from onetape.simulator.trading.money import ZERO, round_down_to_unit
 from onetape.simulator.trading.orders import RequestedOrder, SimulatedOrder
 from onetape.simulator.trading.trade_feed import Side
 
-#: Share of the value that Binance keeps when it converts dust to BNB.
+#: Fee of a conversion of dust to BNB, as a share of the value.
 DUST_FEE: Final = Decimal("0.02")
 
 

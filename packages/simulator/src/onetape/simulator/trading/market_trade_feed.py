@@ -21,7 +21,7 @@ _MINUTE: Final = TIMEFRAMES["1m"]
 _PIECE_SECONDS: Final = BATCH_DAYS * 86_400
 #: Minutes of the mean price that filters use (Binance's `avgPriceMins`).
 AVERAGE_MINUTES: Final = 5
-#: Amount that is offered at the last price while the clock is stepped, in steps.
+#: Amount that is offered at the last price with a stepped clock, in steps; more than any order.
 _ENDLESS: Final = 1 << 60
 
 
