@@ -13,7 +13,7 @@ from aiohttp import web
 
 from onetape.core.clock import Clock, SystemClock
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.faults.control import FaultControl
+from onetape.simulator.faults.fault_endpoints import FaultEndpoints
 from onetape.simulator.faults.lasting_faults import LastingFaults
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Faults
@@ -25,7 +25,7 @@ from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.recorded.replay_market import ReplayMarket
 from onetape.simulator.server.context import ServerContext
-from onetape.simulator.server.control import ControlEndpoints
+from onetape.simulator.server.control_endpoints import ControlEndpoints
 from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.limits import Limits
 from onetape.simulator.server.listening import format_url, listen, refuse_remote
@@ -147,7 +147,7 @@ class Simulator:
         self.account.add_routes(app)
         ManualControl(self.account).add_routes(app)
         self._control.add_routes(app)
-        FaultControl(self.faults).add_routes(app)
+        FaultEndpoints(self.faults).add_routes(app)
         self._runner, self._port = await listen(app, self._host, self._port)
         self._maintenance_task = asyncio.create_task(self._watch_maintenance())
 
