@@ -60,12 +60,17 @@ class FiringRecord:
     fault: int
     """Number of the fault that fired."""
     kind: str
+    """Kind of the fault."""
     name: str
+    """Name of the fault in its timeline; empty: it has none."""
     on: str
+    """Name of the call, such as `GET /api/v3/klines` or `btcusdt@kline_1m`."""
     symbol: str
+    """Market of the call, as `BTCUSDT`; empty: none."""
     call: int
     """Number of the call among those that matched this fault, from 1."""
     market_ms: int
+    """Market time of the firing, epoch milliseconds."""
     seed: int
     """Seed of the timeline; with `fault` and `call` it determines every random draw."""
 
