@@ -112,14 +112,23 @@ class Firing:
 
 @dataclass(slots=True)
 class _FaultEntry:
+    """A fault of the simulator with its counts and its time."""
+
     number: int
+    """Number of the fault, from 1."""
     fault: Fault
     added_ms: int
+    """Market time at which the fault was added, epoch milliseconds."""
     added_wall: float
+    """Real time at which the fault was added, seconds of the monotonic clock."""
     calls: int = 0
+    """Number of calls that matched the fault."""
     fired: int = 0
+    """Number of times that the fault has fired."""
     sockets: set[int] = field(default_factory=set[int])
+    """Numbers of the sockets for which a lasting fault is logged already."""
     began_ms: int = 0
+    """Market time at which the fault begins, epoch milliseconds."""
     market: tuple[float, float] = (0.0, 0.0)
     """First millisecond of the fault's market time, and the first after it."""
     wall: tuple[float, float] = (0.0, 0.0)

@@ -57,7 +57,9 @@ class Replay:
     """The recorded series of a file, one for each market."""
 
     path: Path
+    """File that the candles were read from."""
     series: tuple[RecordedSeries, ...]
+    """Candles of each market."""
 
     @property
     def start_ms(self) -> int:

@@ -87,8 +87,11 @@ class _Window:
     """Counts in windows that begin at multiples of their length."""
 
     rate: Rate
+    """Limit whose windows are counted."""
     window: int = -1
+    """Number of the present window."""
     used: int = 0
+    """Sum in the present window."""
 
     def roll_to(self, now: float) -> int:
         """Return the used count of the present window."""
@@ -104,14 +107,20 @@ class _Window:
 
 @dataclass(slots=True)
 class _Client:
-    """Usage of one client address."""
+    """Requests, refusals and bans of one client address."""
 
     weight: _Window
+    """Request weight that is used."""
     raw: _Window
+    """Number of requests."""
     refusals: int = 0
+    """Number of refusals since the client last used less than half of its weight."""
     bans: int = 0
+    """Number of bans so far; each ban doubles the next one."""
     banned_until: float = 0.0
+    """End of the ban, seconds of the monotonic clock; 0: never banned."""
     dials: deque[float] = field(default_factory=deque[float])
+    """Times of the WebSocket handshakes of the last five minutes, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,7 @@ class Excess:
     code: int
     """Binance's error code."""
     text: str
+    """Text of the error, in Binance's words."""
     left_seconds: float
     """Real time until the next request is served, seconds."""
 
