@@ -166,9 +166,11 @@ def _make_endpoint(plan: StartPlan, stack: ExitStack) -> Endpoint:
         return Endpoint(SIMULATOR_ID, settings.simulator_url.rstrip("/"))
     if settings.exchange != SIMULATOR_ID:
         return Endpoint(settings.exchange, is_sandbox=settings.sandbox)
-    from onetape.simulator.embedded import find_or_start
+    from onetape.simulator.embedded import find_or_start_simulator
 
-    return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(settings.simulator_url)))
+    return Endpoint(
+        SIMULATOR_ID, stack.enter_context(find_or_start_simulator(settings.simulator_url))
+    )
 
 
 async def _trade(

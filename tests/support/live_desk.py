@@ -337,7 +337,7 @@ class LiveDesk:
     @property
     def resting(self) -> list[Any]:
         """Return the open orders at the simulator."""
-        return self.simulator.account.exchange.open_orders(None)
+        return self.simulator.account.exchange.get_open_orders(None)
 
     @property
     def taken(self) -> list[str]:

@@ -112,7 +112,7 @@ class Scene:
         """Return the amount that stops at the exchange would sell, base currency."""
 
         def read(account: AccountService) -> Decimal:
-            orders = account.exchange.open_orders()
+            orders = account.exchange.get_open_orders()
             stops = (one for one in orders if one.side == "SELL" and one.request.stop)
             return sum((one.locked for one in stops), Decimal(0))
 
@@ -130,7 +130,7 @@ class Scene:
         bought = max(
             (Decimal(row["quantity"]) for row in self.read_records().fills), default=Decimal(0)
         )
-        is_open = self.run_on_account(lambda account: bool(account.exchange.open_orders()))
+        is_open = self.run_on_account(lambda account: bool(account.exchange.get_open_orders()))
         return not is_open and self.read_held_coins() <= bought * _DUST
 
     def wait(self, seconds: float) -> None:

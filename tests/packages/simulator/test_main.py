@@ -199,7 +199,7 @@ def test_the_account_holds_what_balance_sets_and_the_ledger_shows_it() -> None:
     assert Decimal(document["account"]["USDT"]["free"]) == 5_000 + earned
     assert [row["event"] for row in document["orders"]] == ["NEW", "TRADE"]
     assert len(document["candles"]) == 24
-    assert "orders 1, of them open 0; fills 1" in seen.stdout
+    assert "1 order (0 open), 1 fill" in seen.stdout
 
 
 def test_the_same_seed_is_the_same_market_and_another_seed_another() -> None:

@@ -59,7 +59,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def resting(opened: Market) -> list[str]:
     """Return the types of the orders that rest at the simulator."""
-    return [one.request.type for one in opened.simulator.account.exchange.open_orders(None)]
+    return [one.request.type for one in opened.simulator.account.exchange.get_open_orders(None)]
 
 
 def sides(opened: Market) -> list[str]:

@@ -13,7 +13,7 @@ from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
-from onetape.simulator.trading.orders import LIMITS, RequestedOrder, SimulatedOrder
+from onetape.simulator.trading.orders import LIMIT_TYPES, RequestedOrder, SimulatedOrder
 from repeatable import examples
 
 MARCH_MS = 1_709_251_200_000
@@ -72,7 +72,7 @@ def request_of(wish: dict[str, Any], now_ms: int) -> RequestedOrder:
         wish["time_in_force"],
         0 if by_value else int(quote_value / step_value) + 1,
         quote_value.quantize(Decimal("0.0001")) if by_value else Decimal(0),
-        last + wish["price"] * away if kind in LIMITS else 0,
+        last + wish["price"] * away if kind in LIMIT_TYPES else 0,
         last + wish["stop"] * stop_away if kind.startswith(("STOP", "TAKE")) else 0,
     )  # fmt: skip
 
