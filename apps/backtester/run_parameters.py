@@ -25,7 +25,12 @@ def load_with_run(file: Path | None, flags: SettingsTree, name: str) -> Loaded[B
     saved = load_choice(name)
     choice = saved.choice
     run = RunParameters(
-        saved.folder.name, choice.strategy, saved.parameters, choice.settings, saved.origin
+        run=saved.folder.name,
+        strategy=choice.strategy,
+        parameters=saved.parameters,
+        settings=choice.settings,
+        origin=saved.origin,
+        strategy_digest=choice.strategy_digest,
     )
     loaded = load_settings_with_run(BacktesterSettings, "backtester", file, flags, run)
     with loaded.places.adding_places_to_errors():
