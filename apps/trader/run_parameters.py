@@ -33,7 +33,12 @@ def load_trader_settings(
     saved = load_choice(name)
     choice = saved.choice
     run = RunParameters(
-        saved.folder.name, choice.strategy, saved.parameters, choice.settings, saved.origin
+        run=saved.folder.name,
+        strategy=choice.strategy,
+        parameters=saved.parameters,
+        settings=choice.settings,
+        origin=saved.origin,
+        strategy_digest=choice.strategy_digest,
     )
     loaded = load_settings_with_run(TraderSettings, "trader", file, flags, run)
     settings = loaded.settings

@@ -15,7 +15,7 @@ from onetape.cli.setting_sources import SettingSource
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.setting import SettingsTree, collect_settings, get_setting_value
-from onetape.strategies.registry import find_strategy_file
+from onetape.strategies.registry import compute_strategy_file_digest, find_strategy_file
 
 S = TypeVar("S", bound=msgspec.Struct)
 _STRATEGY, _PARAMETERS = "strategy.name", "strategy.parameters"
@@ -34,6 +34,9 @@ class RunParameters(msgspec.Struct, frozen=True):
     """Value of each other setting by its dotted key, such as `exits.stop_loss`."""
     origin: str
     """Text that names the run, the window and the candles that the parameters come from."""
+    strategy_digest: str | None
+    """SHA-256 of the strategy's file when the run was saved, empty for a built-in strategy; None:
+    the run has not stored it."""
 
 
 def load_settings_with_run(
@@ -99,7 +102,15 @@ def _describe_run_parameters(
         f"parameters of {run.strategy}: {values} from {run.origin}"
         f"{f'; by --param instead: {by_flags}' if by_flags else ''}"
         f"{f'; by flags instead: {replaced}' if replaced else ''}"
+        f"{'; the strategy file has changed since: optimize again' if _has_changed(run) else ''}"
     )
+
+
+def _has_changed(run: RunParameters) -> bool:
+    """Return whether the strategy's file differs from the one that the run was made with."""
+    if run.strategy_digest is None:
+        return False
+    return run.strategy_digest != compute_strategy_file_digest(run.strategy, USER_FOLDER)
 
 
 def _is_same_strategy(first: str, second: str) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.storage.choices import Choice, save_choice
+from onetape.core.folders import USER_FOLDER
 from onetape.optimization.account_parameters import (
     collect_setting_texts,
     select_strategy_parameters,
@@ -14,6 +15,7 @@ from onetape.optimization.ranking import TrialResult
 from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.space import ParameterSet, format_parameter_value
 from onetape.optimization.walk_forward import WindowChoice
+from onetape.strategies.registry import compute_strategy_file_digest
 
 
 def save_best(
@@ -38,6 +40,7 @@ def save_best(
     choice = Choice(
         kind="optimization",
         strategy=config.strategy.name,
+        strategy_digest=compute_strategy_file_digest(config.strategy.name, USER_FOLDER),
         exchange=config.key.exchange,
         symbol=config.key.symbol,
         timeframe=config.key.timeframe,
@@ -63,6 +66,7 @@ def save_newest(
     choice = Choice(
         kind="walk-forward",
         strategy=config.strategy.name,
+        strategy_digest=compute_strategy_file_digest(config.strategy.name, USER_FOLDER),
         exchange=config.key.exchange,
         symbol=config.key.symbol,
         timeframe=config.key.timeframe,

@@ -173,6 +173,26 @@ def find_strategy_file(name: str, user_folder: Path | None = None) -> Path | Non
     return Path(name) if name.endswith(".py") else _list_strategy_files(user_folder).get(name)
 
 
+def compute_strategy_file_digest(name: str, user_folder: Path | None = None) -> str:
+    """Return the SHA-256, in hex, of the user's file that a strategy is loaded from.
+
+    The file is read, not run. The result is empty for a built-in strategy, and where the file
+    cannot be read: loading the strategy raises an error that names the fault of its file. Files
+    that the strategy imports are not part of the digest.
+
+    Args:
+        name: See `load_strategy`.
+        user_folder: See `load_strategy`.
+    """
+    import hashlib
+
+    file = find_strategy_file(name, user_folder)
+    try:
+        return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
 def has_other_strategies(name: str, user_folder: Path | None = None) -> bool:
     """Return whether the file of a strategy holds others too, so that the class must be named.
 

@@ -57,6 +57,8 @@ class Choice(Struct, frozen=True, kw_only=True):
     """Chosen values as `--param` takes them; None: no combination was ranked."""
     settings: dict[str, str] = {}
     """Chosen settings of account and exits, by their keys in a settings file."""
+    strategy_digest: str | None = None
+    """SHA-256 of the strategy's file, empty for a built-in one; None: an earlier version's run."""
 
 
 class SavedChoice(Struct, frozen=True):
