@@ -15,8 +15,8 @@ from onetape.core.market_digits import choose_market_price_decimals
 from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.report import ReportData
 from onetape.report.columns import choose_column_decimals, round_column
+from onetape.report.merged_candles import compute_drawn_limit, group, group_candles
 from onetape.report.payload import encode_payload, encode_time_runs, make_payload
-from onetape.report.thin import compute_drawn_limit, group, group_candles
 
 positive_steps = some.lists(some.integers(1, 10_000_000), max_size=60)
 prices = some.lists(some.floats(0.01, 1e6), min_size=1, max_size=80)

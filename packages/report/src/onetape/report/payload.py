@@ -1,6 +1,6 @@
 """The data of the report page as compact JSON: a list for each column, numbers rounded.
 
-Times are runs of (count, step), and long ranges are merged to fewer candles (thin.py).
+Times are runs of (count, step), and long ranges are merged to fewer candles (merged_candles.py).
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from onetape.report.data import LevelSteps, MarketChart, ReportData
 from onetape.report.frame import encode_script_json
 from onetape.report.group_tables import list_reasons
 from onetape.report.histogram import compute_histogram, make_histogram_columns
-from onetape.report.thin import (
+from onetape.report.merged_candles import (
     Grouping,
     compute_drawn_limit,
     group,

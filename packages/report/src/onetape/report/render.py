@@ -19,10 +19,10 @@ from onetape.report.frame import (
 from onetape.report.group_tables import render_group_tables
 from onetape.report.histogram import compute_histogram, describe_histogram
 from onetape.report.library import read_chart_library
+from onetape.report.merged_candles import compute_drawn_limit, group
 from onetape.report.monthly import compute_yearly_returns, render_monthly_table
 from onetape.report.origin_banner import render_origin_banner
 from onetape.report.payload import encode_payload
-from onetape.report.thin import compute_drawn_limit, group
 
 _SCRIPTS: Final = (
     *("format.js", "series.js", "chart_base.js", "moving.js", "levels.js", "chart.js"),
