@@ -95,6 +95,7 @@ def _make_backtest(
     began: float,
     benchmark: BenchmarkMarket | None = None,
 ) -> Backtest:
+    """Return the record of a finished run, with its metrics."""
     metrics = compute_metrics(
         portfolio if len(inputs) > 1 else portfolio.parts[0],
         risk_free_rate=config.risk_free_rate,

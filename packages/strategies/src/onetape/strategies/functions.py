@@ -158,6 +158,7 @@ def make_function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
 def _collect_parameters(
     function: types.FunctionType, name: str, options: FunctionOptions
 ) -> list[inspect.Parameter]:
+    """Return the parameters of a strategy function, without candles and `higher`."""
     try:
         given = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
