@@ -214,7 +214,7 @@ def walk_forward(
     Raises:
         OnetapeError: a chosen strategy fails in its test part.
     """
-    chosen = [_choose(found, number, metrics, min_trades) for number in range(len(windows))]
+    chosen = [_choose_best(found, number, metrics, min_trades) for number in range(len(windows))]
     signals = _stitch_signals(strategy, chosen, context, windows, scheme)
     result = _simulate_test_parts(context, windows, signals, context.rules)
     doubled = _simulate_test_parts(context, windows, signals, double_costs(context.rules))
@@ -253,7 +253,7 @@ def walk_forward(
     )
 
 
-def _choose(
+def _choose_best(
     found: Sequence[TrialResult], number: int, metrics: Sequence[str], min_trades: int
 ) -> TrialResult | None:
     """Return the best combination of a training part, in the form of an optimization's result."""

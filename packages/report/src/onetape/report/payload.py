@@ -17,7 +17,7 @@ from onetape.report.histogram import compute_histogram, make_histogram_columns
 from onetape.report.merged_candles import (
     Grouping,
     compute_drawn_limit,
-    group,
+    group_by_timeframe,
     group_candles,
     group_indicators,
 )
@@ -38,7 +38,7 @@ def make_payload(data: ReportData) -> Json:
     """Return the data of the page's script: the first market's columns, then the differences."""
     markets: tuple[MarketChart, ...] = (data, *data.others)
     limit = compute_drawn_limit(len(markets))
-    groups = [group(market.candles, limit) for market in markets]
+    groups = [group_by_timeframe(market.candles, limit) for market in markets]
     return {
         "symbol": data.title.symbol,
         "profit_decimals": get_market_digits(data, data).money,
