@@ -10,7 +10,7 @@ import time
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle, find_candle_fault
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
-from onetape.core.refused import describe_refused_rows
+from onetape.core.refused_rows import describe_refused_rows
 from onetape.exchange.ccxt_errors import RateLimited
 from onetape.exchange.pages import compute_last_closed_open
 from onetape.exchange.rest import RestExchange

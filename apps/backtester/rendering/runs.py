@@ -46,7 +46,7 @@ def format_run_list(runs: Sequence[SavedRun], *, width: int | None = None) -> st
     first = [(*row[:3], *row[5:]) for row in rows]
     too_much = max(map(len, format_table(first).splitlines())) - width
     longest = max(len(row[2]) for row in rows) - max(too_much, 0)
-    first = [(*row[:2], _cut(row[2], longest), *row[3:]) for row in first]
+    first = [(*row[:2], _shorten_name(row[2], longest), *row[3:]) for row in first]
     second = [(one or " " * len(row[0]), *row[3:5]) for row, one in zip(rows, marks, strict=True)]
     pairs = zip(
         *(format_table(one, right=(3, 4, 5)).splitlines() for one in (first, second)), strict=True
@@ -54,7 +54,7 @@ def format_run_list(runs: Sequence[SavedRun], *, width: int | None = None) -> st
     return "\n".join(line for pair in pairs for line in pair)
 
 
-def _cut(name: str, longest: int) -> str:
+def _shorten_name(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: max(longest - 1, 8)]}…"
 
 
@@ -157,15 +157,17 @@ def _collect_facts(run: SavedRun) -> dict[str, Any]:
     # The path of the report is no difference; `parameters` above has the defaults too.
     left_out = ("settings.report", "settings.strategy.parameters.")
     return {
-        name: fact for name, fact in _flatten(parts, "").items() if not name.startswith(left_out)
+        name: fact
+        for name, fact in _flatten_tree(parts, "").items()
+        if not name.startswith(left_out)
     }
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _flatten_tree(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            flat |= _flatten(cast("dict[str, Any]", value), f"{prefix}{name}.")
+            flat |= _flatten_tree(cast("dict[str, Any]", value), f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat

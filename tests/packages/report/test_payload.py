@@ -15,8 +15,8 @@ from onetape.core.market_digits import choose_market_price_decimals
 from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.report import ReportData
 from onetape.report.columns import choose_column_decimals, round_column
+from onetape.report.merged_candles import compute_drawn_limit, group_by_timeframe, group_candles
 from onetape.report.payload import encode_payload, encode_time_runs, make_payload
-from onetape.report.thin import compute_drawn_limit, group, group_candles
 
 positive_steps = some.lists(some.integers(1, 10_000_000), max_size=60)
 prices = some.lists(some.floats(0.01, 1e6), min_size=1, max_size=80)
@@ -56,7 +56,7 @@ def test_the_start_cash_counts_as_a_peak(report: Callable[..., ReportData]) -> N
 @given(prices, some.integers(1, 20))
 def test_merged_candles_keep_volume_extremes_and_ends(values: list[float], limit: int) -> None:
     candles = candles_of(values)
-    drawn = group_candles(candles, group(candles, limit))
+    drawn = group_candles(candles, group_by_timeframe(candles, limit))
     assert len(drawn) <= limit
     assert drawn.volume.sum() == pytest.approx(candles.volume.sum())
     assert (drawn.high.max(), drawn.low.min()) == (candles.high.max(), candles.low.min())
@@ -69,7 +69,7 @@ def test_an_absent_candle_leaves_the_others_of_its_merged_one() -> None:
     prices = [np.where(absent, np.nan, one) for one in (whole.open, whole.high, whole.low)]
     close = np.where(absent, np.nan, whole.close)
     candles = Candles(whole.timestamp, prices[0], prices[1], prices[2], close, whole.volume)
-    drawn = group_candles(candles, group(candles, limit=3))
+    drawn = group_candles(candles, group_by_timeframe(candles, limit=3))
     assert drawn.open[:2].tolist() == [2.0, 4.0]
     assert drawn.close[:2].tolist() == [3.0, 5.0]
     assert np.isnan([drawn.open[2], drawn.close[2]]).all()
@@ -80,14 +80,14 @@ def test_every_candle_falls_into_the_merged_one_that_holds_its_time(
     values: list[float], limit: int
 ) -> None:
     candles = candles_of(values)
-    groups = group(candles, limit)
+    groups = group_by_timeframe(candles, limit)
     bars = groups.find_bars(candles.timestamp)
     sizes = np.diff(np.append(groups.starts, len(candles)))
     assert np.bincount(bars, minlength=len(sizes)).tolist() == sizes.tolist()
 
 
 def test_merging_takes_the_shortest_usual_timeframe_that_fits() -> None:
-    groups = group(candles_of([1.0] * 100), limit=40)
+    groups = group_by_timeframe(candles_of([1.0] * 100), limit=40)
     assert (groups.name, len(groups.starts)) == ("3m", 34)
 
 

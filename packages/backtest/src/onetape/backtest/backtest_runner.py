@@ -41,7 +41,7 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
     strategy = config.strategy.load()
     with open_run_database(config) as store:
         inputs, notes = read_symbols(store, config, strategy, with_indicators=with_indicators)
-        portfolio = _simulate(inputs, config)
+        portfolio = _simulate_account(inputs, config)
         without_costs = _compute_return_without_costs(inputs, config, portfolio)
         benchmark = _read_benchmark(store, config, inputs)
     backtest = _make_backtest(config, strategy, inputs, portfolio, notes, began, benchmark)
@@ -64,7 +64,7 @@ def run_inputs(
         began: Time at which the run began, by `time.monotonic`.
         range_notes: Sentences on ranges of symbols that are not traded.
     """
-    portfolio = _simulate(inputs, config)
+    portfolio = _simulate_account(inputs, config)
     without_costs = _compute_return_without_costs(inputs, config, portfolio)
     backtest = _make_backtest(config, strategy, inputs, portfolio, range_notes, began)
     return replace(backtest, return_without_costs=without_costs)
@@ -95,6 +95,7 @@ def _make_backtest(
     began: float,
     benchmark: BenchmarkMarket | None = None,
 ) -> Backtest:
+    """Return the record of a finished run, with its metrics."""
     metrics = compute_metrics(
         portfolio if len(inputs) > 1 else portfolio.parts[0],
         risk_free_rate=config.risk_free_rate,
@@ -152,7 +153,7 @@ def _get_strategy_note(strategy: Strategy) -> str:
     return format_capture_warning(strategy)
 
 
-def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioResult:
+def _simulate_account(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioResult:
     """Return the result of the account; one symbol takes the fast path of the engine."""
     series = [
         SymbolSeries(
@@ -209,7 +210,7 @@ def _compute_return_without_costs(
         return None
     equity = compute_cost_free_equity(portfolio)
     if equity is None:
-        equity = _simulate(inputs, replace(config, account=free)).final_equity
+        equity = _simulate_account(inputs, replace(config, account=free)).final_equity
     return equity / free.cash - 1.0
 
 

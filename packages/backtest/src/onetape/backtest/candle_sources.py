@@ -112,7 +112,7 @@ def load_candles(
         db_flag=db_flag,
     )
     if download:
-        _download(config)
+        _fetch_with_backfiller(config)
     with open_run_database(config) as store:
         window = load_window(store, config.key, config, lookback=0)
         market = load_trading_rules(store, config.key, config, window.candles)[1]
@@ -131,7 +131,7 @@ def load_candles(
     )
 
 
-def _download(config: BacktestConfig) -> None:
+def _fetch_with_backfiller(config: BacktestConfig) -> None:
     """Fetch the candles of a range with the backfiller, in a separate process.
 
     Candles that are still missing then (exit code 4) raise no error here; reading reports them.

@@ -75,6 +75,7 @@ def explain(backtest: Backtest, moment: int) -> list[CandleExplanation]:
 
 
 def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExplanation:
+    """Return the explanation of the candle of one symbol that opened at a moment."""
     result, signals = run.result, run.signals
     bar = _get_bar_at(run, moment)
     index = run.window.warm_up + bar
@@ -273,6 +274,7 @@ def _describe_fill_time(result: SimulationResult, bar: int, filled: int) -> str:
 
 
 def _explain_no_order(run: SymbolRun, bar: int, signal: int) -> str:
+    """Return why a BUY or SELL of a candle led to no order."""
     result = run.result
     held = _find_open_trade(result, bar)
     waits = result.untraded is not None and bool(result.untraded[bar + 1])

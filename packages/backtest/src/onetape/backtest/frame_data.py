@@ -168,6 +168,7 @@ def read_frame(
 
 
 def _make_window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWindow:
+    """Return warm-up and range of a DataFrame's candles."""
     key, times = config.key, candles.timestamp
     timeframe = Timeframe.parse(key.timeframe)
     start = int(times[0]) if config.start is None else config.start

@@ -125,6 +125,7 @@ def make_config(
 def _make_config_and_frames(
     candles: "CandlesLike", choice: StrategyChoice, *, start: Any, end: Any, **settings: Any
 ) -> tuple[BacktestConfig, dict[str, Candles]]:
+    """Return the configuration of a run, and its candles by symbol if given as frames."""
     given: dict[str, Any] = dict(candles) if isinstance(candles, Mapping) else {"": candles}
     if not given:
         raise UsageError("candles has no symbol; give one or several")
@@ -166,6 +167,7 @@ def _make_stored_config(
     moments: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> BacktestConfig:
+    """Return the configuration of a run over candles of the store."""
     first = stored[0]
     others = {(one.key.exchange, one.key.timeframe, one.database) for one in stored}
     if len(others) > 1:

@@ -173,6 +173,7 @@ def _describe_intrabar_exit(found: BarExit, levels: Levels, digits: Digits) -> s
 def _describe_nothing_stored(
     store: Store, key: SeriesKey, window: CandleWindow, config: BacktestConfig
 ) -> str:
+    """Return the text that no intrabar candles of the range are stored, with a remedy."""
     stored = read_closed_range(store, key)
     if stored is not None:
         after = Timeframe.parse(key.timeframe).next(stored[1])

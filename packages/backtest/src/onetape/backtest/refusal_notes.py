@@ -29,6 +29,7 @@ def describe_refusals(results: Sequence[SimulationResult], slots: int = 1) -> li
 
 
 def _suggest_remedy(kind: OrderRefusalKind, result: SimulationResult, slots: int) -> str:
+    """Return what the user may change so that refused orders fill."""
     sizing = result.rules.sizing
     if kind == "volatility_unknown":
         return "begin later, or store more candles before the range"

@@ -127,6 +127,7 @@ def _align_column(
 
 
 def _make_title(backtest: Backtest) -> ReportTitle:
+    """Return the title of the report page."""
     window, check = backtest.first.window, join_run_checks(backtest)
     return ReportTitle(
         exchange=window.key.exchange,
@@ -158,6 +159,7 @@ def _describe_returns(backtest: Backtest) -> dict[str, str]:
 
 
 def _make_report_trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:
+    """Return a trade as the report page shows it."""
     candles = run.result.candles
 
     def convert_bars(steps: tuple[tuple[int, float], ...]) -> LevelSteps:

@@ -62,7 +62,7 @@ def measure_spreads(config: BacktestConfig) -> list[MeasuredSpread]:
             f"{_format_trader_command(config, config.symbols)}"
         )
     with store:
-        return [_measure(store, config, symbol) for symbol in config.symbols]
+        return [_measure_spread(store, config, symbol) for symbol in config.symbols]
 
 
 def choose_spread_bps(measured: Iterable[MeasuredSpread]) -> str:
@@ -79,7 +79,8 @@ def format_bps(value: float) -> str:
     return format_number(value, _SIGNIFICANT)
 
 
-def _measure(store: Store, config: BacktestConfig, symbol: str) -> MeasuredSpread:
+def _measure_spread(store: Store, config: BacktestConfig, symbol: str) -> MeasuredSpread:
+    """Return the spread of the stored tickers of one symbol."""
     quotes = read_quotes(store, config.exchange, symbol)
     is_usable = (quotes.bid > 0) & (quotes.bid < quotes.ask)
     count = int(is_usable.sum())

@@ -29,6 +29,7 @@ def compute_trade_levels(result: SimulationResult) -> list[TradeLevels]:
 
 
 def _compute_levels_of_trade(result: SimulationResult, trade: Trade, entry: float) -> TradeLevels:
+    """Return the changes of stop and target from the entry to the exit of a trade."""
     exits = result.rules.exits
     if not result.has_levels:
         return TradeLevels((), ())
@@ -43,8 +44,8 @@ def _compute_levels_of_trade(result: SimulationResult, trade: Trade, entry: floa
     bars = sorted(bar for bar in moved if first <= bar <= last)
     found = [(bar, compute_levels_at(result, trade, entry, bar)) for bar in bars]
     return TradeLevels(
-        _make_steps([(bar, levels.stop) for bar, levels in found]),
-        _make_steps([(bar, levels.target) for bar, levels in found]),
+        _make_changes([(bar, levels.stop) for bar, levels in found]),
+        _make_changes([(bar, levels.target) for bar, levels in found]),
     )
 
 
@@ -83,7 +84,7 @@ def _find_last_bar(result: SimulationResult, trade: Trade) -> int:
     return trade.exit_index if is_inside else max(trade.exit_index - 1, trade.entry_index, 0)
 
 
-def _make_steps(levels: list[tuple[int, float]]) -> LevelChanges:
+def _make_changes(levels: list[tuple[int, float]]) -> LevelChanges:
     found: list[tuple[int, float]] = []
     for bar, level in levels:
         if math.isfinite(level) and (not found or found[-1][1] != level):

@@ -61,7 +61,7 @@ def write_setting(file: Path, key: str, value: str, *, base: Path | None = None)
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content, status)
+        _replace_file(target, content, status)
     except OSError as error:
         raise ConfigurationError(
             f"{file} cannot be written: {format_os_error(error)}; make the file and its folder "
@@ -69,7 +69,7 @@ def write_setting(file: Path, key: str, value: str, *, base: Path | None = None)
         ) from error
 
 
-def _replace(target: Path, content: bytes, status: os.stat_result | None) -> None:
+def _replace_file(target: Path, content: bytes, status: os.stat_result | None) -> None:
     """Write a file completely or not at all.
 
     Args:

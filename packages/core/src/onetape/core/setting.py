@@ -252,7 +252,7 @@ def check_setting_value(declared: DeclaredSetting, value: Any, key: str) -> None
             the found value.
     """
     has_limits = bool(declared.choices or _get_bounds(declared.setting))
-    if has_limits and not (value in declared.choices or _fits(declared, value)):
+    if has_limits and not (value in declared.choices or _is_within_bounds(declared, value)):
         raise UsageError(_explain_refusal(declared, value), setting=key)
 
 
@@ -275,7 +275,7 @@ def _is_finite(value: float | Decimal) -> bool:
     return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
 
 
-def _fits(declared: DeclaredSetting, value: float | Decimal) -> bool:
+def _is_within_bounds(declared: DeclaredSetting, value: float | Decimal) -> bool:
     setting = declared.setting
     return (
         not declared.choices

@@ -95,6 +95,7 @@ def parse_entry_guards(
 
 
 def _parse_guard(name: GuardName, text: str) -> EntryGuard:
+    """Return one entry guard from its text, such as `trade_limit=4,...`."""
     bound, lowest, highest, default = _BOUNDS[name]
     allowed = [*_COUNTS, bound, *([_FLAG] if name == "stoploss_guard" else [])]
     values = dict(_iterate_values(name, text, allowed))

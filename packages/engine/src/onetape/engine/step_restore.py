@@ -71,6 +71,7 @@ def restore_state(
 def _restore_symbol(
     rules: StepRules, account: StepState, symbol: str, facts: Sequence[CandleFacts]
 ) -> SymbolStepState:
+    """Return the state of a symbol after its stored candles, oldest first."""
     state = SymbolStepState()
     for fact in facts:
         state = _apply_candle(rules, state, fact)
@@ -90,6 +91,7 @@ def _restore_symbol(
 
 
 def _apply_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -> SymbolStepState:
+    """Return the state with the fills and refusals of one stored candle."""
     held, number = state.position, state.candles
     if fact.entry_price is not None:
         price = fact.entry_price

@@ -118,6 +118,7 @@ def _drop_paused_buy(rules: StepRules, state: StepState, event: CandleClosed) ->
 
 
 def _apply_event(rules: StepRules, state: SymbolStepState, event: StepEvent) -> _Stepped:
+    """Return the state of a symbol after an event, and the order that it leads to."""
     match event:
         case CandleForming():
             return _apply_forming(rules, state, event)

@@ -111,9 +111,9 @@ def make_fill_columns(
     """Return the fills of a route; the last buy has no sell where its position stays open."""
     count, fee_rate = len(route.candidates), symbol.model.fee_rate
     numbers = np.empty((2 * count, 6))
-    _put(numbers[0::2], route.entry_price, amount, fee_rate, is_buy=True)
+    _write_fill_values(numbers[0::2], route.entry_price, amount, fee_rate, is_buy=True)
     numbers[0::2, 4] = -cost
-    _put(numbers[1::2], route.exit_price, amount, route.exit_fee_rate, is_buy=False)
+    _write_fill_values(numbers[1::2], route.exit_price, amount, route.exit_fee_rate, is_buy=False)
     bars = np.empty(2 * count, dtype=np.int64)
     bars[0::2], bars[1::2] = symbol.plan.entries[route.candidates], route.exits.bar
     prices = np.empty(2 * count)
@@ -160,7 +160,7 @@ def _compute_all_in_amounts(
     return amounts, np.minimum(notionals + notionals * buy_rate, held)
 
 
-def _put(
+def _write_fill_values(
     rows: FloatArray,
     price: FloatArray,
     amount: FloatArray,

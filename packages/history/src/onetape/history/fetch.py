@@ -48,7 +48,7 @@ class FetchReport(Struct, frozen=True):
         )
 
 
-def _ignore(page: Page) -> None:
+def _ignore_page(page: Page) -> None:
     del page
 
 
@@ -59,7 +59,7 @@ async def fetch_closed(
     *,
     start: int,
     end: int,
-    on_page: Callable[[Page], None] = _ignore,
+    on_page: Callable[[Page], None] = _ignore_page,
 ) -> FetchReport:
     """Fetch the closed candles that open in `[start, end)`, and store them page by page.
 

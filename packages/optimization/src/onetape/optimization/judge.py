@@ -203,6 +203,7 @@ def judge(
 
 
 def _run_backtests(best: Strategy, context: SearchContext) -> _Best:
+    """Return the backtests of the best combination that the statistics use."""
     lookback = max(get_lookback(best), context.closes_for_size)
     parts = compute_parts(context, lookback)
     first, second = (simulate_part(best, context, part) for part in parts)

@@ -150,6 +150,7 @@ class SearchPlan:
     def _accept_lookback(
         self, strategy: Strategy, rules: AccountConfig, lookback: int, higher: int
     ) -> bool:
+        """Return whether enough candles are loaded for a combination; record the longest."""
         longest = -1 if self.longest is None else get_lookback(self.longest)
         longest_higher = (
             -1 if self.longest_higher is None else get_higher_lookback(self.longest_higher)

@@ -214,10 +214,10 @@ def walk_forward(
     Raises:
         OnetapeError: a chosen strategy fails in its test part.
     """
-    chosen = [_choose(found, number, metrics, min_trades) for number in range(len(windows))]
+    chosen = [_choose_best(found, number, metrics, min_trades) for number in range(len(windows))]
     signals = _stitch_signals(strategy, chosen, context, windows, scheme)
-    result = _simulate(context, windows, signals, context.rules)
-    doubled = _simulate(context, windows, signals, double_costs(context.rules))
+    result = _simulate_test_parts(context, windows, signals, context.rules)
+    doubled = _simulate_test_parts(context, windows, signals, double_costs(context.rules))
     choices = [
         _make_window_choice(context, window, best, metrics[0], result, windows[0].test_start)
         for window, best in zip(windows, chosen, strict=True)
@@ -253,7 +253,7 @@ def walk_forward(
     )
 
 
-def _choose(
+def _choose_best(
     found: Sequence[TrialResult], number: int, metrics: Sequence[str], min_trades: int
 ) -> TrialResult | None:
     """Return the best combination of a training part, in the form of an optimization's result."""
@@ -323,7 +323,7 @@ def _put_prices(
     return column
 
 
-def _simulate(
+def _simulate_test_parts(
     context: SearchContext,
     windows: Sequence[WalkForwardWindow],
     signals: Signals,
@@ -362,6 +362,7 @@ def _make_window_choice(
     result: SimulationResult,
     begin: int,
 ) -> WindowChoice:
+    """Return the choice of a window with the returns of its two parts."""
     times = context.window.candles.timestamp
     equity = np.concatenate(([result.start_cash], result.equity))
     first, last = equity[window.test_start - begin], equity[window.test_end - begin]

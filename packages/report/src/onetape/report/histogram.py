@@ -71,11 +71,11 @@ def _choose_bins(low: float, high: float) -> tuple[float, int, int]:
     """Return the round width of the bins, and the numbers of the first edge and the last one."""
     span = high - low if high > low else max(abs(high), 1.0)
     power = 10.0 ** math.floor(math.log10(span / MAX_BINS))
-    found = (_cut(low, high, step * power) for step in _ROUND_STEPS)
+    found = (_place_on_bins(low, high, step * power) for step in _ROUND_STEPS)
     return next(bins for bins in found if bins[2] - bins[1] <= MAX_BINS)
 
 
-def _cut(low: float, high: float, width: float) -> tuple[float, int, int]:
+def _place_on_bins(low: float, high: float, width: float) -> tuple[float, int, int]:
     first, last = (math.floor(value / width + _NOISE) for value in (low, high))
     return width, first, last + 1
 

@@ -1,6 +1,6 @@
 """The data of the report page as compact JSON: a list for each column, numbers rounded.
 
-Times are runs of (count, step), and long ranges are merged to fewer candles (thin.py).
+Times are runs of (count, step), and long ranges are merged to fewer candles (merged_candles.py).
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ from onetape.report.data import LevelSteps, MarketChart, ReportData
 from onetape.report.frame import encode_script_json
 from onetape.report.group_tables import list_reasons
 from onetape.report.histogram import compute_histogram, make_histogram_columns
-from onetape.report.thin import (
+from onetape.report.merged_candles import (
     Grouping,
     compute_drawn_limit,
-    group,
+    group_by_timeframe,
     group_candles,
     group_indicators,
 )
@@ -38,7 +38,7 @@ def make_payload(data: ReportData) -> Json:
     """Return the data of the page's script: the first market's columns, then the differences."""
     markets: tuple[MarketChart, ...] = (data, *data.others)
     limit = compute_drawn_limit(len(markets))
-    groups = [group(market.candles, limit) for market in markets]
+    groups = [group_by_timeframe(market.candles, limit) for market in markets]
     return {
         "symbol": data.title.symbol,
         "profit_decimals": get_market_digits(data, data).money,

@@ -19,10 +19,10 @@ from onetape.report.frame import (
 from onetape.report.group_tables import render_group_tables
 from onetape.report.histogram import compute_histogram, describe_histogram
 from onetape.report.library import read_chart_library
+from onetape.report.merged_candles import compute_drawn_limit, group_by_timeframe
 from onetape.report.monthly import compute_yearly_returns, render_monthly_table
 from onetape.report.origin_banner import render_origin_banner
 from onetape.report.payload import encode_payload
-from onetape.report.thin import compute_drawn_limit, group
 
 _SCRIPTS: Final = (
     *("format.js", "series.js", "chart_base.js", "moving.js", "levels.js", "chart.js"),
@@ -155,7 +155,7 @@ def _render_banner(title: ReportTitle) -> str:
 
 def _render_drawn_hint(data: ReportData) -> str:
     limit = compute_drawn_limit(len(data.symbols))
-    groups = group(data.candles, limit)
+    groups = group_by_timeframe(data.candles, limit)
     if not groups.name:
         return ""
     length = "longer" if groups.name == "merged" else groups.name

@@ -21,8 +21,8 @@ from onetape.report.frame import (
     render_warning_bar,
 )
 from onetape.report.library import read_chart_library
+from onetape.report.merged_candles import Grouping, group_times
 from onetape.report.payload import encode_time_runs
-from onetape.report.thin import Grouping, group_times
 from onetape.report.trade_groups import OPEN, TradeGroup, TradeOutcome, group_trades
 
 #: Maximum number of runs of a page, because each needs another colour.

@@ -94,6 +94,7 @@ def validate_annotations(strategy: Strategy, signals: Signals, signal: SignalArr
 
 
 def _validate_indicators(strategy: Strategy, given: Any, count: int) -> dict[str, FloatArray]:
+    """Return the indicators of a strategy by name, checked."""
     if not isinstance(given, Mapping):
         raise make_invalid_result_error(
             strategy, f"returned indicators of type {_get_type_name(given)}", "use a dict by name"
@@ -127,6 +128,7 @@ def _validate_indicators(strategy: Strategy, given: Any, count: int) -> dict[str
 def _validate_conditions(
     strategy: Strategy, given: Any, count: int
 ) -> dict[str, NDArray[np.bool_]]:
+    """Return the conditions of a strategy by name, checked."""
     remedy = "use a dict by name of one true or false per candle, such as {'rsi low': rsi < 30}"
     if not isinstance(given, Mapping):
         raise make_invalid_result_error(
@@ -153,6 +155,7 @@ def _validate_conditions(
 def _validate_levels(
     strategy: Strategy, given: Any, indicators: Mapping[str, FloatArray]
 ) -> dict[str, tuple[float, ...]]:
+    """Return the horizontal lines of indicators by name, checked."""
     remedy = "use a dict of tuples of numbers, by the name of an indicator"
     if not isinstance(given, Mapping):
         raise make_invalid_result_error(

@@ -17,7 +17,7 @@ from onetape.strategies.evaluation import evaluate_last_levels, evaluate_last_si
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import HOLD, SignalArray, Signals, Strategy
 from onetape.strategies.lookback_window import compute_window_size
-from onetape.strategies.output_capture import muted
+from onetape.strategies.output_capture import discard_stderr
 from onetape.strategies.registry import get_higher_lookback, get_lookback
 from onetape.strategies.segments import (
     WHOLE,
@@ -119,7 +119,7 @@ def evaluate_signals(strategy: Strategy, data: CheckData) -> SignalArray:
 
 def evaluate_all(strategy: Strategy, data: CheckData) -> Signals:
     """Return signals, stops and targets of all candles, as a backtest takes them."""
-    with muted():
+    with discard_stderr():
         return evaluate_by_segment(
             strategy, data.candles, data.higher, data.segments, are_sound=data.are_sound
         )
@@ -128,14 +128,14 @@ def evaluate_all(strategy: Strategy, data: CheckData) -> Signals:
 def evaluate_prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:
     """Return the signal of a bar from all candles of its segment up to it."""
     candles, higher = _select_prefix(data, bar)
-    with muted():
+    with discard_stderr():
         return evaluate_last_signal(strategy, candles, higher)
 
 
 def evaluate_prefix_levels(strategy: Strategy, data: CheckData, bar: int) -> "LevelRow":
     """Return stop and target of a bar from all candles of its segment up to it."""
     candles, higher = _select_prefix(data, bar)
-    with muted():
+    with discard_stderr():
         return evaluate_last_levels(strategy, candles, higher)
 
 
@@ -153,7 +153,7 @@ def evaluate_window_signal(
 ) -> int:
     """Return the signal of a bar from its last candles, as a trader evaluates them."""
     candles, higher = _select_window(data, bar, windows)
-    with muted():
+    with discard_stderr():
         return evaluate_last_signal(strategy, candles, higher, are_sound=data.are_sound)
 
 
@@ -162,7 +162,7 @@ def evaluate_window_levels(
 ) -> "LevelRow":
     """Return stop and target of a bar from its last candles, as a trader evaluates them."""
     candles, higher = _select_window(data, bar, windows)
-    with muted():
+    with discard_stderr():
         return evaluate_last_levels(strategy, candles, higher, are_sound=data.are_sound)
 
 

@@ -19,7 +19,7 @@ from onetape.strategies.check_data import CheckData, StrategyMaker, WindowSizes
 from onetape.strategies.evaluation import evaluate_strategy
 from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.interface import SignalArray
-from onetape.strategies.output_capture import muted
+from onetape.strategies.output_capture import discard_stderr
 
 #: Maximum number of candles that are evaluated.
 _MAX_CANDLES: Final = 100_000
@@ -111,7 +111,7 @@ def _find_differing_bars(
     columns = (traded.timestamp, traded.open, traded.high, traded.low, traded.close, traded.volume)
     candles = Candles(*(_concat_windows(column, starts, window) for column in columns))
     try:
-        with muted():
+        with discard_stderr():
             signals = evaluate_strategy(make(), candles, higher, are_sound=data.are_sound).signal
     except OnetapeError:
         # The strategy may fail on a series with gaps: then only the sample is checked.

@@ -181,6 +181,7 @@ def _validate_signals(strategy: Strategy, candles: Candles, signals: Any) -> Any
 
 
 def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
+    """Refuse signals that are not -1, 0 or 1."""
     if values.dtype.kind not in "iuf":
         raise make_invalid_result_error(
             strategy, f"returned signals of type {values.dtype}", "use whole numbers -1, 0 and 1"

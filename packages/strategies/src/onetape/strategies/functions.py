@@ -30,7 +30,7 @@ from onetape.core.strategy_levels import LevelMode
 from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.indicator_cache import as_array
 from onetape.strategies.interface import SignalArray, Signals, Strategy
-from onetape.strategies.measuring import measure_lookback
+from onetape.strategies.measured_lookback import measure_lookback
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: Attribute of a function that holds its `FunctionOptions`.
@@ -158,6 +158,7 @@ def make_function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
 def _collect_parameters(
     function: types.FunctionType, name: str, options: FunctionOptions
 ) -> list[inspect.Parameter]:
+    """Return the parameters of a strategy function, without candles and `higher`."""
     try:
         given = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
@@ -213,8 +214,8 @@ def get_measured_lookback(strategy: FunctionStrategy) -> int:
     """Return the smallest number of candles that give the same signals as all candles, measured.
 
     The lookback is measured on the same invented candles everywhere, so that backtest, check and
-    trader use one lookback (`measuring.py`). The bias check of a run shows where it is too short
-    for real candles.
+    trader use one lookback (measured_lookback.py). The bias check of a run shows where it is too
+    short for real candles.
 
     Raises:
         ConfigurationError: not even 2,000 candles are enough, the function fails, or its lookback

@@ -116,11 +116,11 @@ def cacheable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
         columns = _ACTIVE_CACHE.get()
         if columns is None:
             return indicator(*args, **kwargs)
-        places = tuple(columns.make_key(value) for value in given)
-        if None in places:
+        keys = tuple(columns.make_key(value) for value in given)
+        if None in keys:
             return indicator(*args, **kwargs)
         return columns.get_or_compute(
-            (indicator, tuple(kwargs), places), lambda: indicator(*args, **kwargs)
+            (indicator, tuple(kwargs), keys), lambda: indicator(*args, **kwargs)
         )
 
     return call_with_cache

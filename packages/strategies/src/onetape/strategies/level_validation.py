@@ -76,6 +76,7 @@ def validate_entry_levels(
 def _validate_prices(
     strategy: Strategy, candles: Candles, name: str, given: object
 ) -> FloatArray | None:
+    """Return one column of prices, checked; None: the strategy gives no such column."""
     if given is None:
         return None
     count = len(candles)

@@ -112,6 +112,7 @@ def get_higher_lookback(strategy: Strategy) -> int:
 
 
 def _get_checked_number(strategy: Strategy, name: str) -> int:
+    """Return a property of a strategy, such as its lookback, checked."""
     try:
         with stdout_to_stderr():
             number: Any = getattr(strategy, name)
@@ -253,6 +254,7 @@ def _is_strategy_name(stem: str) -> bool:
 
 
 def _load_class_from_file(path: Path, class_name: str | None) -> type[Strategy]:
+    """Return the strategy class of a user's file."""
     from onetape.strategies.user_modules import run_file
 
     try:

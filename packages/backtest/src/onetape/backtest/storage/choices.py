@@ -152,7 +152,7 @@ def load_choice(name: str, roots: Sequence[Path] = (OPTIMIZATIONS, WALK_FORWARDS
                 f"--params-from {name}: the folder has no {IDENTITY}; name the folder of an "
                 "optimization or of a walk-forward"
             )
-        return _read(given.resolve())
+        return _read_choice(given.resolve())
     folders = _list_run_folders(roots)
     text = given.name
     found = [folder for folder in folders if text in (folder.name, _get_id(folder))] or [
@@ -161,7 +161,7 @@ def load_choice(name: str, roots: Sequence[Path] = (OPTIMIZATIONS, WALK_FORWARDS
         if text and (folder.name.startswith(text) or _get_id(folder).startswith(text))
     ]
     if len(found) == 1:
-        return _read(found[0])
+        return _read_choice(found[0])
     if found:
         names = ", ".join(folder.name for folder in found[:_LISTED])
         raise UsageError(
@@ -202,7 +202,8 @@ def _find_similar_names(text: str, folders: Sequence[Path]) -> list[str]:
     return near or names[:_LISTED]
 
 
-def _read(folder: Path) -> SavedChoice:
+def _read_choice(folder: Path) -> SavedChoice:
+    """Return the choice in the folder of a run; raises the errors of `load_choice`."""
     path = folder / CHOICE
     try:
         choice = msgspec.json.decode(path.read_bytes(), type=Choice)

@@ -142,16 +142,16 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> S
     if given.name != os.fspath(name) and given.is_dir():
         if not (given / MANIFEST).exists():
             raise UsageError(f"{given} is not the folder of a run; see: uv run backtester list")
-        return _read(given)
+        return _read_saved_run(given)
     folders = list_run_folders(root)
     if name == LAST and folders:
-        return _read(folders[-1])
+        return _read_saved_run(folders[-1])
     text = given.name
     found = [one for one in folders if one.name == text or _parse_run_id(one) == text] or [
         one for one in folders if one.name.startswith(text) or _parse_run_id(one).startswith(text)
     ]
     if len(found) == 1:
-        return _read(found[0])
+        return _read_saved_run(found[0])
     if found:
         ids = ", ".join(_parse_run_id(one) for one in found[-8:])
         raise UsageError(f"{len(found)} runs are called {text}...; write more of one: {ids}")
@@ -187,13 +187,13 @@ def read_stored_runs(root: Path | None = None) -> tuple[list[SavedRun], list[str
     damaged: list[str] = []
     for folder in list_run_folders(root):
         try:
-            runs.append(_read(folder))
+            runs.append(_read_saved_run(folder))
         except DataError as error:
             damaged.append(str(error))
     return runs, damaged
 
 
-def _read(folder: Path) -> SavedRun:
+def _read_saved_run(folder: Path) -> SavedRun:
     path = folder / MANIFEST
     try:
         content = path.read_bytes()

@@ -22,7 +22,12 @@ from onetape.optimization.cluster.address import (
     make_security,
 )
 from onetape.optimization.cluster.work_file import ClusterWork, encode_work
-from onetape.optimization.cluster.worker_tasks import WorkerState, evaluate_jobs, prepare, store
+from onetape.optimization.cluster.worker_tasks import (
+    WorkerState,
+    evaluate_jobs,
+    prepare_evaluator,
+    store_work_file,
+)
 from onetape.optimization.evaluate import Job
 
 #: Maximum size of the jobs of one request, bytes.
@@ -101,7 +106,7 @@ class ClusterPool:
         self._digest, self._content = encode_work(self._work)
         try:
             with warnings.catch_warnings():
-                # Versions are compared by `prepare`.
+                # Versions are compared by `prepare_evaluator`.
                 warnings.simplefilter("ignore")
                 self._client = Client(
                     self._address.text,
@@ -241,7 +246,7 @@ class ClusterPool:
 
         def request_states(client: Any) -> dict[str, Any]:
             found: dict[str, Any] = client.run(
-                prepare, digest, workers=addresses, on_error="return"
+                prepare_evaluator, digest, workers=addresses, on_error="return"
             )
             return found
 
@@ -262,7 +267,12 @@ class ClusterPool:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about the size of the file
                 found: str = client.submit(
-                    store, digest, content, workers=[address], allow_other_workers=False, pure=False
+                    store_work_file,
+                    digest,
+                    content,
+                    workers=[address],
+                    allow_other_workers=False,
+                    pure=False,
                 ).result(WORKER_SECONDS)
             return found
 

@@ -187,6 +187,7 @@ def _make_freqtrade_class(
     module: ast.Module,
     base_names: frozenset[str],
 ) -> FreqtradeClass:
+    """Return a strategy class with the attributes and methods that it inherits."""
     attributes: dict[str, Attribute] = {}
     methods: dict[str, ast.FunctionDef] = {}
     for body in reversed(bodies):

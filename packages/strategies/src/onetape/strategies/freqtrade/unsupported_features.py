@@ -41,6 +41,7 @@ def check_supported(found: FreqtradeClass) -> None:
 
 
 def _iterate_faults(found: FreqtradeClass) -> Iterator[_Fault]:
+    """Yield line, name and reason of each feature that is not supported."""
     for name, what in METHODS.items():
         method = found.methods.get(name)
         if method is not None and not _is_empty(method) and not _is_switched_off(found, name):
@@ -78,6 +79,7 @@ def _is_empty(method: ast.FunctionDef) -> bool:
 
 
 def _iterate_node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_Fault]:
+    """Yield the faults of one node of the syntax tree."""
     match node:
         case ast.Attribute(ast.Attribute(ast.Name("self"), "dp"), name):
             if name not in _DATA_PROVIDER:

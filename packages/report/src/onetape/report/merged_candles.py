@@ -47,7 +47,7 @@ def compute_drawn_limit(markets: int) -> int:
     return max(MAX_DRAWN_CANDLES // markets, _YEAR_OF_HOURS)
 
 
-def group(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
+def group_by_timeframe(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
     """Return the groups of the shortest usual timeframe with at most `limit` candles."""
     return group_times(candles.timestamp, limit)
 

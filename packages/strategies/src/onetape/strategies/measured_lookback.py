@@ -102,6 +102,7 @@ def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -
 
 
 def _evaluate_columns(strategy: Strategy, candles: Candles) -> Signals:
+    """Return the signals of some candles, with one value per candle."""
     try:
         signals = strategy.evaluate(candles, {})
         columns = (signals.signal, signals.stop, signals.target)
