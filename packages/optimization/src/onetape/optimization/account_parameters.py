@@ -14,6 +14,13 @@ from onetape.core.message_text import suggest_name
 from onetape.core.setting import DeclaredSetting, check_setting_value, collect_settings
 from onetape.core.table_text import parse_table
 from onetape.engine import AccountConfig
+from onetape.optimization.guard_parameters import (
+    GUARD_SETTINGS,
+    check_no_guard,
+    is_guard_number,
+    join_guard_numbers,
+    make_guard_ranges,
+)
 from onetape.optimization.space import ParameterRange, ParameterSet, parse_range
 from onetape.strategies import ParameterInfo
 from onetape.strategies.parameters import make_setting_key
@@ -27,9 +34,15 @@ _ACCOUNT_SETTINGS: Final = (
     "account.reentry",
     "account.trading_hours",
     "account.trading_days",
+    *GUARD_SETTINGS,
 )
 #: Settings whose values hold commas: `|` separates two of them.
-_WITH_COMMAS: Final = ("exits.target_table", "account.trading_hours", "account.trading_days")
+_WITH_COMMAS: Final = (
+    "exits.target_table",
+    "account.trading_hours",
+    "account.trading_days",
+    *GUARD_SETTINGS,
+)
 
 
 def is_account_parameter(name: str) -> bool:
@@ -42,22 +55,31 @@ def select_strategy_parameters(point: Mapping[str, Any]) -> ParameterSet:
     return {name: value for name, value in point.items() if not is_account_parameter(name)}
 
 
-def make_account_ranges(given: Mapping[str, str], *, is_random: bool) -> list[ParameterRange]:
-    """Return the ranges of the settings among given parameters, in the order written.
+def make_account_ranges(
+    given: Mapping[str, str], account: AccountConfig, *, is_random: bool
+) -> list[ParameterRange]:
+    """Return the ranges of the settings among given parameters.
+
+    They are in the order written; numbers of entry guards come last.
 
     Args:
         given: Texts by name, those of the strategy included: `0.02,0.05`, `0.02:0.1:0.02`,
             `all_in,equity_share=0.5`; of a value with commas `0=0.02,24=0.005|0=0.03`.
+        account: Rules for everything that is not given.
         is_random: Whether a range without a step may take any value between its ends.
 
     Raises:
         UsageError: a setting cannot be tried, or a value is invalid.
     """
-    return [
+    ranges = [
         _make_range(name, text, is_random=is_random)
         for name, text in given.items()
-        if is_account_parameter(name)
+        if is_account_parameter(name) and not is_guard_number(name)
     ]
+    for one in ranges:
+        if one.name in GUARD_SETTINGS:
+            check_no_guard(one.name, one.values, account)
+    return ranges + make_guard_ranges(given, account, is_random=is_random)
 
 
 def apply_account_parameters(rules: AccountConfig, point: Mapping[str, Any]) -> AccountConfig:
@@ -72,7 +94,7 @@ def apply_account_parameters(rules: AccountConfig, point: Mapping[str, Any]) -> 
     """
     exits: dict[str, Any] = {}
     changed: dict[str, Any] = {}
-    for name, value in point.items():
+    for name, value in join_guard_numbers(point).items():
         section, _, setting = name.partition(".")
         if name == "account.sizing":
             changed.update(_parse_sizing(str(value)))
@@ -90,13 +112,13 @@ def apply_account_parameters(rules: AccountConfig, point: Mapping[str, Any]) -> 
 def collect_setting_texts(point: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings of a combination by the keys of a settings file: `account.sizing`."""
     texts: dict[str, str] = {}
-    for name, value in point.items():
+    for name, value in join_guard_numbers(point).items():
         if name == "account.sizing":
             kind, equals, number = str(value).partition("=")
             texts["account.sizing"] = kind
             if equals:
                 texts[f"account.{kind}"] = number
-        elif is_account_parameter(name):
+        elif is_account_parameter(name) and value is not None:
             texts[name] = str(value).lower() if isinstance(value, bool) else str(value)
     return texts
 
@@ -104,8 +126,8 @@ def collect_setting_texts(point: Mapping[str, Any]) -> dict[str, str]:
 def format_account_flags(point: Mapping[str, Any]) -> list[str]:
     """Return the flags of a backtest that give the settings of a combination."""
     words: list[str] = []
-    for name, value in point.items():
-        if not is_account_parameter(name):
+    for name, value in join_guard_numbers(point).items():
+        if not is_account_parameter(name) or value is None:
             continue
         yes, _, no = _find_setting(name).setting.flag.partition("/")
         words += [yes if value else no] if isinstance(value, bool) else [yes, str(value)]
@@ -141,9 +163,10 @@ def _make_range(name: str, text: str, *, is_random: bool) -> ParameterRange:
         try:
             _check_value(name, declared, value)
         except UsageError as error:
-            # The text begins with the name of the setting without its section.
-            section = name.partition(".")[0]
-            raise UsageError(f"{section}.{error}", setting=make_setting_key(name)) from error
+            # Most texts begin with the name of the setting without its section.
+            section, _, setting = name.partition(".")
+            prefix = f"{section}." if str(error).startswith(setting) else f"{name}: "
+            raise UsageError(f"{prefix}{error}", setting=make_setting_key(name)) from error
     return found
 
 

@@ -180,7 +180,7 @@ def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
     with stdout_to_stderr():
         cls = load_strategy_class(config.strategy.name, config.strategy.user_folder)
     given, is_random = config.strategy.parameters, options.is_random
-    settings = make_account_ranges(given, is_random=is_random)
+    settings = make_account_ranges(given, config.account, is_random=is_random)
     ranges = make_ranges(cls, select_strategy_parameters(given), settings, is_random=is_random)
     for constraint in options.constraints:
         constraint.check_names(parameter.name for parameter in ranges)
