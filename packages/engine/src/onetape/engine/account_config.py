@@ -109,6 +109,19 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             unit="fraction",
         ),
     ] = None
+    fee_tier: Annotated[
+        str | None,
+        Setting(
+            "Fee tier of the exchange, by name or by the trading volume of 30 days: vip1, 250000.",
+            flag="--fee-tier",
+            metavar="TIER",
+            empty="the two fees above",
+            unit="name or volume",
+            rule="sets `fee_rate` and `maker_fee_rate` to the fees of this tier of the exchange "
+            "([Fee tiers](#fee-tiers))",
+            example="vip1",
+        ),
+    ] = None
     fee_currency: Annotated[
         FeeCurrency,
         Setting(
