@@ -99,7 +99,10 @@ def generate_files(root: Path) -> dict[Path, str]:
 
 
 def make_yaml(program: Program) -> str:
-    """Return the commented YAML file of a program, with all its settings at their defaults."""
+    """Return the commented YAML file of a program, with all its settings at their defaults.
+
+    A setting with a `file_default` has that value.
+    """
     name = program.name
     header = (
         f"What `uv run {name}` {program.does} without flags. Your own copy goes to "
@@ -126,7 +129,7 @@ def _iterate_yaml(model: type[msgspec.Struct]) -> Iterator[str]:
         for each in members:
             indent = "  " if is_section else ""
             yield from _iterate_commented(
-                f"{indent}{each.name}: {_format_scalar(each.default)}", _format_note(model, each)
+                f"{indent}{each.name}: {_format_scalar(each.file_value)}", _format_note(model, each)
             )
         was_section = is_section
 

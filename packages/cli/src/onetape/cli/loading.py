@@ -161,7 +161,8 @@ def load_settings(
                 {**cast("SettingsTree", old), **found} if is_added else found
             )
             keys += [declared_setting.key, *entries]
-            if not source.is_file or found != declared_setting.default:
+            repeated = (declared_setting.default, declared_setting.file_value)
+            if not source.is_file or found not in repeated:
                 is_fixed.add(declared_setting.key)
         places.add(source, keys)
     name = values.get("strategy.name") if reads_strategy else None

@@ -143,6 +143,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             lt=10_000,
             unit="bps of the price",
             rule="price loss of each market order",
+            file_default=2.0,
         ),
     ] = 0.0
     spread_bps: Annotated[
