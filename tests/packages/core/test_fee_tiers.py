@@ -118,7 +118,10 @@ def test_an_exchange_of_the_users_file_replaces_that_of_the_code() -> None:
     ("content", "text"),
     [
         ("{", "has no fee tiers: Input data was truncated"),
-        ({"okx": {"source": "", "currency": "USD", "tiers": []}}, "Expected `array` of length >= 1"),
+        (
+            {"okx": {"source": "", "currency": "USD", "tiers": []}},
+            "Expected `array` of length >= 1",
+        ),
         (
             {"okx": {**OWN["okx"], "tiers": [{"volume": 0, "maker": -0.001, "taker": 0.1}]}},
             "Expected `float` >= 0.0 - at `$[...].tiers[0].maker`",
