@@ -19,6 +19,8 @@ from trader.traded_symbols import parse_traded_symbols
 #: Settings of `make_session_rules` that are left out of the digest, because no drill tries them.
 _NOT_TRIED: Final = (
     *("trading_hours", "trading_days", "trading_timezone", "max_volume_share"),
+    # The digest has the fees of the tier.
+    "fee_tier",
     *("stoploss_guard", "drawdown_pause", "low_profit_pairs"),
 )
 

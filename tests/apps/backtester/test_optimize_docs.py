@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from docs_pages import written
+from docs_pages import copy_config, written
 from onetape.optimization import judge
 from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.statistics import cscv
@@ -29,6 +29,7 @@ def page(repository: Path) -> str:
 def test_its_commands_run_from_the_fetch_to_a_walk_forward_verdict(
     page: str, backtester: Run, repository: Path
 ) -> None:
+    copy_config(repository, Path.cwd())
     assert written(repository / "docs/optimize.md", Path.cwd())
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page, re.MULTILINE)
     subprocess.run([sys.executable, "-m", "backfiller.main", *shlex.split(fetch)], check=True)

@@ -144,6 +144,12 @@ def make_account_config(
         **{**_select_section(stated, "exits"), **({} if exits is None else exits.values)}
     )
     own: Mapping[str, Any] = {} if account is None else account.values
+    if own.get("fee_tier") is not None:
+        fees = [name for name in ("fee_rate", "maker_fee_rate") if own.get(name) is not None]
+        if fees:
+            raise UsageError(
+                f"Account: {fees[0]} must be left out with fee_tier, which states both fees"
+            )
     return AccountConfig(**{**_select_section(stated, "account"), **own}, exits=made)
 
 

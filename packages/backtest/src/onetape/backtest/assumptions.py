@@ -163,7 +163,8 @@ def describe_fee(rules: AccountConfig) -> str:
     currency = "quote currency" if rules.fee_currency == "quote" else "the coin bought"
     maker = rules.target_fee_rate
     targets = f", {maker:.3%} at a target" if maker != rules.fee_rate else ""
-    return f"{rules.fee_rate:.3%}{targets}, in {currency}"
+    tier = "" if rules.fee_tier is None else f" (fee tier {rules.fee_tier})"
+    return f"{rules.fee_rate:.3%}{targets}, in {currency}{tier}"
 
 
 def describe_exits(rules: AccountConfig, signals: Sequence[Signals] = ()) -> str:

@@ -139,6 +139,8 @@ def format_default(declared: DeclaredSetting) -> str:
     Without a default, or for a switch that is off, this is `empty` of the declaration.
     """
     default: object = declared.default
+    if declared.setting.file_default is not None:
+        return f"{declared.setting.file_default:g} in config/*.yaml, otherwise {default:g}"
     if default is None or default is False or default in ([], {}):
         return declared.setting.empty
     if default is True:

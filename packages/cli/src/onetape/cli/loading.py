@@ -133,7 +133,8 @@ def load_settings(
     """Return the settings of a program: defaults, then file, then environment, then flags.
 
     The file of a freqtrade strategy may state settings too (strategy_settings.py). They replace
-    defaults, also where the program's file repeats a default, and nothing else.
+    defaults, also where the program's file repeats a default, and nothing else. So do the fees of a
+    fee tier (fee_tier_setting.py); other fees next to a tier are refused.
 
     Args:
         model: Struct of the program's settings.
@@ -154,7 +155,7 @@ def load_settings(
     values: SettingsTree = {}
     variables = os.environ if environment is None else environment
     is_fixed: set[str] = set()
-    """Keys of settings that the strategy's file may not replace."""
+    """Keys of settings that the strategy's file and a fee tier may not replace."""
     for tree, source in _iterate_sources(declared, app, file, variables, flags, run):
         keys: list[str] = []
         for declared_setting, value in collect_given_settings(declared, tree, source):
@@ -165,7 +166,8 @@ def load_settings(
                 {**cast("SettingsTree", old), **found} if is_added else found
             )
             keys += [declared_setting.key, *entries]
-            if not source.is_file or found != declared_setting.default:
+            repeated = (declared_setting.default, declared_setting.file_value)
+            if not source.is_file or found not in repeated:
                 is_fixed.add(declared_setting.key)
         places.add(source, keys)
     name = values.get("strategy.name") if reads_strategy else None
@@ -179,6 +181,11 @@ def load_settings(
         if stated is not None:
             _check_timeframe(values, *stated)
         _convert_ages_of_tables(values, declared)
+        if values.get("account.fee_tier") is not None:
+            # Few accounts name a fee tier.
+            from onetape.cli.fee_tier_setting import collect_fee_rates
+
+            values.update(collect_fee_rates(values, declared, is_fixed))
         return LoadedSettings(make_settings(model, values), places)
 
 

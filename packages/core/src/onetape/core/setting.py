@@ -66,6 +66,9 @@ class Setting(NamedTuple):
     """A sensible value as typed for the flag; replaces `{example}` in the help."""
     file_example: str = ""
     """Example of the value in a YAML file, where the YAML form differs from the flag's."""
+    file_default: float | None = None
+    """Value in the YAML files that come with the code, for programs; None: the default, as in
+    Python."""
     number_of: str = ""
     """Name of the field whose flag also sets this setting: the flag of `sizing` sets `equity_share`
     in `--sizing equity_share=0.5`. Empty: no other flag."""
@@ -105,6 +108,11 @@ class DeclaredSetting(NamedTuple):
     def name(self) -> str:
         """Return the last part of the key."""
         return self.key.rpartition(".")[2]
+
+    @property
+    def file_value(self) -> Any:
+        """Return the value of the setting in the YAML files that come with the code."""
+        return self.default if self.setting.file_default is None else self.setting.file_default
 
     @property
     def choices(self) -> tuple[str, ...]:

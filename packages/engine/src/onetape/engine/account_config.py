@@ -116,6 +116,19 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             unit="fraction",
         ),
     ] = None
+    fee_tier: Annotated[
+        str | None,
+        Setting(
+            "Fee tier of the exchange, by name or by the trading volume of 30 days: vip1, 250000.",
+            flag="--fee-tier",
+            metavar="TIER",
+            empty="the two fees above",
+            unit="name or volume",
+            rule="sets `fee_rate` and `maker_fee_rate` to the fees of this tier of the exchange "
+            "([Fee tiers](#fee-tiers))",
+            example="vip1",
+        ),
+    ] = None
     fee_currency: Annotated[
         FeeCurrency,
         Setting(
@@ -137,6 +150,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             lt=10_000,
             unit="bps of the price",
             rule="price loss of each market order",
+            file_default=2.0,
         ),
     ] = 0.0
     spread_bps: Annotated[

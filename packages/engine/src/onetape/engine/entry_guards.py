@@ -8,7 +8,7 @@ run without entry guards does not load this module.
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -28,6 +28,10 @@ _BOUNDS: Final[Mapping[GuardName, tuple[str, float, float, float | None]]] = {
     "low_profit_pairs": ("required_profit", -1_000.0, 1_000.0, None),
 }
 _FLAG: Final = "only_per_pair"
+#: Guards that may count the trades of each symbol alone.
+_WITH_FLAG: Final[tuple[GuardName, ...]] = ("stoploss_guard",)
+#: Names of all guards.
+GUARD_NAMES: Final[tuple[GuardName, ...]] = tuple(_BOUNDS)
 _FLAG_VALUES: Final = {"yes": True, "true": True, "no": False, "false": False}
 _COUNT_EXAMPLE: Final = "trade_limit=4,lookback_period_candles=24,stop_duration_candles=12"
 
@@ -47,6 +51,13 @@ class EntryGuard(Struct, frozen=True):
     (low_profit_pairs); drawdown of the summed ratios above which entries pause (drawdown_pause)."""
     is_per_symbol: bool
     """Whether the trades of each symbol are counted alone and only its entries pause."""
+
+    @property
+    def numbers(self) -> dict[str, int | float | bool]:
+        """Return the numbers of the guard's setting by name, such as `trade_limit`."""
+        numbers: dict[str, int | float | bool] = {one: getattr(self, one) for one in _COUNTS}
+        numbers[_BOUNDS[self.name][0]] = self.bound
+        return {**numbers, _FLAG: self.is_per_symbol} if self.name in _WITH_FLAG else numbers
 
     @property
     def title(self) -> str:
@@ -69,6 +80,41 @@ class EntryGuard(Struct, frozen=True):
             f"{self.title}: {counted}{where} within {self.lookback_period_candles:,} candles "
             f"pause {whose} for {self.stop_duration_candles:,} candles"
         )
+
+
+class GuardNumber(NamedTuple):
+    """One number in the setting of an entry guard."""
+
+    kind: type[int] | type[float] | type[bool]
+    """Type of the number; bool: yes or no."""
+    minimum: float
+    """Smallest value allowed."""
+    maximum: float
+    """Largest value allowed."""
+    is_required: bool
+    """Whether the setting must have the number."""
+
+
+def list_guard_numbers(name: GuardName) -> dict[str, GuardNumber]:
+    """Return the numbers in the setting of an entry guard, by name, in the order of the docs."""
+    bound, minimum, maximum, default = _BOUNDS[name]
+    numbers = dict.fromkeys(_COUNTS, GuardNumber(int, 1, MAX_BARS, is_required=True))
+    numbers[bound] = GuardNumber(float, minimum, maximum, is_required=default is None)
+    if name in _WITH_FLAG:
+        numbers[_FLAG] = GuardNumber(bool, 0, 1, is_required=False)
+    return numbers
+
+
+def format_guard_setting(numbers: Mapping[str, object]) -> str:
+    """Return the text of a guard's setting: `trade_limit=4,lookback_period_candles=24,...`.
+
+    Args:
+        numbers: Numbers by name; a boolean is written as yes or no.
+    """
+    return ",".join(
+        f"{name}={('yes' if value else 'no') if isinstance(value, bool) else value}"
+        for name, value in numbers.items()
+    )
 
 
 @cache
@@ -97,11 +143,9 @@ def parse_entry_guards(
 def _parse_guard(name: GuardName, text: str) -> EntryGuard:
     """Return one entry guard from its text, such as `trade_limit=4,...`."""
     bound, lowest, highest, default = _BOUNDS[name]
-    allowed = [*_COUNTS, bound, *([_FLAG] if name == "stoploss_guard" else [])]
-    values = dict(_iterate_values(name, text, allowed))
-    missing = [one for one in allowed if one not in values and one != _FLAG]
-    if default is not None and bound in missing:
-        missing.remove(bound)
+    allowed = list_guard_numbers(name)
+    values = dict(_iterate_values(name, text, list(allowed)))
+    missing = [key for key, one in allowed.items() if one.is_required and key not in values]
     if missing:
         raise _make_error(name, f"needs {', '.join(missing)} too", text)
     counts = {one: _parse_count(name, one, values[one]) for one in _COUNTS}

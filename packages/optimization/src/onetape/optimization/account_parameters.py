@@ -15,6 +15,13 @@ from onetape.core.setting import DeclaredSetting, check_setting_value, collect_s
 from onetape.core.table_text import count_candles_of_ages, parse_age_table
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
+from onetape.optimization.guard_parameters import (
+    GUARD_SETTINGS,
+    check_no_guard,
+    is_guard_number,
+    join_guard_numbers,
+    make_guard_ranges,
+)
 from onetape.optimization.space import ParameterRange, ParameterSet, parse_range
 from onetape.strategies import ParameterInfo
 from onetape.strategies.parameters import make_setting_key
@@ -28,9 +35,15 @@ _ACCOUNT_SETTINGS: Final = (
     "account.reentry",
     "account.trading_hours",
     "account.trading_days",
+    *GUARD_SETTINGS,
 )
 #: Settings whose values hold commas: `|` separates two of them.
-_WITH_COMMAS: Final = ("exits.target_table", "account.trading_hours", "account.trading_days")
+_WITH_COMMAS: Final = (
+    "exits.target_table",
+    "account.trading_hours",
+    "account.trading_days",
+    *GUARD_SETTINGS,
+)
 
 
 def is_account_parameter(name: str) -> bool:
@@ -44,24 +57,31 @@ def select_strategy_parameters(point: Mapping[str, Any]) -> ParameterSet:
 
 
 def make_account_ranges(
-    given: Mapping[str, str], timeframe: str, *, is_random: bool
+    given: Mapping[str, str], account: AccountConfig, timeframe: str, *, is_random: bool
 ) -> list[ParameterRange]:
-    """Return the ranges of the settings among given parameters, in the order written.
+    """Return the ranges of the settings among given parameters.
+
+    They are in the order written; numbers of entry guards come last.
 
     Args:
         given: Texts by name, those of the strategy included: `0.02,0.05`, `0.02:0.1:0.02`,
             `all_in,equity_share=0.5`; of a value with commas `0=2%,24h=0.5%|0=3%`.
+        account: Rules for everything that is not given.
         timeframe: Timeframe of the traded candles.
         is_random: Whether a range without a step may take any value between its ends.
 
     Raises:
         UsageError: a setting cannot be tried, or a value is invalid.
     """
-    return [
+    ranges = [
         _make_range(name, text, timeframe, is_random=is_random)
         for name, text in given.items()
-        if is_account_parameter(name)
+        if is_account_parameter(name) and not is_guard_number(name)
     ]
+    for one in ranges:
+        if one.name in GUARD_SETTINGS:
+            check_no_guard(one.name, one.values, account)
+    return ranges + make_guard_ranges(given, account, is_random=is_random)
 
 
 def apply_account_parameters(
@@ -79,7 +99,7 @@ def apply_account_parameters(
     """
     exits: dict[str, Any] = {}
     changed: dict[str, Any] = {}
-    for name, value in point.items():
+    for name, value in join_guard_numbers(point).items():
         section, _, setting = name.partition(".")
         if name == "account.sizing":
             changed.update(_parse_sizing(str(value)))
@@ -97,13 +117,13 @@ def apply_account_parameters(
 def collect_setting_texts(point: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings of a combination by the keys of a settings file: `account.sizing`."""
     texts: dict[str, str] = {}
-    for name, value in point.items():
+    for name, value in join_guard_numbers(point).items():
         if name == "account.sizing":
             kind, equals, number = str(value).partition("=")
             texts["account.sizing"] = kind
             if equals:
                 texts[f"account.{kind}"] = number
-        elif is_account_parameter(name):
+        elif is_account_parameter(name) and value is not None:
             texts[name] = str(value).lower() if isinstance(value, bool) else str(value)
     return texts
 
@@ -111,8 +131,8 @@ def collect_setting_texts(point: Mapping[str, Any]) -> dict[str, str]:
 def format_account_flags(point: Mapping[str, Any]) -> list[str]:
     """Return the flags of a backtest that give the settings of a combination."""
     flags: list[str] = []
-    for name, value in point.items():
-        if not is_account_parameter(name):
+    for name, value in join_guard_numbers(point).items():
+        if not is_account_parameter(name) or value is None:
             continue
         yes, _, no = _find_setting(name).setting.flag.partition("/")
         flags += [yes if value else no] if isinstance(value, bool) else [yes, str(value)]
@@ -148,9 +168,10 @@ def _make_range(name: str, text: str, timeframe: str, *, is_random: bool) -> Par
         try:
             _check_value(name, declared, value, timeframe)
         except UsageError as error:
-            # The text begins with the name of the setting without its section.
-            section = name.partition(".")[0]
-            raise UsageError(f"{section}.{error}", setting=make_setting_key(name)) from error
+            # Most texts begin with the name of the setting without its section.
+            section, _, setting = name.partition(".")
+            prefix = f"{section}." if str(error).startswith(setting) else f"{name}: "
+            raise UsageError(f"{prefix}{error}", setting=make_setting_key(name)) from error
     return found
 
 

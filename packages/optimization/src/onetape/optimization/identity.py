@@ -15,7 +15,13 @@ from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digest import compute_code_digest, compute_data_digest
 from onetape.core.timeframes import Timeframe
-from onetape.optimization import account_parameters, details, evaluate, user_metrics
+from onetape.optimization import (
+    account_parameters,
+    details,
+    evaluate,
+    guard_parameters,
+    user_metrics,
+)
 from onetape.optimization.evaluate import SearchContext
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
@@ -76,6 +82,7 @@ def compute_engine_digest() -> str:
         Path(onetape.core.__path__[0]),
         Path(onetape.engine.__path__[0]),
         Path(account_parameters.__file__),
+        Path(guard_parameters.__file__),
         Path(evaluate.__file__),
         Path(details.__file__),
         Path(user_metrics.__file__),

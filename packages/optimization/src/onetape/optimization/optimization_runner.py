@@ -191,7 +191,7 @@ def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
         cls = load_strategy_class(config.strategy.name, config.strategy.user_folder)
     given, is_random = config.strategy.parameters, options.is_random
     timeframe = config.key.timeframe
-    settings = make_account_ranges(given, timeframe, is_random=is_random)
+    settings = make_account_ranges(given, config.account, timeframe, is_random=is_random)
     ranges = make_ranges(cls, select_strategy_parameters(given), settings, is_random=is_random)
     for constraint in options.constraints:
         constraint.check_names(parameter.name for parameter in ranges)
