@@ -25,13 +25,14 @@ from onetape.execution.protection import (
 )
 from onetape.store.orders import count_stops_cancelled_by_others
 from trader.live.book import LiveBook, StopLevel
+from trader.live.entry_levels import EntryLevels
 from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_amount import StopAmount
 from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful, is_resting
 from trader.live.tracking import LiveOrder
-from trader.live.unread_entry import UnreadEntry, compute_stop_level
+from trader.live.unread_entry import UnreadEntry
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: Number of times that a stop cancelled by others is placed again.
@@ -70,7 +71,8 @@ class Protector:
         self._not_before = 0.0
         self._changed = -1e9
         self._amounts = StopAmount(book, account)
-        self._unread = UnreadEntry(book)
+        self._levels = EntryLevels(book)
+        self._unread = UnreadEntry(book, self._levels)
         self._replaced: dict[str, RestingStop] = {}
         """The stop that is replaced, by the client order id of the new stop on its way."""
         self._accepted_price: Decimal | None = None
@@ -304,7 +306,7 @@ class Protector:
         if book.position.is_flat:
             found = self._unread.level
         else:
-            found = book.level_source() or compute_stop_level(book, book.compute_entry_price(0.0))
+            found = book.level_source() or self._levels.compute_stop(book.compute_entry_price(0.0))
         if found is None:
             return None
         return found[0], round_down(found[1], book.context.market.trading_rules.price_step)

@@ -11,9 +11,8 @@ import time
 from decimal import Decimal
 from typing import Final
 
-from onetape.engine.exits import EXIT_KINDS, compute_levels
-from onetape.execution.protection import round_down
 from trader.live.book import LiveBook, StopLevel
+from trader.live.entry_levels import EntryLevels
 from trader.live.lost_executions import LARGEST_FEE, LostExecutions, find_sent_ms
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
@@ -26,9 +25,15 @@ _ZERO: Final = Decimal(0)
 class UnreadEntry:
     """Coins that one symbol's entry has bought beyond its known executions."""
 
-    def __init__(self, book: LiveBook) -> None:
-        """Initialise; nothing is checked yet."""
+    def __init__(self, book: LiveBook, levels: EntryLevels) -> None:
+        """Initialise; nothing is checked yet.
+
+        Args:
+            book: The orders of the symbol.
+            levels: Levels that the strategy gave for the entry.
+        """
         self._book = book
+        self._levels = levels
         self._since: float | None = None
         """Time since executions of the entry are missing, monotonic seconds; None: complete."""
         self._booked = _ZERO
@@ -127,22 +132,7 @@ class UnreadEntry:
     @property
     def level(self) -> StopLevel | None:
         """Return kind and price of the stop for an entry at the order's price; None: no stop."""
-        book, entry = self._book, self._book.unread_entry
+        entry = self._book.unread_entry
         if entry is None:
             return None
-        return compute_stop_level(book, float(entry.order.ask or entry.order.intended_price))
-
-
-def compute_stop_level(book: LiveBook, price: float) -> StopLevel | None:
-    """Return kind and price of the stop right after an entry; None: the rules have no stop.
-
-    Args:
-        book: The orders of the symbol; its context has the rules of exits.
-        price: Price of the entry, quote currency.
-    """
-    step = float(book.context.market.trading_rules.price_step or 0)
-    levels = compute_levels(book.context.rules.exits, price, price, 0, step)
-    if not 0 < levels.stop < price:
-        return None
-    stop = round_down(Decimal(repr(levels.stop)), book.context.market.trading_rules.price_step)
-    return EXIT_KINDS[levels.stop_kind], stop
+        return self._levels.compute_stop(float(entry.order.ask or entry.order.intended_price))
