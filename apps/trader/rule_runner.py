@@ -87,7 +87,7 @@ class RuleRunner:
         """The candle whose open fills the SELL of the strategy that is due; None: none is."""
         self._entering: Enter | None = None
         """The entry that was sent and whose result the rules lack, or None."""
-        executor.set_level_source(self._compute_stop_level)
+        executor.set_level_source(self._compute_stop_level, self._knows_position)
         executor.set_level_exit(self._sell_at_level)
         self._is_outdated = False
         """Whether candles were corrected after the rules were fed with them."""
@@ -479,6 +479,10 @@ class RuleRunner:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def _knows_position(self) -> bool:
+        """Return whether the rules have the open position; not while its entry is on its way."""
+        return self._stepper.state.position is not None
 
     def _compute_stop_level(self) -> tuple[str, Decimal] | None:
         """Return kind and price (quote currency) of the position's stop by the rules, or None."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.candles import SeriesKey
+from onetape.core.errors import DataError
 from onetape.core.strategy_levels import LevelRow
 from onetape.core.timeframes import Timeframe
 from onetape.engine.exits import compute_levels
@@ -63,7 +64,20 @@ class EntryLimits:
         self._computed_at = time.monotonic()
         equity = self._compute_equity()
         orders = count_sent_orders(self._book.context.store, self._account, now_ms - _MINUTE_MS)
-        state = self._guard.measure(equity, now_ms, orders=orders)
+        try:
+            state = self._guard.measure(equity, now_ms, orders=orders)
+        except DataError as error:
+            # Exits and stops do not depend on it: an error of this task would end the program.
+            self._guard.state = None
+            self._book.states.report(
+                RISK_PROBLEM,
+                Problem(
+                    f"the losses of the account are not known: {error}",
+                    "no entries; exits and stops go on",
+                    "start the version that has stored them, or restore a backup of the database",
+                ),
+            )
+            return
         if state is None or state.reason is None:
             self._book.states.clear_problem(RISK_PROBLEM)
             return

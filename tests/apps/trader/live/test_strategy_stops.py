@@ -128,6 +128,24 @@ def test_row_144_a_restart_before_the_rules_have_the_position_keeps_the_strategy
     asyncio.run(scenario())
 
 
+def test_row_144_a_stop_that_rests_stays_while_the_rules_do_not_know_the_position(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        level = Decimal(repr(round(desk.price * 0.9, 2)))
+        desk.executor.set_level_source(lambda: ("trailing_stop", level))
+        await desk.hold()
+        await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
+        desk.executor.set_level_source(lambda: None, lambda: False)
+        await desk.drive(0.3)
+        assert price_of(desk) == level
+        # Rules that know the position, and have no stop for it, cancel the stop.
+        desk.executor.set_level_source(lambda: None)
+        await desk.until(lambda: not desk.resting)
+
+    run(scenario, stop_loss=None)
+
+
 def test_row_144_an_entry_without_known_executions_gets_the_strategys_stop(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)
