@@ -72,7 +72,7 @@ class Protector:
         self._changed = -1e9
         self._amounts = StopAmount(book, account)
         self._levels = EntryLevels(book)
-        self._unread = UnreadEntry(book, self._levels)
+        self._unread = UnreadEntry(book, self._levels, account.held)
         self._replaced: dict[str, RestingStop] = {}
         """The stop that is replaced, by the client order id of the new stop on its way."""
         self._accepted_price: Decimal | None = None
