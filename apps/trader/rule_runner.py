@@ -453,11 +453,18 @@ class RuleRunner:
             # This runs in the task of the symbol whose event made the entry due.
             event_context(account=session.account, symbol=session.symbol),
         ):
-            line = None if candle is None else self._orders.fill_entry(candle)
+            line = None if candle is None else self._fill_entry(candle)
             if line is not None:
                 print_line(line)
         self._entering = entry
         self._settle_entry()
+
+    def _fill_entry(self, candle: Candle) -> str | None:
+        """Fill the order to buy at the open of a candle, or cancel it if that open is past."""
+        missed = self._unwatched.describe_missed_open(candle)
+        if missed is not None:
+            return self._orders.cancel_entry(missed)
+        return self._orders.fill_entry(candle)
 
     def _settle_entry(self) -> None:
         """Feed the rules with the result of the sent entry, if that order is over."""
