@@ -488,8 +488,11 @@ class RuleRunner:
             raise failure
 
     def _knows_position(self) -> bool:
-        """Return whether the rules have the open position; not while its entry is on its way."""
-        return self._stepper.state.position is not None
+        """Return whether the rules have the position and its levels.
+
+        They lack them while an entry is on its way, or was taken over from the exchange.
+        """
+        return self._stepper.knows_position
 
     def _compute_stop_level(self) -> tuple[str, Decimal] | None:
         """Return kind and price (quote currency) of the position's stop by the rules, or None."""
