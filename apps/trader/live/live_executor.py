@@ -203,7 +203,8 @@ class LiveExecutor(LiveBook):
         return True
 
     def note_ending(self) -> None:
-        """Note that the program ends: no further exit is made."""
+        """Note that the program ends: no further exit is made, and no entry is sent."""
+        self._due_entry = None
         self._exits.note_ending()
 
     def drop_exit(self, now_ms: int, reason: str) -> None:
