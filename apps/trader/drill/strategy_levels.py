@@ -1,7 +1,8 @@
 """Stop and target of the user's strategy in a drill, whose BUYs the strategy did not give.
 
 The strategy may give a stop only on the candles of its own BUYs, or one that is not below the close
-of the candle with a BUY of the drill. Such a BUY gets a stop at the distance of the last usable one.
+of the candle with a BUY of the drill. Such a BUY gets a stop at the distance of the last usable
+one.
 """
 
 from typing import Final

@@ -422,7 +422,9 @@ def test_row_146_losses_that_cannot_be_read_stop_entries_and_no_stop(tmp_path: P
     scene(tmp_path / "live.db", play)
 
 
-def test_row_70_more_orders_of_a_minute_than_allowed_stop_entries_and_no_exit(tmp_path: Path) -> None:
+def test_row_70_more_orders_of_a_minute_than_allowed_stop_entries_and_no_exit(
+    tmp_path: Path,
+) -> None:
     async def play(desk: LiveDesk) -> None:
         await desk.hold()
         # The entry and its stop are two orders.

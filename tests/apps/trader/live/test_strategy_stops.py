@@ -1,4 +1,4 @@
-"""Stops of a strategy with real orders: at the exchange at the strategy's price, and never lower."""
+"""Stops of a strategy with real orders: at the exchange, at the strategy's price, never lower."""
 
 import asyncio
 from collections.abc import Callable
