@@ -99,12 +99,18 @@ class Executor(OrderBooking, ABC):
         ...
 
     @abstractmethod
-    def set_level_source(self, source: Callable[[], tuple[str, Decimal] | None]) -> None:
+    def set_level_source(
+        self,
+        source: Callable[[], tuple[str, Decimal] | None],
+        knows_position: Callable[[], bool] | None = None,
+    ) -> None:
         """Set the function that returns kind and price of the position's stop; unused on paper.
 
         Args:
             source: Returns `stop_loss` or `trailing_stop`, and the price in quote currency; None:
                 the position has no stop.
+            knows_position: Returns whether the rules know the position; while they do not, a stop
+                that rests stays. None: they always do.
         """
         ...
 

@@ -89,7 +89,7 @@ class RuleRunner:
         """The candle whose open fills the SELL of the strategy that is due; None: none is."""
         self._entering: Enter | None = None
         """The entry that was sent and whose result the rules lack, or None."""
-        executor.set_level_source(self._compute_stop_level)
+        executor.set_level_source(self._compute_stop_level, self._knows_position)
         executor.set_level_exit(self._sell_at_level)
         self._is_outdated = False
         """Whether candles were corrected after the rules were fed with them."""
@@ -331,11 +331,18 @@ class RuleRunner:
             # This runs in the task of the symbol whose event made the entry due.
             add_event_fields(account=session.account, symbol=session.symbol),
         ):
-            line = None if candle is None else self._orders.fill_entry(candle)
+            line = None if candle is None else self._fill_entry(candle)
             if line is not None:
                 print_line(line)
         self._entering = entry
         self._settle_entry()
+
+    def _fill_entry(self, candle: Candle) -> str | None:
+        """Fill the order to buy at the open of a candle, or cancel it if that open is past."""
+        missed = self._unwatched.describe_missed_open(candle)
+        if missed is not None:
+            return self._orders.cancel_entry(missed)
+        return self._orders.fill_entry(candle)
 
     def _settle_entry(self) -> None:
         """Feed the rules with the result of the sent entry, if that order is over."""
@@ -357,6 +364,13 @@ class RuleRunner:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def _knows_position(self) -> bool:
+        """Return whether the rules have the position and its levels.
+
+        They lack them while an entry is on its way, or was taken over from the exchange.
+        """
+        return self._stepper.knows_position
 
     def _compute_stop_level(self) -> tuple[str, Decimal] | None:
         """Return kind and price (quote currency) of the position's stop by the rules, or None."""

@@ -34,6 +34,7 @@ from trader.idle_commands import show_commands_while_idle
 from trader.journal_entries import JournalEntries
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
+from trader.live.interim_orders import InterimOrders
 from trader.market_status import MarketStatus
 from trader.monitoring.heartbeat import note_heartbeat
 from trader.rate_limit_notice import RateLimitNotice
@@ -106,6 +107,18 @@ class TradingSession:
         )
         self._is_open = False
         """Whether the opening lines are printed."""
+        self._is_built = False
+        """Whether the tasks of the session are built or run."""
+        self._interim = InterimOrders(
+            context,
+            exchange,
+            lease,
+            account_context.funds,
+            states,
+            self._journal,
+            is_session_built=lambda: self._is_built,
+            note_built=self._take_executor,
+        )
 
     async def run(self, stop: StopRequest) -> None:
         """Trade until the stop, then store and print the reason of the end.
@@ -156,6 +169,18 @@ class TradingSession:
             self._journal.close()
 
     async def _trade(self) -> None:
+        """Build the tasks of the session from the stored state, and run them until one fails."""
+        self._is_built = True
+        try:
+            await self._build_and_run()
+        finally:
+            self._is_built = False
+
+    def _take_executor(self, executor: Executor) -> None:
+        """Take the executor that has the present orders; earlier ones are not used any more."""
+        self._executor = executor
+
+    async def _build_and_run(self) -> None:
         """Build the tasks of the session from the stored state, and run them until one fails."""
         context, exchange, lease = self._context, self._exchange, self._lease
         # If the file cannot be written, nothing is sent to the exchange.
@@ -250,9 +275,10 @@ class TradingSession:
         )
 
     async def _run_exits_and_commands(self) -> None:
-        """Find exits, and print commands, from an error until the tasks run again."""
+        """Find exits, print commands, and drive real orders, until the tasks run again."""
         await self._supervisor.run_tasks(
             {
+                "orders": self._supervisor.keep_running(self._interim.drive),
                 "exits": self._exit_watch.run(),
                 "commands": show_commands_while_idle(
                     self._context, self._account_context.commands, self._states

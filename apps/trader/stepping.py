@@ -31,7 +31,7 @@ from onetape.engine import (
 )
 from onetape.store.candles import read_candle_at, read_last_closed_timestamp
 from onetape.store.ledger import DecidedSeries, read_decided_signals, read_last_decided
-from onetape.store.orders import is_exit_rejected, read_signal_timestamp
+from onetape.store.orders import is_exit_rejected, read_signal_timestamp, read_stored_order
 from onetape.store.reading import has_volume, read_closed_between
 from onetape.strategies import BUY, Signals
 from trader.account_rules import AccountRules, RulesState
@@ -65,6 +65,8 @@ class RuleStepper:
         """Rules of the account; of a copy of this object, a state that orders do not follow."""
         self._has_signals = False
         """Whether signals of candles without a stored decision were added (`add_signals`)."""
+        self._is_entry_decided = True
+        """Whether the decision of the position's entry is stored, with its stop and target."""
         self._restore(read_last_decided(context.store, context.session), {}, {})
         if is_exit_pending and self.state.position is not None:
             self.step(ExitSent(context.key.symbol))
@@ -78,6 +80,15 @@ class RuleStepper:
     def state(self) -> SymbolStepState:
         """Return the state of the rules for the symbol."""
         return self._account.state.symbols[self._context.key.symbol]
+
+    @property
+    def knows_position(self) -> bool:
+        """Return whether the state has the position, with the levels that the strategy gave it.
+
+        Of an entry that was taken over from the exchange no decision is stored: its levels come
+        with the next evaluation of the strategy.
+        """
+        return self.state.position is not None and (self._has_signals or self._is_entry_decided)
 
     def copy(self) -> "RuleStepper":
         """Return a copy whose state later candles change without any order."""
@@ -242,7 +253,9 @@ class RuleStepper:
             is_last_undecided: Whether the signal of the candle `until` is fed later.
         """
         context, entered, left = self._context, self._executor.last_entry, self._executor.last_exit
-        symbol = context.key.symbol
+        symbol, entry = context.key.symbol, self._executor.entry_order_id
+        stored = None if entry is None else read_stored_order(context.store, entry)
+        self._is_entry_decided = stored is None or stored.order.decision is not None
         if entered is None:
             self._account.replace(symbol, SymbolStepState())
             return

@@ -99,9 +99,13 @@ class PaperExecutor(Executor):
         """Return the price that stops are measured from: the open, as in a backtest."""
         return opened
 
-    def set_level_source(self, source: Callable[[], tuple[str, Decimal] | None]) -> None:
+    def set_level_source(
+        self,
+        source: Callable[[], tuple[str, Decimal] | None],
+        knows_position: Callable[[], bool] | None = None,
+    ) -> None:
         """Set the function that returns kind and price of the position's stop; unused on paper."""
-        del source
+        del source, knows_position
 
     def set_level_exit(self, leave: Callable[[str, Decimal, str], None]) -> None:
         """Set the function that sells at a passed level (kind, price, reason); unused on paper."""

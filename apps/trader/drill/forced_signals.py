@@ -2,7 +2,7 @@
 
 A strategy may signal once a month, and a drill has minutes. So the code of the user's strategy runs
 on every candle as in the trader, with its own lookback and higher timeframes, and its signals are
-replaced.
+replaced. Its stop and target stay, except where a BUY of the drill could not have them.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from onetape.core.candles import Candles
 from onetape.strategies import Signals, Strategy, load_strategy
 from onetape.strategies.higher_timeframes import HigherCandles
 from trader.drill.schedule import Schedule
+from trader.drill.strategy_levels import make_entry_levels
 
 #: Text of the strategy file that the drill writes for its trader.
 _FILE = '''"""The strategy of a drill: {name}, with signals at fixed candles."""
@@ -65,7 +66,17 @@ class ForcedSignals(Strategy):
         found = type(self).tried.evaluate(candles, higher)
         is_buy = np.isin(candles.timestamp, type(self).buys)
         is_sell = np.isin(candles.timestamp, type(self).sells)
-        return structs.replace(found, signal=is_buy.astype(np.int8) - is_sell.astype(np.int8))
+        signal = is_buy.astype(np.int8) - is_sell.astype(np.int8)
+        levels = found.level_columns
+        if levels is None:
+            return structs.replace(found, signal=signal)
+        entry = make_entry_levels(levels, candles.close)
+        return structs.replace(
+            found,
+            signal=signal,
+            stop=None if entry.stop is None else np.where(is_buy, entry.stop, levels.stop),
+            target=None if entry.target is None else np.where(is_buy, entry.target, levels.target),
+        )
 
 
 def load(name: str, parameters: Mapping[str, object], folder: str) -> Strategy:

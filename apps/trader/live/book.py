@@ -84,6 +84,8 @@ class LiveBook(Executor):
         """A filled entry whose executions have been unknown for seconds; None: there is none."""
         self.level_source: Callable[[], StopLevel | None] = lambda: None
         """Returns kind and price of the position's stop; the session sets it."""
+        self.knows_position: Callable[[], bool] = lambda: True
+        """Returns whether the rules know the position, whose stop is None if there is none."""
         self.level_exit: LevelExit = _sell_nothing
         """Makes the exit of the position at a passed level; the session sets it."""
 
@@ -142,9 +144,14 @@ class LiveBook(Executor):
         """Return whether orders are sent to an exchange."""
         return True
 
-    def set_level_source(self, source: Callable[[], StopLevel | None]) -> None:
+    def set_level_source(
+        self,
+        source: Callable[[], StopLevel | None],
+        knows_position: Callable[[], bool] | None = None,
+    ) -> None:
         """Set the function that returns kind and price of the position's stop; None: no stop."""
         self.level_source = source
+        self.knows_position = knows_position or (lambda: True)
 
     def set_level_exit(self, leave: LevelExit) -> None:
         """Set the function that makes the exit at a passed level (kind, price, reason)."""

@@ -203,6 +203,7 @@ class ExitSender:
 
     def _put_off(self, now_ms: int, reason: str) -> None:
         """Drop an exit that cannot be sent; another one is made after a pause."""
+        self._has_sold_part = False
         self.drop(now_ms, reason)
         self._pause(f"the position could not be sold: {reason}")
 
@@ -247,9 +248,14 @@ class ExitSender:
             self._report_unread(exit_order)
             return
         if self._is_unprotected:
-            exit_order.unprotected_since = exit_order.unprotected_since or time.monotonic()
+            # After a part that was sold, no stop rests since the end of that part.
+            since = self._part_ended if self._has_sold_part else None
+            exit_order.unprotected_since = (
+                exit_order.unprotected_since or since or time.monotonic()
+            )
         else:
             exit_order.unprotected_since = None
+            self._has_sold_part = False
         if not all(stop.is_nowhere for stop in book.stops):
             self._end_stops(exit_order, now_ms)
             return

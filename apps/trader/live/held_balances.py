@@ -8,7 +8,7 @@ from onetape.execution.positions import sum_position
 from trader.brokers.live_records import AccountSnapshot, BalanceReading
 from trader.live.book import LiveBook
 from trader.live.booked_coins import CORRECTION_PREFIX
-from trader.live.resolving import has_moved_coins
+from trader.live.resolving import compute_unknown_change, has_moved_coins
 from trader.live.tracking import LiveOrder
 
 _ZERO = Decimal(0)
@@ -86,6 +86,23 @@ class HeldBalances:
         return (
             reading is not None and deadline_ms is not None and reading.requested_ms > deadline_ms
         )
+
+    def compute_growth(self, live_order: LiveOrder) -> Decimal | None:
+        """Return the coins that an order may have bought, by the last reading, base currency.
+
+        Args:
+            live_order: A buy of which no execution is booked.
+
+        Returns:
+            At least 0; None: no reading since the order is over, or no balance before its send.
+        """
+        reading = self.reading
+        if reading is None or not self.is_fresh:
+            return None
+        change = compute_unknown_change(
+            self._book, live_order, reading.balances, reading.requested_ms
+        )
+        return None if change is None else max(change, _ZERO)
 
     def has_unsold_coins(self, live_order: LiveOrder, amount: Decimal) -> bool:
         """Return whether the coins of a sell that was not acknowledged are still there, and free.

@@ -39,6 +39,7 @@ from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.live.book import LiveBook
 from trader.live.booked_coins import compute_free_money, sum_booked_coins
+from trader.live.entry_levels import read_entry_levels
 from trader.live.exiting import ExitSender
 from trader.live.key_watch import watch_key
 from trader.live.limits import EntryLimits
@@ -202,7 +203,8 @@ class LiveExecutor(LiveBook):
         return True
 
     def note_ending(self) -> None:
-        """Note that the program ends: no further exit is made."""
+        """Note that the program ends: no further exit is made, and no entry is sent."""
+        self._due_entry = None
         self._exit_sender.note_ending()
 
     def drop_exit(self, now_ms: int, reason: str) -> None:
@@ -400,4 +402,5 @@ class LiveExecutor(LiveBook):
         step = self.context.market.trading_rules.amount_step
         # A float may differ slightly from the whole number of steps that it represents.
         amount = round_down(Decimal(repr(fill.amount)) + (step or Decimal(0)) / 1_000, step)
-        return self._limits.limit_entry(amount, price, free, now_ms, positions=positions)
+        own = read_entry_levels(self, live_order.identity, row.timestamp)
+        return self._limits.limit_entry(amount, price, free, now_ms, positions=positions, own=own)

@@ -25,13 +25,14 @@ from onetape.execution.protection import (
 )
 from onetape.store.orders import count_stops_cancelled_by_others
 from trader.live.book import LiveBook, StopLevel
+from trader.live.entry_levels import EntryLevels
 from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_amount import StopAmount
 from trader.live.stop_watch import Obstacle, StopOrderWatch, is_doubtful, is_resting
 from trader.live.tracking import LiveOrder
-from trader.live.unread_entry import UnreadEntry, compute_stop_level
+from trader.live.unread_entry import UnreadEntry
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: Number of times that a stop cancelled by others is placed again.
@@ -70,7 +71,8 @@ class Protector:
         self._not_before = 0.0
         self._changed = -1e9
         self._amounts = StopAmount(book, account)
-        self._unread = UnreadEntry(book)
+        self._levels = EntryLevels(book)
+        self._unread = UnreadEntry(book, self._levels, account.held)
         self._replaced: dict[str, RestingStop] = {}
         """The stop that is replaced, by the client order id of the new stop on its way."""
         self._accepted_price: Decimal | None = None
@@ -299,15 +301,29 @@ class Protector:
         return not self._account.has_unsold_coins(exit_order, amount)
 
     def _compute_stop_level(self) -> StopLevel | None:
-        """Return kind and price of the stop by the rules; None if the rules have no stop."""
+        """Return kind and price of the stop by the rules; None if the rules have no stop.
+
+        While the rules do not know the position, a stop that rests is not lowered or cancelled.
+        """
         book = self._book
         if book.position.is_flat:
             found = self._unread.level
         else:
-            found = book.level_source() or compute_stop_level(book, book.compute_entry_price(0.0))
+            found = book.level_source() or self._levels.compute_stop(book.compute_entry_price(0.0))
+            found = found if book.knows_position() else self._choose_higher_stop(found)
         if found is None:
             return None
         return found[0], round_down(found[1], book.context.market.trading_rules.price_step)
+
+    def _choose_higher_stop(self, found: StopLevel | None) -> StopLevel | None:
+        """Return the higher one of a level and the stops that rest; None: there is neither."""
+        resting = [
+            (stop.order.type, stop.order.stop_price)
+            for stop in self._book.stops
+            if stop.order.stop_price is not None and not stop.state.is_done
+        ]
+        levels = resting if found is None else [*resting, found]
+        return max(levels, key=lambda level: level[1], default=None)
 
     def _place(self, kind: str, amount: Decimal, price: Decimal, now_ms: int) -> None:
         """Store and send a stop, unless a pause is under way or others have cancelled it twice."""

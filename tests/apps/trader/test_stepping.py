@@ -135,6 +135,21 @@ def stop_of(stepper: RuleStepper) -> float | None:
     return None if held is None or held.levels is None else held.levels.stop
 
 
+def test_row_144_an_entry_that_was_taken_over_is_known_once_the_strategy_was_evaluated(
+    stored: Stored,
+) -> None:
+    stored.close(0)
+    replace_forming(stored.context.store, KEY, candle(1), seen_ms=0)
+    # The order has no decision, as one that is taken over from the exchange.
+    stored.trade("buy", 1)
+    stored.close(1)
+    stepper = stored.stepper()
+    assert not stepper.knows_position
+    stepper.add_signals(*stored.window(BUY, 0))
+    assert stepper.state.position is not None
+    assert stepper.knows_position
+
+
 def test_the_strategys_stop_of_the_buy_is_read_from_its_decision_after_a_restart(
     stored: Stored,
 ) -> None:

@@ -17,6 +17,7 @@ from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.leases import make_lease_name
+from onetape.store.obligations import add_obligation
 from trader import command_file as files
 from trader.command_file import get_command_file
 from trader.exit_journal import ExitJournal
@@ -150,6 +151,45 @@ def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_b
             command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
             insert_controls(trading.store, [command])
             await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
+
+    run_watched(scene(), 180.0)
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_row_145_stop_and_exit_go_on_although_the_session_cannot_be_built(
+    db: Path, strategy_file: StrategyFile
+) -> None:
+    strategy = strategy_file(BUYS, "buys")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the rules cannot be built")
+
+    async def scene() -> None:
+        async with market(0.25, balance=BALANCE) as opened:
+            trader = partial(
+                desk, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
+                risk=LIMITS,
+            )  # fmt: skip
+            async with trader() as trading:
+                await enter(opened, trading)
+                await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                (entry,) = trading.query("SELECT DISTINCT client_order_id FROM trades")[0]
+            opened.simulator.account.cancel_by_hand("BTC/USDT")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("trader.session.RuleRunner", fail)
+                async with trader(number=2) as trading:
+                    await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                    pending = ExitObligation(
+                        "exit of the test", ACCOUNT, "live", *KEY.names[:2], entry, "market", MARCH,
+                        None, 0, "the test",
+                    )  # fmt: skip
+                    with trading.store.write() as connection:
+                        assert add_obligation(connection, pending)
+                    await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
+                    await trading.until(lambda: not trading.query(MOVING))
+            assert resting(opened) == []
+            sold = [one for one in opened.simulator.account.exchange.fills if one.side == "SELL"]
+            assert len({one.order_id for one in sold}) == 1
 
     run_watched(scene(), 180.0)
 
