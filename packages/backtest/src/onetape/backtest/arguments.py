@@ -143,8 +143,8 @@ def make_account_config(
     made = ExitConfig(
         **{**_select_section(stated, "exits"), **({} if exits is None else exits.values)}
     )
-    own: Mapping[str, Any] = {} if account is None else account.values
-    return AccountConfig(**{**_select_section(stated, "account"), **own}, exits=made)
+    given_values: Mapping[str, Any] = {} if account is None else account.values
+    return AccountConfig(**{**_select_section(stated, "account"), **given_values}, exits=made)
 
 
 def collect_stated_values(strategy: "StrategyLike | None") -> Mapping[str, Any]:
@@ -208,8 +208,8 @@ def make_strategy_choice(given: StrategyLike, params: Mapping[str, Any] | None) 
             return _make_class_choice(given.cls, {**given.values, **values})
         return strategy(given.name, **{**given.parameters, **values})
     if isinstance(given, Strategy):
-        own = {info.name: getattr(given, info.name) for info in collect_parameters(given)}
-        return _make_class_choice(type(given), {**own, **values})
+        parameters = {info.name: getattr(given, info.name) for info in collect_parameters(given)}
+        return _make_class_choice(type(given), {**parameters, **values})
     return _make_class_choice(get_strategy_class(given), values)
 
 

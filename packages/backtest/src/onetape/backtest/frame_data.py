@@ -188,14 +188,14 @@ def _make_window(candles: Candles, config: BacktestConfig, lookback: int) -> Can
             f"first from {format_utc(gaps[0][0])} UTC; add these candles, "
             "or go on without them: allow_gaps=True"
         )
-    wanted = compute_window_size(lookback, config.account.closes_for_size)
-    first, before = _find_warm_up(candles, timeframe, max(0, low - wanted), low)
+    window_size = compute_window_size(lookback, config.account.closes_for_size)
+    first, before = _find_warm_up(candles, timeframe, max(0, low - window_size), low)
     used = candles[first:high]
     return CandleWindow(
         key=key,
         candles=used,
         warm_up=low - first,
-        required_warm_up=wanted,
+        required_warm_up=window_size,
         start=start,
         end=end,
         known_outages=0,

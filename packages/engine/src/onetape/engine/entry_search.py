@@ -158,21 +158,21 @@ class EntrySearch:
             exits = self.find_exits(entry, price, price)
             return SearchedBuys(numbers, exits, self.find_following_buys(numbers, exits.bar))
         known = ExitColumns.make_unknown(np.full(len(orders.buys), _UNKNOWN, dtype=np.int64))
-        wanted, is_dense = self._choose_starting_buys()
+        starting_buys, is_dense = self._choose_starting_buys()
         is_tried = np.zeros(len(orders.buys), dtype=np.bool_)
         numbers = following = np.empty(0, dtype=np.int64)
         for _ in range(_ROUNDS):
-            if not len(wanted):
+            if not len(starting_buys):
                 break
-            is_tried[wanted] = True
+            is_tried[starting_buys] = True
             if is_dense:
-                self._write_early_exits(wanted, known)
+                self._write_early_exits(starting_buys, known)
             else:
-                self._follow(wanted, known)
+                self._follow(starting_buys, known)
             numbers = np.flatnonzero(known.bar >= 0)
             following = self.find_following_buys(numbers, known.bar[numbers])
             inside = following[following < len(orders.buys)]
-            wanted = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
+            starting_buys = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
         entry = orders.buys[numbers]
         ends = self._find_ends_without_levels(entry, self._candles.open[entry])
         exits = self._complete_exits(known.take_rows(numbers), ends[1])

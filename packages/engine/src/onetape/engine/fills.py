@@ -309,8 +309,8 @@ class FillModel(Struct, frozen=True):
     def _compute_equity_share(self, share: float, cash: float, context: OrderContext) -> float:
         """Return a fraction of the account's equity, as far as the cash goes; quote currency."""
         equity = cash if context.equity is None else context.equity
-        wanted = share * equity if share < 1.0 else equity
-        return wanted if wanted < cash else cash
+        share_value = share * equity if share < 1.0 else equity
+        return share_value if share_value < cash else cash
 
     def _apply_volume(
         self,
