@@ -32,7 +32,7 @@ from onetape.engine.refused_orders import RefusedOrder
 #: Relative error by which an order's cost may exceed the cash because of float rounding.
 CASH_NOISE = 1e-12
 #: Factor of a market's minimum that allows for the rounding of floats.
-_LEAST = 1 - 1e-9
+_MINIMUM_FACTOR = 1 - 1e-9
 
 
 class ModelFill(NamedTuple):
@@ -239,7 +239,10 @@ class FillModel(Struct, frozen=True):
         if self.amount_step:
             amount = self._compute_affordable_amount(amount, unit_cost, budget)
         notional = price * amount
-        least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
+        least_amount, least_notional = (
+            self.min_amount * _MINIMUM_FACTOR,
+            self.min_notional * _MINIMUM_FACTOR,
+        )
         if amount <= 0 or amount < least_amount or notional < least_notional:
             return self._make_small_buy_refusal(amount, notional, cash, open_price, context)
         # Rounding may make the cost slightly more than the cash; no more than the cash is spent.
@@ -272,7 +275,10 @@ class FillModel(Struct, frozen=True):
         if self.price_step:
             price = self._round_price_down(price, at_price)
         notional = price * amount
-        least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
+        least_amount, least_notional = (
+            self.min_amount * _MINIMUM_FACTOR,
+            self.min_notional * _MINIMUM_FACTOR,
+        )
         if amount <= 0 or amount < least_amount or notional < least_notional:
             return self._make_too_small_refusal("sell", amount, notional)
         fee = notional * fee_rate
@@ -393,8 +399,8 @@ class FillModel(Struct, frozen=True):
 
     def _is_under(self, amount: float, notional: float) -> bool:
         """Return whether an order is below a minimum by more than float rounding."""
-        is_less = amount <= 0 or amount < self.min_amount * _LEAST
-        return is_less or notional < self.min_notional * _LEAST
+        is_less = amount <= 0 or amount < self.min_amount * _MINIMUM_FACTOR
+        return is_less or notional < self.min_notional * _MINIMUM_FACTOR
 
     def _make_small_buy_refusal(
         self,
