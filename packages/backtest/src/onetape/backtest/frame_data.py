@@ -98,7 +98,7 @@ def convert_frame_to_candles(frame: "pd.DataFrame") -> Candles:
 
 
 def infer_timeframe(candles: Candles) -> Timeframe:
-    """Return the timeframe of candles: the least step between two of them.
+    """Return the timeframe of candles: the smallest step between two of them.
 
     Raises:
         UsageError: there are fewer than two candles, or the step is no timeframe.

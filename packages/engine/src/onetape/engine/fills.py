@@ -239,11 +239,11 @@ class FillModel(Struct, frozen=True):
         if self.amount_step:
             amount = self._compute_affordable_amount(amount, unit_cost, budget)
         notional = price * amount
-        least_amount, least_notional = (
+        min_amount, min_notional = (
             self.min_amount * _MINIMUM_FACTOR,
             self.min_notional * _MINIMUM_FACTOR,
         )
-        if amount <= 0 or amount < least_amount or notional < least_notional:
+        if amount <= 0 or amount < min_amount or notional < min_notional:
             return self._make_small_buy_refusal(amount, notional, cash, open_price, context)
         # Rounding may make the cost slightly more than the cash; no more than the cash is spent.
         if self.fee_in_base:
@@ -275,11 +275,11 @@ class FillModel(Struct, frozen=True):
         if self.price_step:
             price = self._round_price_down(price, at_price)
         notional = price * amount
-        least_amount, least_notional = (
+        min_amount, min_notional = (
             self.min_amount * _MINIMUM_FACTOR,
             self.min_notional * _MINIMUM_FACTOR,
         )
-        if amount <= 0 or amount < least_amount or notional < least_notional:
+        if amount <= 0 or amount < min_amount or notional < min_notional:
             return self._make_too_small_refusal("sell", amount, notional)
         fee = notional * fee_rate
         return price, amount, notional, fee, notional - fee, -amount
@@ -386,8 +386,8 @@ class FillModel(Struct, frozen=True):
         if self.stop_ratio is None:
             if not self._is_under(self._compute_sellable_amount(bought[5]), self.min_notional):
                 return None
-            least = max(self.min_amount, self.amount_step)
-            return RefusedOrder("rest_unsellable", bought[5], least, bought[1])
+            minimum = max(self.min_amount, self.amount_step)
+            return RefusedOrder("rest_unsellable", bought[5], minimum, bought[1])
         sold = self.compute_sell_values(
             bought[5], open_price * self.stop_ratio, volume, is_maker=False
         )
@@ -422,9 +422,9 @@ class FillModel(Struct, frozen=True):
         self, side: Literal["buy", "sell"], amount: float, notional: float
     ) -> RefusedOrder:
         if self._is_under(amount, self.min_notional):
-            least = max(self.min_amount, self.amount_step)
+            minimum = max(self.min_amount, self.amount_step)
             kind = "buy_amount_too_small" if side == "buy" else "sell_amount_too_small"
-            return RefusedOrder(kind, amount, least)
+            return RefusedOrder(kind, amount, minimum)
         kind = "buy_value_too_small" if side == "buy" else "sell_value_too_small"
         return RefusedOrder(kind, notional, self.min_notional)
 

@@ -15,7 +15,7 @@ from onetape.report.data import ReportTrade
 MAX_BINS: Final = 24
 #: Part of the trades that may lie outside of the bins, at each end.
 _OUTSIDE_PART: Final = 0.01
-#: Times a power of ten; the last one makes at most 14 bins of the least power that is tried.
+#: Times a power of ten; the last one makes at most 14 bins of the lowest power that is tried.
 _ROUND_STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0, 20.0)
 #: Largest distance from an edge, in bins, at which a float counts as the edge.
 _NOISE: Final = 1e-9
