@@ -33,7 +33,7 @@ from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.space import format_parameter_value
 
 #: Number of combinations shown in the terminal; the page and `--json` have all of them.
-SHOWN: Final = 10
+SHOWN_COMBINATIONS: Final = 10
 #: Metrics shown for both parts, in addition to the metric that ranks.
 _SHOWN_METRICS: Final = ("total_return", "max_drawdown", "trades")
 
@@ -382,7 +382,7 @@ def _format_result_table(optimization: Optimization) -> str:
     has_neighbours = any(value is not None for value in medians)
     head += ["neighbours"] if has_neighbours else []
     rows = [head]
-    for rank, result in enumerate(optimization.order[:SHOWN], start=1):
+    for rank, result in enumerate(optimization.order[:SHOWN_COMBINATIONS], start=1):
         row = [
             format_rank(optimization, rank, result),
             *(format_parameter_value(result["parameters"][name]) for name in names),
@@ -396,7 +396,7 @@ def _format_result_table(optimization: Optimization) -> str:
         rows.append(row)
     hold = format_hold_row(optimization, columns, len(names))
     rows.append([*hold, ""] if has_neighbours else hold)
-    more = len(optimization.order) - SHOWN
+    more = len(optimization.order) - SHOWN_COMBINATIONS
     rest = (
         f"\n({format_count(more, 'more combination')} in the page and with --json)"
         if more > 0

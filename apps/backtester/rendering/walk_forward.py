@@ -17,7 +17,7 @@ from onetape.optimization.space import format_parameter_value
 from onetape.optimization.walk_forward_run import WalkForwardRun
 
 #: Metrics of the stitched equity that the terminal shows.
-_SHOWN: Final = ("total_return", "cagr", "sharpe", "max_drawdown", "trades", "exposure")
+_SHOWN_METRICS: Final = ("total_return", "cagr", "sharpe", "max_drawdown", "trades", "exposure")
 
 
 def format_walk_forward(run: WalkForwardRun, page: Path) -> str:
@@ -121,7 +121,7 @@ def format_stitched_lines(run: WalkForwardRun) -> list[str]:
     found, hold = run.walk_forward, run.walk_forward.metrics.buy_and_hold
     texts = [
         f"{get_definition(name).label} {format_metric(run, name, getattr(found.metrics, name))}"
-        for name in _SHOWN
+        for name in _SHOWN_METRICS
     ]
     lines = [f"stitched out of sample: {', '.join(texts)}"]
     held = "none" if hold is None else f"{hold.total_return:+.1%}"

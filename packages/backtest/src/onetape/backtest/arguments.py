@@ -143,14 +143,15 @@ def make_account_config(
     made = ExitConfig(
         **{**_select_section(stated, "exits"), **({} if exits is None else exits.values)}
     )
-    own: Mapping[str, Any] = {} if account is None else account.values
-    if own.get("fee_tier") is not None:
-        fees = [name for name in ("fee_rate", "maker_fee_rate") if own.get(name) is not None]
+    given_values: Mapping[str, Any] = {} if account is None else account.values
+    if given_values.get("fee_tier") is not None:
+        rates = ("fee_rate", "maker_fee_rate")
+        fees = [name for name in rates if given_values.get(name) is not None]
         if fees:
             raise UsageError(
                 f"Account: {fees[0]} must be left out with fee_tier, which states both fees"
             )
-    return AccountConfig(**{**_select_section(stated, "account"), **own}, exits=made)
+    return AccountConfig(**{**_select_section(stated, "account"), **given_values}, exits=made)
 
 
 def collect_stated_values(strategy: "StrategyLike | None") -> Mapping[str, Any]:
@@ -214,8 +215,8 @@ def make_strategy_choice(given: StrategyLike, params: Mapping[str, Any] | None) 
             return _make_class_choice(given.cls, {**given.values, **values})
         return strategy(given.name, **{**given.parameters, **values})
     if isinstance(given, Strategy):
-        own = {info.name: getattr(given, info.name) for info in collect_parameters(given)}
-        return _make_class_choice(type(given), {**own, **values})
+        parameters = {info.name: getattr(given, info.name) for info in collect_parameters(given)}
+        return _make_class_choice(type(given), {**parameters, **values})
     return _make_class_choice(get_strategy_class(given), values)
 
 

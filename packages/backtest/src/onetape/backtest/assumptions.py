@@ -192,12 +192,14 @@ def describe_exits(rules: AccountConfig, signals: Sequence[Signals] = ()) -> str
     if exits.target_table:
         steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_rows)
         parts.append(f"target falling with time: {steps}{_describe_net_targets(exits)}")
-    own = list(dict.fromkeys(text for one in signals for text in _describe_levels(one)))
-    parts += own
+    level_texts = list(dict.fromkeys(text for one in signals for text in _describe_levels(one)))
+    parts += level_texts
     if exits.time_stop_bars is not None:
         parts.append(f"time stop after {format_count(exits.time_stop_bars, 'candle')}")
-    has_own = {text.split()[0] for text in own}
-    if (exits.has_stop or "stop" in has_own) and (exits.has_target or "target" in has_own):
+    stated_levels = {text.split()[0] for text in level_texts}
+    if (exits.has_stop or "stop" in stated_levels) and (
+        exits.has_target or "target" in stated_levels
+    ):
         parts.append(
             "stop before target where one candle reaches both and no intrabar candles decide"
         )

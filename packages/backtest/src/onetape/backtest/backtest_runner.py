@@ -134,11 +134,14 @@ def _collect_parameters(config: BacktestConfig, strategy: Strategy) -> dict[str,
     return {
         symbol: " ".join(
             [
-                own.name,
-                *(f"{info.name}={getattr(own, info.name)}" for info in collect_parameters(own)),
+                symbol_strategy.name,
+                *(
+                    f"{info.name}={getattr(symbol_strategy, info.name)}"
+                    for info in collect_parameters(symbol_strategy)
+                ),
             ]
         )
-        for symbol, own in loaded.items()
+        for symbol, symbol_strategy in loaded.items()
     }
 
 

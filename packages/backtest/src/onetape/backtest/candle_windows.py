@@ -50,21 +50,21 @@ def load_window(
         DataError: nothing is stored of the series, or nothing of the range.
         CandleGapError: candles are missing in the range for an unknown reason.
     """
-    wanted = (config.start, config.end)
+    bounds = (config.start, config.end)
     first, last = read_stored_range(store, key, config)
     timeframe = Timeframe.parse(key.timeframe)
     after = timeframe.next(last)
-    start = first if wanted[0] is None else wanted[0]
-    end = after if wanted[1] is None else wanted[1]
+    start = first if bounds[0] is None else bounds[0]
+    end = after if bounds[1] is None else bounds[1]
     if end <= first or start >= after:
         requested = " ".join(
             f"{word} {format_day(moment)}"
-            for word, moment in zip(("from", "to"), wanted, strict=True)
+            for word, moment in zip(("from", "to"), bounds, strict=True)
             if moment is not None
         )
         raise DataError(
             f"nothing is stored of {key} {requested} (stored: {format_utc(first)} to "
-            f"{format_utc(after)} UTC); run: {format_repair_command(key, config, *wanted)}"
+            f"{format_utc(after)} UTC); run: {format_repair_command(key, config, *bounds)}"
         )
     inside = read_closed_between(store, key, start, end)
     gaps = find_gaps(inside.timestamp, timeframe, start, end)
@@ -86,7 +86,7 @@ def load_window(
         end=end,
         known_outages=missing - unknown,
         unexplained=unknown,
-        left_out=_find_unproven_row(store, key, last, wanted[1]),
+        left_out=_find_unproven_row(store, key, last, bounds[1]),
         # The series begins with the first stored candle, so before it there is no gap.
         gaps=locate_gaps(candles, [one for one in (*gap, *bad) if one[0] > first]),
         accepted={

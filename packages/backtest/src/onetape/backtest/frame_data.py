@@ -98,7 +98,7 @@ def convert_frame_to_candles(frame: "pd.DataFrame") -> Candles:
 
 
 def infer_timeframe(candles: Candles) -> Timeframe:
-    """Return the timeframe of candles: the least step between two of them.
+    """Return the timeframe of candles: the smallest step between two of them.
 
     Raises:
         UsageError: there are fewer than two candles, or the step is no timeframe.
@@ -188,14 +188,14 @@ def _make_window(candles: Candles, config: BacktestConfig, lookback: int) -> Can
             f"first from {format_utc(gaps[0][0])} UTC; add these candles, "
             "or go on without them: allow_gaps=True"
         )
-    wanted = compute_window_size(lookback, config.account.closes_for_size)
-    first, before = _find_warm_up(candles, timeframe, max(0, low - wanted), low)
+    window_size = compute_window_size(lookback, config.account.closes_for_size)
+    first, before = _find_warm_up(candles, timeframe, max(0, low - window_size), low)
     used = candles[first:high]
     return CandleWindow(
         key=key,
         candles=used,
         warm_up=low - first,
-        required_warm_up=wanted,
+        required_warm_up=window_size,
         start=start,
         end=end,
         known_outages=0,

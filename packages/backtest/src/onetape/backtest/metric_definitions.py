@@ -29,7 +29,7 @@ class Definition(NamedTuple):
 
 DAILY: Final = "r: daily returns"
 #: The risk-free rate of a day.
-_FREE: Final = f"{DAILY}, f: (1 + risk_free_rate)^(1/365) - 1"
+_DAILY_RISK_FREE: Final = f"{DAILY}, f: (1 + risk_free_rate)^(1/365) - 1"
 #: All metrics, in the order in which they are shown.
 DEFINITIONS: Final[tuple[Definition, ...]] = (
     Definition("total_return", "return", "fraction", "final equity / start cash - 1"),
@@ -62,14 +62,14 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "sharpe",
         "Sharpe",
         "ratio",
-        f"(mean of r - f) / sample deviation of r times sqrt(365); {_FREE}",
+        f"(mean of r - f) / sample deviation of r times sqrt(365); {_DAILY_RISK_FREE}",
         "W. F. Sharpe, The Sharpe Ratio, 1994",
     ),
     Definition(
         "sortino",
         "Sortino",
         "ratio",
-        f"(mean of r - f) / sqrt(mean of min(r - f, 0)^2) times sqrt(365); {_FREE}",
+        f"(mean of r - f) / sqrt(mean of min(r - f, 0)^2) times sqrt(365); {_DAILY_RISK_FREE}",
         "F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework, 1994",
     ),
     Definition(
@@ -193,7 +193,7 @@ LABELS: Final = {definition.field: definition.label for definition in DEFINITION
 #: Fields of metrics that buy and hold has too.
 HELD: Final = ("total_return", "final_equity", "max_drawdown")
 #: Largest ratio that is shown; a gain within hours, compounded to a year, may have 200 digits.
-_LARGEST: Final = 1e6
+_MAX_SHOWN: Final = 1e6
 UNIT_TEXTS: Final[dict[Unit, str]] = {
     "fraction": "fraction; shown as %",
     "quote": "quote currency",
@@ -252,13 +252,13 @@ def format_metric_value(definition: Definition, value: Any, decimals: int) -> st
     """
     if value is None:
         return ""
-    is_huge = definition.unit in ("fraction", "ratio") and abs(value) > _LARGEST
+    is_huge = definition.unit in ("fraction", "ratio") and abs(value) > _MAX_SHOWN
     sign = ("< -" if value < 0 else "> ") if is_huge else ""
     match definition.unit:
         case "fraction" if is_huge:
-            return f"{sign}{_LARGEST:,.0%}"
+            return f"{sign}{_MAX_SHOWN:,.0%}"
         case "ratio" if is_huge:
-            return f"{sign}{_LARGEST:,.0f}"
+            return f"{sign}{_MAX_SHOWN:,.0f}"
         case "fraction":
             return f"{value:.2%}"
         case "days":

@@ -146,14 +146,14 @@ def _format_resample_command(store: Store, key: SeriesKey, config: BacktestConfi
 
 def _find_resample_source(store: Store, key: SeriesKey) -> str | None:
     """Return the highest stored timeframe that divides the requested one."""
-    wanted, found = Timeframe.parse(key.timeframe), list[Timeframe]()
+    missing_timeframe, found = Timeframe.parse(key.timeframe), list[Timeframe]()
     for summary in read_series_summaries(store):
         each = summary.key
         if (each.exchange, each.symbol) != (key.exchange, key.symbol):
             continue
         try:
             timeframe = Timeframe.parse(each.timeframe)
-            check_multiple(timeframe, wanted)
+            check_multiple(timeframe, missing_timeframe)
         except UsageError:  # a gap of another series of the file
             continue
         if read_closed_range(store, each) is not None:

@@ -89,17 +89,17 @@ def _make_chart(backtest: Backtest, run: SymbolRun) -> _Chart:
     indicators = {
         name: _drop_overflowing(column[skipped:]) for name, column in signals.indicators.items()
     }
-    own, axis = run.result.candles, backtest.timestamp
+    candles, axis = run.result.candles, backtest.timestamp
     equity = run.result.equity
-    if len(own) != len(axis):
-        indices = np.searchsorted(axis, own.timestamp)
-        own = _align_candles(own, axis, indices)
+    if len(candles) != len(axis):
+        indices = np.searchsorted(axis, candles.timestamp)
+        candles = _align_candles(candles, axis, indices)
         indicators = {
             name: _align_column(column, len(axis), indices) for name, column in indicators.items()
         }
         equity = backtest.equity
     return _Chart(
-        candles=own,
+        candles=candles,
         equity=equity,
         buy_and_hold=backtest.buy_and_hold(),
         indicators=indicators,

@@ -24,7 +24,7 @@ from onetape.store.quotes import read_quoted_markets, read_quotes
 #: Minimum number of tickers; with fewer, less than ten would be above the 90th percentile.
 MIN_TICKERS: Final = 100
 #: Significant digits of a spread: more would be noise, and hard to read in a settings file.
-_SIGNIFICANT: Final = 4
+_SIGNIFICANT_DIGITS: Final = 4
 
 
 class MeasuredSpread(Struct, frozen=True):
@@ -76,7 +76,7 @@ def choose_spread_bps(measured: Iterable[MeasuredSpread]) -> str:
 
 def format_bps(value: float) -> str:
     """Return basis points as text of at most four significant digits, without exponent."""
-    return format_number(value, _SIGNIFICANT)
+    return format_number(value, _SIGNIFICANT_DIGITS)
 
 
 def _measure_spread(store: Store, config: BacktestConfig, symbol: str) -> MeasuredSpread:

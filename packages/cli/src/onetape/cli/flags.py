@@ -41,22 +41,22 @@ def takes_settings(
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
-        own = {
+        setting_flags = {
             name: parameter
             for name, parameter in signature.parameters.items()
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         }
         positional = [
             parameter
-            for parameter in own.values()
+            for parameter in setting_flags.values()
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
         ]
         parameters = {parameter.name: parameter for parameter in positional}
         for declared in list_flag_settings(model):
             parameter = _make_parameter(model, declared)
             parameters[parameter.name] = parameter
-            parameters.update(_find_following(own, after, declared.flag, parameters))
-        parameters.update(own)
+            parameters.update(_find_following(setting_flags, after, declared.flag, parameters))
+        parameters.update(setting_flags)
         # Typer reads the first for the order and the second for the types.
         function.__signature__ = signature.replace(parameters=[*parameters.values()])
         notes = {name: parameter.annotation for name, parameter in parameters.items()}
@@ -67,14 +67,14 @@ def takes_settings(
 
 
 def _find_following(
-    own: Mapping[str, inspect.Parameter],
+    setting_flags: Mapping[str, inspect.Parameter],
     after: Mapping[str, str],
     flag: str,
     known: Mapping[str, inspect.Parameter],
 ) -> dict[str, inspect.Parameter]:
     """Return the parameters that the command itself declares and that follow `flag` in the help."""
     names = [name for name, place in after.items() if place == flag and name not in known]
-    return {name: own[name] for name in names}
+    return {name: setting_flags[name] for name in names}
 
 
 def _make_parameter(model: type[msgspec.Struct], declared: DeclaredSetting) -> inspect.Parameter:

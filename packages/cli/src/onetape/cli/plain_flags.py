@@ -26,15 +26,15 @@ class PlainFlag(msgspec.Struct, frozen=True):
 
 
 def collect_plain_flags(
-    model: type[msgspec.Struct], own: Mapping[str, PlainFlag]
+    model: type[msgspec.Struct], program_flags: Mapping[str, PlainFlag]
 ) -> dict[str, PlainFlag]:
     """Return all flags of a program by their text, long and short.
 
     Args:
         model: Struct of the program's settings.
-        own: Flags of the program that are not settings, by their text.
+        program_flags: Flags of the program that are not settings, by their text.
     """
-    flags = dict(own)
+    flags = dict(program_flags)
     for declared in list_flag_settings(model):
         on, _, off = declared.setting.flag.partition("/")
         name = make_parameter_name(declared)

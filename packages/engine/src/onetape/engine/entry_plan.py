@@ -86,7 +86,7 @@ class EntryPlan:
         # `found` has the exit of each candidate of the first search.
         self.entries = orders.buys[self._numbers]
         """Bar of the entry of each candidate that was searched ahead, shape (m,)."""
-        self.given_up: set[int] = set()
+        self.without_levels: set[int] = set()
         """Candidates whose exit the market refused: only a SELL ends them."""
         self._candidate_of: dict[int, int] = {}
         """Candidates added later, by index into the BUYs."""
@@ -346,5 +346,5 @@ class EntryPlan:
         if found < len(self._candles):
             self.exit_prices[candidate] = float(self._candles.open[found])
         self.ambiguous.discard(candidate)
-        self.given_up.add(candidate)
+        self.without_levels.add(candidate)
         return found

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _UNKNOWN: Final = -1
 #: Mean number of entries in a chain from which it is faster to search the exits of all BUYs at once
 #: than entry after entry.
-_MANY: Final = 4
+_DENSE_CHAIN: Final = 4
 #: With `while_signal`: BUYs in the longest chain above which all BUYs are searched at once.
-_LONG: Final = 1_000
+_LONG_CHAIN: Final = 1_000
 #: Rounds of the search for entries in the middle of a run; the others are searched when needed.
-_ROUNDS: Final = 8
+_MAX_ROUNDS: Final = 8
 
 
 class SearchedBuys(NamedTuple):
@@ -158,21 +158,21 @@ class EntrySearch:
             exits = self.find_exits(entry, price, price)
             return SearchedBuys(numbers, exits, self.find_following_buys(numbers, exits.bar))
         known = ExitColumns.make_unknown(np.full(len(orders.buys), _UNKNOWN, dtype=np.int64))
-        wanted, is_dense = self._choose_starting_buys()
+        starting_buys, is_dense = self._choose_starting_buys()
         is_tried = np.zeros(len(orders.buys), dtype=np.bool_)
         numbers = following = np.empty(0, dtype=np.int64)
-        for _ in range(_ROUNDS):
-            if not len(wanted):
+        for _ in range(_MAX_ROUNDS):
+            if not len(starting_buys):
                 break
-            is_tried[wanted] = True
+            is_tried[starting_buys] = True
             if is_dense:
-                self._write_early_exits(wanted, known)
+                self._write_early_exits(starting_buys, known)
             else:
-                self._follow(wanted, known)
+                self._follow(starting_buys, known)
             numbers = np.flatnonzero(known.bar >= 0)
             following = self.find_following_buys(numbers, known.bar[numbers])
             inside = following[following < len(orders.buys)]
-            wanted = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
+            starting_buys = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
         entry = orders.buys[numbers]
         ends = self._find_ends_without_levels(entry, self._candles.open[entry])
         exits = self._complete_exits(known.take_rows(numbers), ends[1])
@@ -233,10 +233,10 @@ class EntrySearch:
         chain_of = np.searchsorted(orders.sells, orders.buys[first], side="right")
         chains = first[np.flatnonzero(np.diff(chain_of, prepend=-1))]
         if self._once or self._all_first:
-            is_dense = len(first) > _MANY * len(chains)
+            is_dense = len(first) > _DENSE_CHAIN * len(chains)
             return (first if is_dense else chains), is_dense
         longest = np.diff(np.append(chains, len(orders.buys))).max(initial=0)
-        is_dense = bool(longest > _LONG)
+        is_dense = bool(longest > _LONG_CHAIN)
         return (np.arange(len(orders.buys)) if is_dense else chains), is_dense
 
     def _write_early_exits(self, numbers: IntArray, known: ExitColumns) -> None:

@@ -34,9 +34,9 @@ _FIRST_LEVEL: Final = 4
 _LONE_LEVEL: Final = 7
 _WIDEST_LEVEL: Final = 16
 #: Limit of the bars searched for positions that may not be needed, as a multiple of the candles.
-_GUESSED: Final = 16
+_MAX_BARS_PER_CANDLE: Final = 16
 #: Number of bars processed in one go, so that their memory stays in the processor's cache.
-_CELLS: Final = 1 << 16
+_BLOCK_BARS: Final = 1 << 16
 
 
 class ExitSearch:
@@ -100,7 +100,7 @@ class ExitSearch:
         alive = np.flatnonzero(open_.at < open_.end)
         while len(alive):
             common = int(np.bincount(level[alive]).argmax())
-            group = alive[level[alive] == common][: max(1, _CELLS >> common)]
+            group = alive[level[alive] == common][: max(1, _BLOCK_BARS >> common)]
             ended = self._search_next_block(open_, group, 1 << common, found)
             if following is not None and len(ended):
                 open_.put(ended, following(ended, found.take_rows(ended)))
@@ -114,17 +114,17 @@ class ExitSearch:
     def find_early_exits(self, positions: PositionColumns) -> tuple[ExitColumns, NDArray[np.bool_]]:
         """Return the exits of positions that end soon, and a mask of these positions.
 
-        The search ends once it would exceed `_GUESSED` bars per candle; positions that are still
-        open then are not in the mask.
+        The search ends once it would exceed `_MAX_BARS_PER_CANDLE` bars per candle; positions that
+        are still open then are not in the mask.
         """
-        count, budget = len(positions.entry), _GUESSED * len(self._candles)
+        count, budget = len(positions.entry), _MAX_BARS_PER_CANDLE * len(self._candles)
         found = ExitColumns.make_unknown(positions.end)
         open_ = positions.take_rows(np.arange(count))
         is_known = open_.at >= open_.end
         alive, level = np.flatnonzero(~is_known), _FIRST_LEVEL
         while len(alive) and len(alive) << level <= budget:
             budget -= len(alive) << level
-            rows = max(1, _CELLS >> level)
+            rows = max(1, _BLOCK_BARS >> level)
             for start in range(0, len(alive), rows):
                 group = alive[start : start + rows]
                 is_known[self._search_next_block(open_, group, 1 << level, found)] = True

@@ -32,7 +32,7 @@ from onetape.engine.refused_orders import RefusedOrder
 #: Relative error by which an order's cost may exceed the cash because of float rounding.
 CASH_NOISE = 1e-12
 #: Factor of a market's minimum that allows for the rounding of floats.
-_LEAST = 1 - 1e-9
+_MINIMUM_FACTOR = 1 - 1e-9
 
 
 class ModelFill(NamedTuple):
@@ -239,8 +239,11 @@ class FillModel(Struct, frozen=True):
         if self.amount_step:
             amount = self._compute_affordable_amount(amount, unit_cost, budget)
         notional = price * amount
-        least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
-        if amount <= 0 or amount < least_amount or notional < least_notional:
+        min_amount, min_notional = (
+            self.min_amount * _MINIMUM_FACTOR,
+            self.min_notional * _MINIMUM_FACTOR,
+        )
+        if amount <= 0 or amount < min_amount or notional < min_notional:
             return self._make_small_buy_refusal(amount, notional, cash, open_price, context)
         # Rounding may make the cost slightly more than the cash; no more than the cash is spent.
         if self.fee_in_base:
@@ -272,8 +275,11 @@ class FillModel(Struct, frozen=True):
         if self.price_step:
             price = self._round_price_down(price, at_price)
         notional = price * amount
-        least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
-        if amount <= 0 or amount < least_amount or notional < least_notional:
+        min_amount, min_notional = (
+            self.min_amount * _MINIMUM_FACTOR,
+            self.min_notional * _MINIMUM_FACTOR,
+        )
+        if amount <= 0 or amount < min_amount or notional < min_notional:
             return self._make_too_small_refusal("sell", amount, notional)
         fee = notional * fee_rate
         return price, amount, notional, fee, notional - fee, -amount
@@ -309,8 +315,8 @@ class FillModel(Struct, frozen=True):
     def _compute_equity_share(self, share: float, cash: float, context: OrderContext) -> float:
         """Return a fraction of the account's equity, as far as the cash goes; quote currency."""
         equity = cash if context.equity is None else context.equity
-        wanted = share * equity if share < 1.0 else equity
-        return wanted if wanted < cash else cash
+        share_value = share * equity if share < 1.0 else equity
+        return share_value if share_value < cash else cash
 
     def _apply_volume(
         self,
@@ -380,8 +386,8 @@ class FillModel(Struct, frozen=True):
         if self.stop_ratio is None:
             if not self._is_under(self._compute_sellable_amount(bought[5]), self.min_notional):
                 return None
-            least = max(self.min_amount, self.amount_step)
-            return RefusedOrder("rest_unsellable", bought[5], least, bought[1])
+            minimum = max(self.min_amount, self.amount_step)
+            return RefusedOrder("rest_unsellable", bought[5], minimum, bought[1])
         sold = self.compute_sell_values(
             bought[5], open_price * self.stop_ratio, volume, is_maker=False
         )
@@ -393,8 +399,8 @@ class FillModel(Struct, frozen=True):
 
     def _is_under(self, amount: float, notional: float) -> bool:
         """Return whether an order is below a minimum by more than float rounding."""
-        is_less = amount <= 0 or amount < self.min_amount * _LEAST
-        return is_less or notional < self.min_notional * _LEAST
+        is_less = amount <= 0 or amount < self.min_amount * _MINIMUM_FACTOR
+        return is_less or notional < self.min_notional * _MINIMUM_FACTOR
 
     def _make_small_buy_refusal(
         self,
@@ -416,9 +422,9 @@ class FillModel(Struct, frozen=True):
         self, side: Literal["buy", "sell"], amount: float, notional: float
     ) -> RefusedOrder:
         if self._is_under(amount, self.min_notional):
-            least = max(self.min_amount, self.amount_step)
+            minimum = max(self.min_amount, self.amount_step)
             kind = "buy_amount_too_small" if side == "buy" else "sell_amount_too_small"
-            return RefusedOrder(kind, amount, least)
+            return RefusedOrder(kind, amount, minimum)
         kind = "buy_value_too_small" if side == "buy" else "sell_value_too_small"
         return RefusedOrder(kind, notional, self.min_notional)
 

@@ -28,7 +28,7 @@ from onetape.engine.entry_guards import EntryGuard
 NOISE: Final = 1e-9
 #: Candles for which closed trades are stored longer than a guard needs them: a symbol of a trader
 #: may be so many candles behind another one.
-_SLACK: Final = 100
+_EXTRA_CANDLES: Final = 100
 
 
 class ClosedTrade(Struct, frozen=True):
@@ -270,7 +270,7 @@ def drop_old_trades(
 
 def count_candles_needed(guards: Sequence[EntryGuard]) -> int:
     """Return the number of candles before an exit whose closed trades may matter after it."""
-    return _SLACK + max(
+    return _EXTRA_CANDLES + max(
         (one.lookback_period_candles + one.stop_duration_candles for one in guards), default=0
     )
 

@@ -8,7 +8,7 @@ from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.due_orders import OrderBars
 
 #: In place of the close of a SELL from before the range, which has been found to count already.
-_COUNTS: Final = np.inf
+_KNOWN_TO_COUNT: Final = np.inf
 
 
 class SellSearch:
@@ -25,7 +25,7 @@ class SellSearch:
         self._fills, self._min_factor, self._count = orders.sell_fills, min_factor, len(close)
         signals = orders.sell_signals
         # One element more than there are SELLs, so that a search works without any SELL.
-        closes = np.full(len(signals) + 1, _COUNTS)
+        closes = np.full(len(signals) + 1, _KNOWN_TO_COUNT)
         inside = np.flatnonzero(signals > 0)
         closes[inside] = close[signals[inside] - 1]
         # The highest close of 1, 2, 4 ... SELLs in a row: the search skips as many at a time.

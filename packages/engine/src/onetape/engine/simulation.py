@@ -242,7 +242,7 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
     bar, carried = int(fill_log.get_entry_column()[-1]), fill_log.carried
     highs = symbol.due.reached.high[max(bar, 0) :]
     highest = float(highs.max()) if len(highs) else 0.0
-    has_levels = candidate not in plan.given_up
+    has_levels = candidate not in plan.without_levels
     row = None if symbol.levels is None else symbol.levels.find_row(bar, len(candles))
     if carried is not None and bar < 0:
         return OpenPosition(

@@ -254,7 +254,7 @@ class SymbolState:
             candidate: Candidate of the position.
         """
         bar = self.plan.find_exit(candidate)
-        if self.intrabar is None or candidate in self.plan.given_up:
+        if self.intrabar is None or candidate in self.plan.without_levels:
             return bar
         while bar < len(self.candles) and not self.is_exit_at_open(candidate, bar):
             if bar in self.fill_log.intrabar_exits or self._opens_beyond_level(candidate, bar):

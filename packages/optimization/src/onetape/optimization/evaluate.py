@@ -121,10 +121,10 @@ def compute_parts(
     """
     window = context.window
     split = window.warm_up + context.in_sample
-    wanted = compute_window_size(lookback)
+    window_size = compute_window_size(lookback)
     return (
-        (max(0, window.warm_up - wanted), window.warm_up, split),
-        (max(0, split - wanted), split, len(window.candles)),
+        (max(0, window.warm_up - window_size), window.warm_up, split),
+        (max(0, split - window_size), split, len(window.candles)),
     )
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from onetape.backtest.inputs import CandlesLike
 
 #: Metrics in the representation, after the one that ranks.
-_SHOWN: Final = ("total_return", "max_drawdown", "trades")
+_SHOWN_METRICS: Final = ("total_return", "max_drawdown", "trades")
 
 
 class OptimizationResult:
@@ -84,7 +84,7 @@ class OptimizationResult:
     def __repr__(self) -> str:
         """Return the first rows, with the warning that the best of many is partly chance."""
         names = self.results.attrs["parameters"]
-        columns = [self.rank, *(name for name in _SHOWN if name != self.rank)]
+        columns = [self.rank, *(name for name in _SHOWN_METRICS if name != self.rank)]
         shown = [*names, *(f"{part}_{one}" for one in columns for part in ("in", "out"))]
         failed = f", {len(self.failures):,} failed" if self.failures else ""
         return (

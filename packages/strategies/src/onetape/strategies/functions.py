@@ -163,15 +163,15 @@ def _collect_parameters(
         given = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{function!r} is not a function of a DataFrame") from error
-    own = [one for one in given[1:] if one.name != "higher"]
+    parameters = [one for one in given[1:] if one.name != "higher"]
     if not given:
         raise ConfigurationError(f"strategy function {name} must take a DataFrame of candles first")
-    if len(own) < len(given) - 1 and not options.higher:
+    if len(parameters) < len(given) - 1 and not options.higher:
         raise ConfigurationError(
             f"strategy function {name} takes `higher`; declare its timeframes: "
             '@strategy_function(higher=("1d",))'
         )
-    return own
+    return parameters
 
 
 def _make_field(name: str, parameter: inspect.Parameter) -> tuple[str, type, Any]:

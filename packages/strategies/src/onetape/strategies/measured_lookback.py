@@ -64,10 +64,10 @@ def _is_repeated(window: Signals, whole: Signals, bar: int) -> bool:
     """Return whether the last signal of a window, and its levels, are those of all candles."""
     if window.signal[-1] != whole.signal[bar]:
         return False
-    own, columns = window.level_columns, whole.level_columns
-    if own is None or columns is None:
-        return own is columns
-    return is_same_row(own.get_row(-1), columns.get_row(bar))
+    window_columns, columns = window.level_columns, whole.level_columns
+    if window_columns is None or columns is None:
+        return window_columns is columns
+    return is_same_row(window_columns.get_row(-1), columns.get_row(bar))
 
 
 def _make_unmeasurable_error(

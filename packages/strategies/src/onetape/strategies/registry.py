@@ -40,8 +40,8 @@ _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 
 def list_strategy_names(user_folder: Path | None = None) -> tuple[str, ...]:
     """Return the names that `load_strategy` takes: built in, and the files of the user."""
-    own = _list_strategy_files(user_folder)
-    return (*BUILT_IN, *(name for name in own if name not in BUILT_IN))
+    user_files = _list_strategy_files(user_folder)
+    return (*BUILT_IN, *(name for name in user_files if name not in BUILT_IN))
 
 
 def load_strategy(
@@ -144,16 +144,17 @@ def load_strategy_class(name: str, user_folder: Path | None = None) -> type[Stra
         return _load_class_from_file(Path(path_text), class_name)
     if name.endswith(".py"):
         return _load_class_from_file(Path(name), None)
-    own = _list_strategy_files(user_folder)
-    if name in BUILT_IN and name in own:
+    user_files = _list_strategy_files(user_folder)
+    if name in BUILT_IN and name in user_files:
         raise UsageError(
-            f"strategy {name!r} is built in and also {own[name]}; rename the file, or give its path"
+            f"strategy {name!r} is built in and also {user_files[name]}; rename the file, "
+            "or give its path"
         )
     if name in BUILT_IN:
         module_name, built_in_class = BUILT_IN[name]
         return getattr(importlib.import_module(module_name), built_in_class)
-    if name in own:
-        return _load_class_from_file(own[name], None)
+    if name in user_files:
+        return _load_class_from_file(user_files[name], None)
     known = list_strategy_names(user_folder)
     raise UsageError(
         f"strategy {name!r} does not exist{suggest_name(name, known)} (there are: "
@@ -365,26 +366,26 @@ def _find_strategy_function(
         stem: Name of the file without `.py`.
         classes: Strategy classes of the file, which take precedence where no name is given.
     """
-    own = {
+    functions = {
         key: value
         for key, value in vars(module).items()
         if isinstance(value, FunctionType) and value.__module__ == module.__name__
     }
     if name is not None:
-        return own.get(name)
+        return functions.get(name)
     if classes:
         return None
-    public = [value for key, value in own.items() if not key.startswith("_")]
-    return own.get(stem) or (public[0] if len(public) == 1 else None)
+    public = [value for key, value in functions.items() if not key.startswith("_")]
+    return functions.get(stem) or (public[0] if len(public) == 1 else None)
 
 
 def _collect_strategy_classes(module: ModuleType) -> dict[str, type[Strategy]]:
-    own = (
+    classes = (
         value
         for value in vars(module).values()
         if inspect.isclass(value) and value.__module__ == module.__name__
     )
-    return {cls.__name__: cls for cls in own if issubclass(cls, Strategy)}
+    return {cls.__name__: cls for cls in classes if issubclass(cls, Strategy)}
 
 
 def _check_class(path: Path, cls: type[Strategy]) -> type[Strategy]:

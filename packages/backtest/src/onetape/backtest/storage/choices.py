@@ -26,7 +26,7 @@ CHOICE: Final = "choice.json"
 #: Version of the layout of `choice.json`.
 _FORMAT: Final = 1
 #: Maximum number of similar names in the error about a name that does not exist.
-_LISTED: Final = 3
+_MAX_LISTED: Final = 3
 #: Minimum similarity, from 0 to 1, of these names.
 _MIN_SIMILARITY: Final = 0.3
 
@@ -163,7 +163,7 @@ def load_choice(name: str, roots: Sequence[Path] = (OPTIMIZATIONS, WALK_FORWARDS
     if len(found) == 1:
         return _read_choice(found[0])
     if found:
-        names = ", ".join(folder.name for folder in found[:_LISTED])
+        names = ", ".join(folder.name for folder in found[:_MAX_LISTED])
         raise UsageError(
             f"--params-from {name}: {len(found):,} runs have such a name, such as {names}; write "
             "more of one"
@@ -198,8 +198,8 @@ def _list_run_folders(roots: Sequence[Path]) -> list[Path]:
 def _find_similar_names(text: str, folders: Sequence[Path]) -> list[str]:
     """Return the names of runs that are most similar to a wrong name, or else some names."""
     names = [folder.name for folder in folders]
-    near = difflib.get_close_matches(text, names, n=_LISTED, cutoff=_MIN_SIMILARITY)
-    return near or names[:_LISTED]
+    near = difflib.get_close_matches(text, names, n=_MAX_LISTED, cutoff=_MIN_SIMILARITY)
+    return near or names[:_MAX_LISTED]
 
 
 def _read_choice(folder: Path) -> SavedChoice:

@@ -9,7 +9,7 @@ from onetape.backtest.storage.runs import SavedRun
 from onetape.core.errors import UsageError
 
 #: Input of a run by the name of its digest.
-_COVERS = {
+_INPUT_NAMES = {
     "data": "the candles (warm-up included)",
     "strategy": "the strategy's code",
     "engine": "the engine's code",
@@ -33,7 +33,7 @@ def rerun(run: SavedRun) -> tuple[Backtest, list[str]]:
     backtest = run_backtest(config)
     then = run.manifest.digests
     changes = [
-        f"{_COVERS[name]} changed since the run was made"
+        f"{_INPUT_NAMES[name]} changed since the run was made"
         for name, value in compute_digests(backtest).items()
         if then.get(name) != value
     ]

@@ -227,8 +227,8 @@ def _collect_higher_timeframes(
             "candles of other pairs are not available (docs/freqtrade.md)"
         )
     names = dict.fromkeys(timeframe for _, timeframe in pairs)
-    own = cls.timeframe and Timeframe.parse(cls.timeframe)
-    return tuple(name for name in names if not own or Timeframe.parse(name) != own)
+    traded = cls.timeframe and Timeframe.parse(cls.timeframe)
+    return tuple(name for name in names if not traded or Timeframe.parse(name) != traded)
 
 
 def _make_frame(candles: Candles, timeframe: str) -> Any:

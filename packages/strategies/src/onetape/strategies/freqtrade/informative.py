@@ -111,19 +111,19 @@ def merge_informative_pair(
     if suffix and append_timeframe:
         msg = "merge_informative_pair: give a suffix with append_timeframe=False"
         raise ValueError(msg)
-    own, other = Timeframe.parse(timeframe), Timeframe.parse(timeframe_inf)
-    if other.seconds < own.seconds:
+    traded, other = Timeframe.parse(timeframe), Timeframe.parse(timeframe_inf)
+    if other.seconds < traded.seconds:
         msg = f"merge_informative_pair: {timeframe_inf} must not be under {timeframe}"
         raise ValueError(msg)
     ending = timeframe_inf if append_timeframe else suffix
     named = informative if not ending else informative.add_suffix(f"_{ending}")
-    _check_timeframe(dataframe, "timeframe", own)
+    _check_timeframe(dataframe, "timeframe", traded)
     _check_timeframe(informative, "timeframe_inf", other)
     dates = informative[date_column]
     known_from = (
         _convert_to_epoch_seconds(dates)
-        if own == other
-        else _compute_closes(dates, other) - own.seconds
+        if traded == other
+        else _compute_closes(dates, other) - traded.seconds
     )
     order = np.argsort(known_from, kind="stable")
     if not (order[1:] > order[:-1]).all():

@@ -97,8 +97,8 @@ def check_timeframe(used: str, stated: str, place: str) -> None:
         UsageError: the timeframes differ.
     """
     with name_settings("timeframe"):
-        own, other = Timeframe.parse(stated), Timeframe.parse(used)
-        if (own.seconds, own.is_month) != (other.seconds, other.is_month):
+        stated_timeframe, other = Timeframe.parse(stated), Timeframe.parse(used)
+        if (stated_timeframe.seconds, stated_timeframe.is_month) != (other.seconds, other.is_month):
             raise UsageError(
                 f"timeframe must be {stated}, which {place} states and counts its minutes in, "
                 f"found {used}; give {stated}, or write {used} into the file"
