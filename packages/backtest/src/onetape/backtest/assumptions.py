@@ -28,8 +28,8 @@ class Pause(Struct, frozen=True):
     """Open of the first missing candle, epoch seconds."""
     gap_to: int
     """Open of the first candle after the gap, epoch seconds."""
-    timeframe: str
-    """Timeframe of the missing candles."""
+    series: str
+    """Series of the missing candles, such as `1h`, or `BTC/USDT 1h` of another market."""
     trading_since: int | None
     """Close of the first candle that is traded again, epoch seconds; None: the range or another gap
     comes first."""
@@ -117,9 +117,11 @@ def _describe_shared_account(backtest: Backtest, words: dict[str, str]) -> dict[
         }
         for run in backtest.runs
     }
-    for label in ("account", "trading rules", *backtest.first.higher.words):
-        texts = {symbol: each[label] for symbol, each in own.items()}
-        if len(set(texts.values())) > 1:
+    # Strategies of several symbols may read different series.
+    inputs = dict.fromkeys(label for run in backtest.runs for label in run.higher.words)
+    for label in ("account", "trading rules", *inputs):
+        texts = {symbol: each[label] for symbol, each in own.items() if label in each}
+        if len(set(texts.values())) > 1 or len(texts) < len(own):
             words = {**words, label: "; ".join(f"{one}: {text}" for one, text in texts.items())}
     return {
         **words,
@@ -405,7 +407,7 @@ def find_pauses(window: CandleWindow, segments: Sequence[Segment]) -> list[Pause
         since = None
         if segment.ready < end:
             since = timeframe.next(int(window.candles.timestamp[segment.ready]))
-        found.append(Pause(*(segment.gap or (0, 0)), segment.timeframe, since))
+        found.append(Pause(*(segment.gap or (0, 0)), segment.series, since))
     return found
 
 
@@ -448,8 +450,8 @@ def describe_pauses(
         return []
     last = pauses[-1]
     gap = f"{format_utc(last.gap_from)} to {format_utc(last.gap_to)} UTC"
-    if last.timeframe != window.key.timeframe:
-        gap = f"of {last.timeframe} candles {gap}"
+    if last.series != window.key.timeframe:
+        gap = f"of {last.series} candles {gap}"
     warm_up = f"warm-up of {format_count(window.wanted_warm_up, 'candle')}{addition}"
     if last.trading_since is None:
         text = f"no trading after the gap {gap}: the range ends before a {warm_up}"
