@@ -63,13 +63,13 @@ class HigherTimeframes(Struct, frozen=True):
     """The candles of higher timeframes and of other markets of one symbol's run."""
 
     candles: Higher = field(default_factory=dict[str, HigherCandles])
-    """These candles by their name in `higher`, aligned with the traded candles."""
+    """Candles by their name in `higher`, aligned with the traded candles."""
     words: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Description of the origin of these candles, by label."""
+    """Description of the origin of the candles, by label."""
     notes: tuple[str, ...] = ()
-    """Notes on missing candles of them, in sentences."""
+    """Notes on missing candles of these series, in sentences."""
     gaps: Mapping[str, InputGaps] = field(default_factory=dict[str, InputGaps])
-    """Unexplained gaps of each of them, by name; no window crosses one."""
+    """Unexplained gaps of each series, by its name in `higher`; no window crosses a gap."""
 
 
 class SymbolInput(Struct, frozen=True):
