@@ -96,7 +96,8 @@ class InformativeFetcher:
             # A start refuses it; in a running trader, exits of an open position go on.
             raise ExchangeRefused(str(error)) from error
         self.context = structs.replace(self.context, market=market)
-        backfiller = GapBackfiller(self.context, self._exchange)
+        # Positions of any symbol may depend on the series.
+        backfiller = GapBackfiller(self.context, self._exchange, compares_early=True)
         # The stream usually brings the candle before REST has it.
         backfiller.expects_marks = self._is_streamed
         return backfiller
