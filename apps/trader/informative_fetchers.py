@@ -30,6 +30,8 @@ from trader.supervisor import Supervisor
 WAIT_SECONDS: float = 10.0
 #: Longest interval between two checks for a candle that has closed, wall seconds.
 CHECK_SECONDS: float = 1.0
+#: Longest pause after a request that the exchange refused or did not respond to, wall seconds.
+LONGEST_PAUSE_SECONDS: Final = 3.0
 
 
 class InformativeFetcher:
@@ -73,19 +75,16 @@ class InformativeFetcher:
             ExchangeRefused: the exchange refused the request, or has no such market any more.
             StoreError: the file cannot be written.
         """
-        backfiller = self._backfiller
-        try:
-            with prefixing_lines(f"{self.label}: "):
-                if backfiller is None:
-                    backfiller = self._backfiller = await self._make_backfiller()
-                before = backfiller.inserted
-                if self._is_warm:
-                    await backfiller.close_overdue()
-                else:
-                    await backfiller.fetch_warm_up()
-                    self._is_warm = True
-        finally:
-            self.has_tried = True
+        with prefixing_lines(f"{self.label}: "):
+            backfiller = self._backfiller
+            if backfiller is None:
+                backfiller = self._backfiller = await self._make_backfiller()
+            before = backfiller.inserted
+            if self._is_warm:
+                await backfiller.close_overdue()
+            else:
+                await backfiller.fetch_warm_up()
+                self._is_warm = True
         return backfiller.inserted > before
 
     async def _make_backfiller(self) -> GapBackfiller:
@@ -143,7 +142,9 @@ class InformativeFetchers:
         own = [fetcher for fetcher in self._fetchers.values() if fetcher.owner == symbol]
         names = {f"candles of {fetcher.label}": fetcher for fetcher in own}
         return {
-            name: supervisor.repeat(name, partial(self._run_step, fetcher))
+            name: supervisor.repeat(
+                name, partial(self._run_step, fetcher), longest_pause=lambda: LONGEST_PAUSE_SECONDS
+            )
             for name, fetcher in names.items()
         }
 
@@ -161,15 +162,12 @@ class InformativeFetchers:
     async def _run_step(self, fetcher: InformativeFetcher) -> None:
         """Fetch what is missing of a series, then wait a moment, or until a decision needs it."""
         fetcher.requested.clear()
-        had_tried = fetcher.has_tried
         try:
-            has_new = await fetcher.fetch_missing()
+            if await fetcher.fetch_missing() or not fetcher.has_tried:
+                self._wake_all()
         finally:
             # A decision that waits for the first attempt goes on after a failed one, too.
-            if not had_tried:
-                self._wake_all()
-        if has_new:
-            self._wake_all()
+            fetcher.has_tried = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CHECK_SECONDS):
                 await fetcher.requested.wait()

@@ -138,7 +138,7 @@ def test_candles_of_the_other_market_are_stored_as_the_exchange_returned_them(
     run(scene())
 
 
-def test_a_late_candle_of_another_market_is_no_decision_and_sells_once_it_arrives(
+def test_row_160_a_late_candle_of_another_market_is_no_decision_and_sells_once_it_arrives(
     run: Run,
     db: Path,
     strategy_file: StrategyFile,
@@ -194,7 +194,7 @@ def test_a_decision_waits_for_the_candle_of_another_market(
     run(scene())
 
 
-def test_a_stop_sells_while_a_decision_waits_for_another_market(
+def test_row_160_a_stop_sells_while_a_decision_waits_for_another_market(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from onetape.engine import ExitConfig
@@ -224,7 +224,7 @@ def test_a_stop_sells_while_a_decision_waits_for_another_market(
     run(scene())
 
 
-def test_a_candle_that_the_exchange_leaves_out_is_not_waited_for(
+def test_row_160_a_candle_that_the_exchange_leaves_out_is_not_waited_for(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.informative_fetchers.WAIT_SECONDS", 60.0)
