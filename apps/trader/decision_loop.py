@@ -26,6 +26,9 @@ from trader.warm_up import WarmUp
 
 #: Longest interval between two checks for a decision; a closed candle is checked at once.
 LOOP_SECONDS = 1.0
+#: Longest interval between two checks while a decision waits for a candle of another market, which
+#: the session of that market may store.
+INPUT_SECONDS = 0.1
 #: Time that pending exits wait for the first candles over REST, wall seconds.
 WARM_UP_TIMEOUT_SECONDS = 3.0
 #: Maximum time that the first decision waits for the stream, without which it makes no order.
@@ -138,7 +141,8 @@ async def run_decisions(
                 supervisor.report(CANDLES_PROBLEM, waiting.find_problem(runner.started))
                 supervisor.report(RATE_LIMIT_PROBLEM, rate_limit.find_problem())
                 outage.report_outage()
-            await _wait_for_event(LOOP_SECONDS, gap_backfiller.closed)
+            seconds = INPUT_SECONDS if runner.is_input_awaited else LOOP_SECONDS
+            await _wait_for_event(seconds, gap_backfiller.closed)
     finally:
         pending.note(symbol, is_pending=False)
         await runner.stop()

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import Candle, Candles
+from onetape.core.errors import DataError
 from onetape.core.strategy_levels import LevelRow
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK
@@ -22,7 +23,11 @@ from onetape.strategies import HOLD, Signals
 from trader.evaluator.failures import STRATEGY_PROBLEM, format_gate_verdict, make_failure_problem
 from trader.evaluator.messages import CandleView
 from trader.evaluator.results import Evaluation, EvaluationFailure
-from trader.higher_window import MissingHigherCandles, select_higher_candles
+from trader.higher_window import (
+    MissingHigherCandles,
+    find_late_markets,
+    select_higher_candles,
+)
 from trader.live.start_plan import has_open_series
 from trader.session_context import SessionContext
 from trader.states import TraderStates
@@ -51,7 +56,7 @@ class EvaluatedCandle(Struct, frozen=True):
     warmup: WarmupGaps
     """Gaps of the warm-up, which forbid an order."""
     absent: MissingHigherCandles
-    """Missing higher-timeframe candles, as texts; empty texts: none is missing."""
+    """Missing candles of higher timeframes and other markets; empty texts: none is missing."""
     is_repeated: bool
     """Whether an earlier session decided on the candle; its line is printed again."""
 
@@ -96,7 +101,7 @@ class _RunningEvaluation(Struct, frozen=True):
     window: DecisionWindow
     """Candles that the strategy was given."""
     absent: list[MissingHigherCandles]
-    """Missing higher-timeframe candles, one entry for each candle that is decided on."""
+    """Missing candles of higher timeframes and other markets, for each candle to decide on."""
     task: "asyncio.Task[Evaluation | EvaluationFailure]"
     is_repeated: bool
     started_seconds: float
@@ -157,6 +162,9 @@ class Evaluations:
     def start(self, timestamps: list[int], *, is_repeated: bool) -> None:
         """Start to evaluate closed candles; `take` returns the result later.
 
+        The strategy's code is not run, and the result is a failure, if the newest candle of
+        another market is not stored.
+
         Args:
             timestamps: Opens of the candles to decide on, epoch seconds, oldest first, at least
                 one, without an unexplained gap between them.
@@ -171,12 +179,15 @@ class Evaluations:
         higher, missing = select_higher_candles(context, window.candles, seen_ms=seen_ms)
         absent = [missing] * rows
         if rows > 1 and higher:
-            # The newest candle alone needs fewer higher-timeframe candles.
+            # The newest candle alone needs fewer candles of higher timeframes and other markets.
             _, absent[-1] = select_higher_candles(
                 context, window.candles[-context.window :], seen_ms=seen_ms
             )
+        late = find_late_markets(context, timestamps[-1])
         task = asyncio.create_task(
-            context.evaluator.evaluate(
+            _fail_for_input(late)
+            if late
+            else context.evaluator.evaluate(
                 window.candles, higher, rows, self._compute_deadline_seconds()
             )
         )
@@ -249,9 +260,16 @@ class Evaluations:
             self._survives_failure |= has_open_series(store, account)
             if not self._survives_failure:
                 raise found.error
-        if self._failure != found.kind:
+        # An evaluation of corrected candles may have ended the problem meanwhile.
+        if self._failure != found.kind or not self._states.has_problem(STRATEGY_PROBLEM):
             self._failure = found.kind
             self._states.report(STRATEGY_PROBLEM, make_failure_problem(found))
+
+
+async def _fail_for_input(late: list[str]) -> EvaluationFailure:
+    """Return the failure of an evaluation that lacks candles of other markets."""
+    text = f"{' and '.join(late)} not stored yet"
+    return EvaluationFailure("input", text, DataError(text))
 
 
 def _take_first_signals(found: Evaluation, count: int) -> Signals:

@@ -44,12 +44,16 @@ NEVER = 2**62
 class GapBackfiller:
     """Fetches the closed candles of one series. The methods may run as tasks of one loop."""
 
-    def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
+    def __init__(
+        self, context: SessionContext, exchange: RestExchange, *, compares_early: bool = False
+    ) -> None:
         """Initialise; nothing is read or written yet.
 
         Args:
             context: Context of the traded symbol.
             exchange: Exchange of the candles, with the market time.
+            compares_early: Whether each candle is compared with REST a minute after its close, also
+                without a position.
         """
         self._context = context
         self._exchange = exchange
@@ -66,7 +70,7 @@ class GapBackfiller:
         """Time when a failure of REST was last printed, monotonic seconds."""
         self._ended: tuple[int, float] = (0, 0.0)
         """The newest candle that has ended, and when that was seen first, monotonic seconds."""
-        self._comparison = RestComparison(context, exchange)
+        self._comparison = RestComparison(context, exchange, is_early=compares_early)
         self.expects_marks = False
         """Whether the stream is up and marks candles as final."""
         self.is_refused = False

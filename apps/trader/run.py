@@ -31,6 +31,7 @@ from onetape.store.candles import ensure_store_kind
 from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
 from onetape.store.live_accounts import confirm_live_account, read_order_tag
+from onetape.store.marked_decisions import INFORMATIVE
 from onetape.store.market_data import save_trading_rules
 from trader.account import (
     get_configured_balance,
@@ -368,6 +369,12 @@ def _choose_session_strategy(
     return structs.replace(strategy, name=name, parameters=parameters), get_stored_origin(session)
 
 
+def _make_informative_rule(key: SeriesKey, strategy: LoadedStrategy) -> dict[str, list[str]]:
+    """Return the rule with the symbols of other markets that a strategy reads; empty: none."""
+    symbols = [one.make_key(key).symbol for one in strategy.inputs if one.is_other_market]
+    return {INFORMATIVE: sorted(set(symbols))} if symbols else {}
+
+
 def make_session(
     settings: TraderSettings,
     account: str,
@@ -398,5 +405,5 @@ def make_session(
         parameters=strategy.parameters,
         code_digest=strategy.code_digest,
         started_ms=now_ms,
-        rules={**make_session_rules(settings), **origin},
+        rules={**make_session_rules(settings), **origin, **_make_informative_rule(key, strategy)},
     )

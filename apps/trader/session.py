@@ -31,6 +31,7 @@ from trader.exit_orders import ExitOrders
 from trader.exit_watch import ExitWatch
 from trader.gap_backfiller import GapBackfiller
 from trader.idle_commands import show_commands_while_idle
+from trader.informative_fetchers import InformativeFetchers
 from trader.journal_entries import JournalEntries
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
@@ -68,6 +69,7 @@ class TradingSession:
         account_context: AccountContext,
         states: TraderStates,
         notes: list[str],
+        fetchers: InformativeFetchers,
     ) -> None:
         """Initialise; nothing runs before `run`.
 
@@ -79,6 +81,7 @@ class TradingSession:
             account_context: Objects that the sessions of the account share.
             states: States of this session.
             notes: Lines to print after the opening lines.
+            fetchers: Fetch candles of other markets for all sessions of the account.
         """
         self._context = context
         self._exchange = exchange
@@ -90,6 +93,7 @@ class TradingSession:
         streams.probe.on_recovery.append(self._supervisor.end_pauses)
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
+        self._fetchers = fetchers
         self._executor: Executor | None = None
         self._rule_runner: RuleRunner | None = None
         self._journal = ExitJournal(
@@ -212,7 +216,9 @@ class TradingSession:
             orders,
             self._states,
             gap_backfiller.closed.set,
+            self._fetchers,
         )
+        self._fetchers.wake_at_candles(context.key.symbol, gap_backfiller.closed.set)
         await self._supervisor.run_tasks(
             {
                 "stream": self._supervisor.repeat(
@@ -258,6 +264,7 @@ class TradingSession:
                     ),
                 ),
                 "lease": self._supervisor.repeat("lease", partial(self._renew, journal)),
+                **self._fetchers.make_tasks(context.key.symbol, self._supervisor),
                 "strategy": decision_loop.run_decisions(
                     warm_up,
                     recorder,

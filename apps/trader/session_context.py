@@ -13,6 +13,7 @@ from onetape.engine import AccountConfig
 from onetape.exchange.rest import MarketInfo
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
+from onetape.strategies import InputSeries
 from onetape.strategies.lookback_window import MIN_CANDLES, compute_window_size
 from trader.brokers.live import LiveBroker
 from trader.evaluator.messages import LoadedStrategy
@@ -78,9 +79,14 @@ class SessionContext(Struct, frozen=True):
         )
 
     @property
-    def higher_timeframes(self) -> tuple[Timeframe, ...]:
-        """Return the higher timeframes of the strategy's input."""
-        return tuple(Timeframe.parse(name) for name in self.strategy.higher_timeframes)
+    def higher_timeframes(self) -> tuple[InputSeries, ...]:
+        """Return the higher timeframes of the traded symbol that the strategy reads."""
+        return tuple(one for one in self.strategy.inputs if not one.is_other_market)
+
+    @property
+    def other_markets(self) -> tuple[InputSeries, ...]:
+        """Return the series of other markets that the strategy reads."""
+        return tuple(one for one in self.strategy.inputs if one.is_other_market)
 
     @property
     def window(self) -> int:

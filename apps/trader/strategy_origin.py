@@ -13,6 +13,7 @@ from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import SafetyRefusal
 from onetape.core.folders import USER_FOLDER
 from onetape.core.trading import Session
+from onetape.store.marked_decisions import INFORMATIVE
 from onetape.strategies.registry import find_strategy_file
 from trader.account import OTHER_ACCOUNT_HINT
 from trader.settings import TraderSettings
@@ -53,13 +54,14 @@ def find_loaded_origin(evaluator: "StrategyEvaluator") -> str:
 
 
 def get_stored_origin(session: Session | None) -> dict[str, Any]:
-    """Return the rules of a session that state strategy file and saved run; empty: no session."""
+    """Return the rules of `get_origin_rules` of a session; empty: no session."""
     return {} if session is None else get_origin_rules(session.rules)
 
 
 def get_origin_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a session's rules that state strategy file and saved run."""
-    return {name: value for name, value in rules.items() if name in (ORIGIN, PARAMS_FROM)}
+    """Return those of a session's rules that state strategy file, saved run and other markets."""
+    names = (ORIGIN, PARAMS_FROM, INFORMATIVE)
+    return {name: value for name, value in rules.items() if name in names}
 
 
 def make_params_origin(

@@ -32,9 +32,11 @@ from onetape.store.orders import read_signal_timestamp
 from onetape.store.sessions import open_data_outage
 from onetape.strategies import BUY, HOLD, SELL
 from trader.evaluations import EvaluatedCandle, Evaluations
+from trader.evaluator.failures import INPUT_LATE
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
+from trader.informative_fetchers import InformativeFetchers, InputWait
 from trader.lease import Lease
 from trader.new_orders import make_order
 from trader.correction_review import CorrectionReview
@@ -88,6 +90,7 @@ class StrategyRunner:
         exit_orders: ExitOrders,
         states: TraderStates,
         on_evaluated: Callable[[], None],
+        fetchers: InformativeFetchers,
     ) -> None:
         """Continue after the last decision of an earlier session of the account.
 
@@ -101,6 +104,7 @@ class StrategyRunner:
             exit_orders: Sends the strategy's exits.
             states: States of the trader; while there is a problem, no position is entered.
             on_evaluated: Called when an evaluation is done, so that `decide_new` is called soon.
+            fetchers: Fetch the candles of other markets that the strategy reads.
         """
         self._context = context
         self._lease = lease
@@ -119,6 +123,8 @@ class StrategyRunner:
         self._evaluations = Evaluations(context, exchange, states, on_evaluated)
         self._evaluated = deque[EvaluatedCandle]()
         """Evaluated candles without a decision, oldest first."""
+        self._input_wait = InputWait(context, fetchers)
+        """Holds a decision until the candles of other markets are stored."""
         self._waiting_since: float | None = None
         """Time since which a BUY waits for an exit, monotonic seconds; None: no BUY waits."""
         review = Evaluations(context, exchange, states, on_evaluated)
@@ -143,7 +149,7 @@ class StrategyRunner:
         If no candle is being evaluated, that is the last decided candle.
         """
         is_waiting = self._waiting_since is not None
-        waiting = self._evaluated[0].timestamp if is_waiting else None
+        waiting = self._evaluated[0].timestamp if is_waiting else self._input_wait.candle
         return waiting or self._evaluations.newest or self._decided
 
     @property
@@ -153,7 +159,8 @@ class StrategyRunner:
         Exits in a candle wait for the decision on the candle before it, unless the strategy takes
         longer than exits may wait.
         """
-        is_slow = self._evaluations.seconds > EXITS_WAIT_SECONDS
+        seconds = max(self._evaluations.seconds, self._input_wait.seconds)
+        is_slow = seconds > EXITS_WAIT_SECONDS
         return self.started if is_slow or self._waiting_since is not None else self._decided
 
     @property
@@ -166,6 +173,11 @@ class StrategyRunner:
         return running.newest is not None and running.seconds <= EXITS_WAIT_SECONDS
 
     @property
+    def is_input_awaited(self) -> bool:
+        """Return whether the next decision waits for a candle of another market."""
+        return self._input_wait.candle is not None
+
+    @property
     def is_first(self) -> bool:
         """Return whether no evaluation has started yet."""
         return self._is_first
@@ -173,12 +185,13 @@ class StrategyRunner:
     def start_next(self) -> bool:
         """Start to evaluate the closed candles to decide on next; return whether there are any.
 
-        No evaluation is started while one is running, or while a decision waits.
+        No evaluation is started while one is running, while a decision waits, or while a candle of
+        another market is waited for.
 
         Raises:
             StoreError: the file cannot be read or written.
         """
-        if self._evaluated or self._evaluations.is_running:
+        if self._evaluated or self._evaluations.is_running or self._must_wait_for_input():
             return False
         timestamps, is_repeated = (
             self._find_first_candles() if self._is_first else (self._find_next_candles(), False)
@@ -188,6 +201,14 @@ class StrategyRunner:
         self._is_first = False
         self._evaluations.start(timestamps, is_repeated=is_repeated)
         return True
+
+    def _must_wait_for_input(self) -> bool:
+        """Return whether the next decision waits for a candle of another market; request it."""
+        if not self._context.other_markets:
+            return False
+        newest = read_last_closed_timestamp(self._context.store, self._context.key, NEVER)
+        is_decided = not self._is_first and newest == self._decided
+        return newest is not None and not is_decided and self._input_wait.must_wait(newest)
 
     def decide_new(self) -> Iterator[DecisionReport]:
         """Decide on the candles whose evaluation is done, and yield the decisions.
@@ -373,7 +394,7 @@ class StrategyRunner:
         )
         if not is_repeated:
             self._record(decision, found.candles, strategy_text)
-        if found.verdict != OK:
+        if found.verdict not in (OK, INPUT_LATE):
             self._review.wait_for_next(timestamp)
         if not is_repeated and found.verdict == OK:
             # Of a candle without signals the rules get the signal of the next evaluation.
@@ -416,7 +437,8 @@ class StrategyRunner:
             missing_since=missing[0][0] if missing else None,
             candles=len(found.candles),
             lookback=context.strategy.lookback,
-            higher_obstacle=found.absent.gate if context.strategy.higher_timeframes else None,
+            higher_obstacle=found.absent.gate if context.higher_timeframes else None,
+            market_obstacle=found.absent.market_gate if context.other_markets else None,
             is_stream_up=self._recorder.live,
             open_order=None if order is None else order.side,
         )

@@ -14,6 +14,7 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.strategies import evaluate_strategy, load_strategy
+from onetape.strategies.testing import higher_of
 from symbol_desk import Made, candles_of
 
 #: Candles before the first traded one that sizes depend on.
@@ -73,6 +74,19 @@ LEVEL_DIPS = DIPS.replace(
     'stop=np.where(hour % 4 == 3, np.nan, candles.low * 0.998), stop_mode="each_candle", '
     "target=candles.close * 1.004)",
 )
+#: Buys after a falling candle while BTC falls too, and sells now and then while BTC rises.
+MARKET_DIPS = DIPS.replace(
+    "from onetape.strategies import Signals", "from onetape.strategies import Market, Signals"
+).replace(
+    '    name: ClassVar[str] = "dips"\n',
+    '    name: ClassVar[str] = "dips"\n    informative = (Market("BTC/{quote}"),)\n',
+).replace(
+    "        return Signals(np.where(candles.close < candles.open, 1, -sells)",
+    '        leader = higher["BTC/{quote}"]\n'
+    "        rises = leader.as_of(leader.close - leader.open) > 0\n"
+    "        dips = (candles.close < candles.open) & ~rises\n"
+    "        return Signals(np.where(dips, 1, -sells * rises)",
+)
 #: The same signals in a file for freqtrade.
 FREQTRADE_DIPS = """
 from freqtrade.strategy import IStrategy
@@ -131,7 +145,10 @@ def backtest_fills(
     for symbol, own in desks.items():
         start = first - BEFORE * HOUR
         candles = candles_of(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
-        signals = evaluate_strategy(load_strategy(own.context.evaluator.settings.name), candles)
+        strategy = load_strategy(own.context.evaluator.settings.name)
+        leader = candles_of(opened, "BTC/USDT", start, MARCH + (last_hour + 1) * HOUR)
+        higher = higher_of(strategy, candles, markets={"BTC/USDT": leader}, symbol=symbol)
+        signals = evaluate_strategy(strategy, candles, higher)
         signal = np.where(candles.timestamp < first, 0, signals.signal).astype(np.int8)
         series.append(
             SymbolSeries(

@@ -1,8 +1,9 @@
 """The strategy of a drill: evaluates the user's strategy, and signals at fixed candles instead.
 
 A strategy may signal once a month, and a drill has minutes. So the code of the user's strategy runs
-on every candle as in the trader, with its own lookback and higher timeframes, and its signals are
-replaced. Its stop and target stay, except where a BUY of the drill could not have them.
+on every candle as in the trader, with its own lookback, higher timeframes and other markets, and
+its signals are replaced. Its stop and target stay, except where a BUY of the drill could not have
+them.
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ _FILE = '''"""The strategy of a drill: {name}, with signals at fixed candles."""
 from dataclasses import dataclass
 from typing import ClassVar
 
+from onetape.strategies import Market
 from trader.drill.forced_signals import ForcedSignals, load
 
 
@@ -35,6 +37,7 @@ class Drilled(ForcedSignals):
     name: ClassVar[str] = "drilled"
     tried: ClassVar = load({name!r}, {parameters!r}, {folder!r})
     higher_timeframes: ClassVar[tuple[str, ...]] = tried.higher_timeframes
+    informative: ClassVar[tuple[Market, ...]] = tried.informative
     buys: ClassVar[tuple[int, ...]] = {buys!r}
     sells: ClassVar[tuple[int, ...]] = {sells!r}
 '''
@@ -58,7 +61,7 @@ class ForcedSignals(Strategy):
 
     @property
     def higher_lookback(self) -> int:
-        """Return the strategy's lookback in higher timeframes."""
+        """Return the strategy's lookback in higher timeframes and other markets."""
         return type(self).tried.higher_lookback
 
     def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:

@@ -9,15 +9,16 @@ from typing import Final
 
 import numpy as np
 
-from onetape.core.candles import FloatArray
+from onetape.core.candles import FloatArray, SeriesKey
 from onetape.core.strategy_levels import LevelColumns
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.bars import TIMEFRAMES
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.strategies import (
+    HigherCandles,
     Strategy,
     align_higher_candles,
-    collect_higher_timeframes,
+    collect_inputs,
     evaluate_strategy,
     get_higher_lookback,
     get_lookback,
@@ -66,32 +67,31 @@ def evaluate_levels(
     timeframe, market = searched.timeframe, SimulatedMarket(DEFAULT_SEED)
     start = timeframe.shift(searched.first, 1 - compute_window_size(get_lookback(strategy)))
     candles = market.get_candles(symbol, timeframe.name, start, searched.end)
-    higher_timeframes = collect_higher_timeframes(strategy, timeframe)
-    if any(higher.name not in TIMEFRAMES for higher in higher_timeframes):
+    inputs = collect_inputs(strategy, timeframe)
+    if any(series.timeframe.name not in TIMEFRAMES for series in inputs):
         # The trader of the drill names the timeframe that the simulator lacks.
         return None
-    higher_candles = {
-        higher.name: align_higher_candles(
+    traded = SeriesKey("simulator", symbol, timeframe.name)
+    higher_candles: dict[str, HigherCandles] = {}
+    for series in inputs:
+        key = series.make_key(traded)
+        first = series.timeframe.shift(start, -compute_window_size(get_higher_lookback(strategy)))
+        found = market.get_candles(key.symbol, key.timeframe, first, searched.end)
+        higher_candles[series.name] = align_higher_candles(
             candles,
             timeframe,
-            market.get_candles(
-                symbol,
-                higher.name,
-                higher.shift(start, -compute_window_size(get_higher_lookback(strategy))),
-                searched.end,
-            ),
-            higher,
+            found,
+            series.timeframe,
+            key.symbol if series.is_other_market else "",
         )
-        for higher in higher_timeframes
-    }
     levels = evaluate_strategy(strategy, candles, higher_candles).level_columns
     if levels is None:
         return None
-    found = make_entry_levels(levels, candles.close)
+    entry_levels = make_entry_levels(levels, candles.close)
     before = int(np.searchsorted(candles.timestamp, searched.first))
     return LevelColumns(
-        None if found.stop is None else found.stop[before:],
-        None if found.target is None else found.target[before:],
-        found.stop_mode,
-        found.target_mode,
+        None if entry_levels.stop is None else entry_levels.stop[before:],
+        None if entry_levels.target is None else entry_levels.target[before:],
+        entry_levels.stop_mode,
+        entry_levels.target_mode,
     )

@@ -15,7 +15,7 @@ from msgspec import Struct
 from onetape.core.candles import Candles
 from onetape.core.strategy_levels import LevelColumns, LevelMode
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.higher_timeframes import Higher, HigherCandles
+from onetape.strategies.higher_timeframes import Higher, HigherCandles, InputSeries
 
 #: Length of a message, which comes before it.
 HEADER: Final = struct.Struct("<Q")
@@ -46,25 +46,26 @@ class CandleColumns(Struct, frozen=True):
 
 
 class HigherColumns(Struct, frozen=True):
-    """Candles of a higher timeframe as bytes."""
+    """Candles of a higher timeframe or another market as bytes."""
 
     candles: CandleColumns
     timeframe: str
     visible: bytes
     """Column `visible` of `HigherCandles`, int64."""
+    symbol: str = ""
+    """Symbol of another market; empty: the traded symbol."""
 
     @classmethod
     def of(cls, higher: HigherCandles) -> "HigherColumns":
-        """Return higher-timeframe candles as bytes."""
+        """Return candles of a higher timeframe or another market as bytes."""
         visible = np.ascontiguousarray(higher.visible, np.int64).tobytes()
-        return cls(CandleColumns.of(higher), higher.timeframe.name, visible)
+        return cls(CandleColumns.of(higher), higher.timeframe.name, visible, higher.symbol)
 
     def decode(self) -> HigherCandles:
         """Return the candles; their arrays are read-only."""
         visible = np.frombuffer(self.visible, np.int64)
-        return HigherCandles.from_candles(
-            self.candles.decode(), Timeframe.parse(self.timeframe), visible
-        )
+        timeframe = Timeframe.parse(self.timeframe)
+        return HigherCandles.from_candles(self.candles.decode(), timeframe, visible, self.symbol)
 
 
 class LoadRequest(Struct, frozen=True, tag="load"):
@@ -86,7 +87,7 @@ class EvaluateRequest(Struct, frozen=True, tag="evaluate"):
     """Number of the strategy, of its `LoadRequest`."""
     candles: CandleColumns
     higher: dict[str, HigherColumns]
-    """Candles of the higher timeframes, by timeframe."""
+    """Candles of the higher timeframes and other markets, by their name in `higher`."""
     rows: int
     """Number of candles to decide on, the last ones of `candles`."""
 
@@ -98,9 +99,9 @@ class LoadedStrategy(Struct, frozen=True, tag="loaded"):
     lookback: int
     """Number of candles that the strategy needs for one signal."""
     higher_lookback: int
-    """Number of candles of each higher timeframe that the strategy needs for one signal."""
-    higher_timeframes: tuple[str, ...]
-    """Higher timeframes that the strategy needs, by CCXT's names."""
+    """Number of candles of each of `inputs` that the strategy needs for one signal."""
+    inputs: tuple[InputSeries, ...]
+    """Higher timeframes and other markets that the strategy reads."""
     parameters: dict[str, Any]
     code_digest: str
     """SHA-256, in hex, of the source code that the signals depend on."""
@@ -190,7 +191,7 @@ def make_evaluate_request(key: int, candles: Candles, higher: Higher, rows: int)
     Args:
         key: Number of the strategy.
         candles: Closed candles, oldest first.
-        higher: Candles of each higher timeframe of the strategy.
+        higher: Candles of each higher timeframe and other market of the strategy.
         rows: Number of candles to decide on, the last ones of `candles`.
     """
     columns = {name: HigherColumns.of(one) for name, one in higher.items()}
@@ -222,5 +223,5 @@ def decode_reply(body: bytes) -> Reply:
 
 
 def decode_higher(columns: Mapping[str, HigherColumns]) -> Higher:
-    """Return higher-timeframe candles by timeframe."""
+    """Return candles of higher timeframes and other markets by their name."""
     return {name: one.decode() for name, one in columns.items()}

@@ -26,9 +26,9 @@ class Evaluation(Struct, frozen=True):
 class EvaluationFailure(Struct, frozen=True):
     """Reason why there is no evaluation."""
 
-    kind: Literal["late", "ended", "failed"]
+    kind: Literal["late", "ended", "failed", "input"]
     """`late`: no reply in time; `ended`: the worker process ended; `failed`: the code raised or
-    returned something that is not usable."""
+    returned something that is not usable; `input`: a candle of another market is not stored yet."""
     text: str
     """Description of the failure."""
     error: OnetapeError

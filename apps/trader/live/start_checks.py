@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from onetape.cli.output import print_line
+from onetape.core.candles import SeriesKey
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.symbols import split_symbol
 from onetape.exchange.rest import MarketInfo, RestExchange
@@ -52,6 +53,16 @@ class Start(Struct, frozen=True):
         }
         plan = structs.replace(plan, exits_only={**plan.exits_only, **bans})
         return Start(plan, start.evaluators)
+
+    def forbid_entries(self, symbol: str, reason: str) -> "Start":
+        """Return the start with a symbol that has a position, and makes exits only.
+
+        Args:
+            symbol: A symbol of the start.
+            reason: Reason why the symbol makes no entries, as a text.
+        """
+        bans = {symbol: reason, **self.plan.exits_only}
+        return Start(structs.replace(self.plan, exits_only=bans), self.evaluators)
 
     def leave_out_delisted(self, symbol: str, reason: str) -> "Start":
         """Return the start without a symbol whose position cannot be sold; the others go on.
@@ -180,8 +191,42 @@ async def fetch_traded_markets(
             else:
                 raise
     exchange.check_timeframe(start.plan.symbols[0].key.timeframe)
+    for traded_symbol, evaluator in zip(start.plan.symbols, start.evaluators, strict=True):
+        symbol = traded_symbol.key.symbol
+        fault = await _find_informative_fault(exchange, traded_symbol.key, evaluator)
+        if fault is None:
+            continue
+        if is_held(symbol):
+            start = start.forbid_entries(symbol, fault)
+        elif start.may_leave_out(symbol):
+            start = start.leave_out(symbol, fault)
+            markets = [market for market in markets if market.symbol != symbol]
+        else:
+            raise UsageError(fault)
     await exchange.compare_clocks()
     return start, markets
+
+
+async def _find_informative_fault(
+    exchange: RestExchange, key: SeriesKey, evaluator: StrategyEvaluator
+) -> str | None:
+    """Return a text if the exchange lacks another market that a strategy reads; None: it has all.
+
+    Args:
+        exchange: An open exchange.
+        key: The traded series.
+        evaluator: Evaluator of the strategy that trades the series.
+    """
+    strategy = evaluator.strategy
+    for series in strategy.inputs:
+        if not series.is_other_market:
+            continue
+        try:
+            await exchange.fetch_market(series.make_key(key).symbol)
+            exchange.check_timeframe(series.timeframe.name)
+        except UsageError as error:
+            return f"strategy {strategy.name} needs {series.make_label(key)} candles: {error}"
+    return None
 
 
 def check_other_accounts(plan: StartPlan, path: Path, exchange_account: str) -> StartPlan:

@@ -58,7 +58,11 @@ def sells(trading: Desk) -> list[tuple[Any, ...]]:
     return trading.query("SELECT type, status, signal_timestamp FROM orders WHERE side = 'sell'")
 
 
-@pytest.mark.parametrize("higher", [(), ("4h",)], ids=["one timeframe", "a higher one too"])
+@pytest.mark.parametrize(
+    ("higher", "informative"),
+    [((), ()), (("4h",), ()), ((), ("ETH/USDT",))],
+    ids=["one timeframe", "a higher one too", "another market too"],
+)
 @pytest.mark.usefixtures("quick_pauses")
 def test_a_sell_that_is_decided_while_the_file_is_locked_is_sold_once_after_it(
     run: Run,
@@ -66,11 +70,13 @@ def test_a_sell_that_is_decided_while_the_file_is_locked_is_sold_once_after_it(
     strategy_file: StrategyFile,
     capsys: pytest.CaptureFixture[str],
     higher: tuple[str, ...],
+    informative: tuple[str, ...],
 ) -> None:
     lines = Lines(capsys)
 
     async def scene() -> None:
-        name = strategy_file(scripted_source([0], [3], higher_timeframes=higher), "scripted")
+        source = scripted_source([0], [3], higher_timeframes=higher, informative=informative)
+        name = strategy_file(source, "scripted")
         async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
             await until_bought(opened, trading)
             with locked(db):

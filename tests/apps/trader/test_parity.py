@@ -15,6 +15,7 @@ from backtest_fills import (
     EXITS,
     FREQTRADE_DIPS,
     LEVEL_DIPS,
+    MARKET_DIPS,
     SIZINGS,
     account_of,
     backtest_fills,
@@ -140,6 +141,26 @@ def test_entry_guards_of_several_symbols_pause_entries_as_in_the_backtest(
     record_property("fills", count)
     assert count > 4
     assert paused
+
+
+@pytest.mark.parametrize("symbols", ["one symbol", "five symbols, two places"])
+def test_symbols_that_read_another_market_trade_as_in_the_backtest(
+    db: Path,
+    strategy_file: StrategyFile,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+    symbols: str,
+) -> None:
+    account = account_of("equity_share", EXITS["stop and target"], slippage_bps=3)
+    name = strategy_file(MARKET_DIPS, "dips")
+    for key, value in {
+        "symbols": symbols, "sizing": "equity_share", "hours": HOURS, "seed": 11,
+        "exits": "stop and target, signals by BTC/USDT",
+    }.items():  # fmt: skip
+        record_property(key, value)
+    count, _ = trade_as_in_backtest(db, name, account, symbols, 11, monkeypatch)
+    record_property("fills", count)
+    assert count > 4
 
 
 def trade_as_in_backtest(

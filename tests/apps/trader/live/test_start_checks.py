@@ -149,6 +149,53 @@ def test_a_flat_symbol_that_is_not_listed_is_left_out_while_one_is_held(
     asyncio.run(check_start(start))
 
 
+READS_GONE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onetape.strategies import Market, Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Reads(Strategy):
+    name: ClassVar[str] = "rsi"
+    informative = (Market("GONE/{quote}", "1h"),)
+    lookback = 1
+
+    def evaluate(self, candles, higher):
+        return Signals((candles.close * 0).astype("int8"))
+"""
+
+
+def test_a_strategy_that_reads_a_market_that_is_not_listed_makes_exits_only_if_it_holds(
+    holder: TradedAccount, tmp_path: Path
+) -> None:
+    path = tmp_path / "reads.py"
+    path.write_text(READS_GONE, encoding="utf-8")
+    reads = StrategySettings(name=f"{path}:Reads")
+    start = start_of(holder, with_symbols(SymbolSettings(symbol="ETH/USDT", strategy=reads)))
+    evaluators = dict(
+        zip([one.key.symbol for one in start.plan.symbols], start.evaluators, strict=True)
+    )
+    held = Start(start.plan, tuple(evaluators["ETH/USDT"] for _ in start.evaluators))
+    assert set(traded(held)) == {"ETH/USDT", "BTC/USDT"}
+
+    async def check_start() -> None:
+        with embedded_simulator() as simulator:
+            endpoint = Endpoint("simulator", simulator.url)
+            async with await asyncio.to_thread(RestExchange, endpoint) as exchange:
+                left, markets = await fetch_traded_markets(exchange, held)
+                assert traded(left) == [one.symbol for one in markets] == ["BTC/USDT"]
+                ban = left.plan.find_entry_ban("BTC/USDT")
+                assert ban is not None
+                assert "needs GONE/USDT 1h candles: simulator has no spot market" in ban.reason
+                flat = Start(replace(held.plan, held={}), held.evaluators)
+                with pytest.raises(UsageError, match="strategy rsi needs GONE/USDT 1h candles: "):
+                    await fetch_traded_markets(exchange, flat)
+
+    asyncio.run(check_start())
+
+
 @pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDC"])
 def test_a_coin_in_which_another_account_of_the_key_is_open_is_refused(
     db: Path, holder: TradedAccount, symbol: str

@@ -28,8 +28,8 @@ class WarmUpAfterGap(Struct, frozen=True):
     """Open of the first missing candle, epoch seconds."""
     gap_to: int
     """Open of the first candle after the gap, epoch seconds."""
-    timeframe: str
-    """Timeframe of the missing candles."""
+    series: str
+    """Series of the missing candles, such as `1h`, or `BTC/USDT 1h` of another market."""
     trading_since: int | None
     """Close of the first candle that is traded again, epoch seconds; None: the range or another gap
     comes first."""
@@ -119,9 +119,11 @@ def _describe_shared_account(backtest: Backtest, assumptions: dict[str, str]) ->
         }
         for run in backtest.runs
     }
-    for label in ("account", "trading rules", *backtest.first.higher.origins):
-        texts = {symbol: each[label] for symbol, each in by_symbol.items()}
-        if len(set(texts.values())) > 1:
+    # Strategies of several symbols may read different series.
+    inputs = dict.fromkeys(label for run in backtest.runs for label in run.higher.origins)
+    for label in ("account", "trading rules", *inputs):
+        texts = {symbol: each[label] for symbol, each in by_symbol.items() if label in each}
+        if len(set(texts.values())) > 1 or len(texts) < len(by_symbol):
             joined = "; ".join(f"{one}: {text}" for one, text in texts.items())
             assumptions = {**assumptions, label: joined}
     return {
@@ -419,7 +421,7 @@ def find_pauses(window: CandleWindow, segments: Sequence[Segment]) -> list[WarmU
         since = None
         if segment.ready < end:
             since = timeframe.next(int(window.candles.timestamp[segment.ready]))
-        found.append(WarmUpAfterGap(*(segment.gap or (0, 0)), segment.timeframe, since))
+        found.append(WarmUpAfterGap(*(segment.gap or (0, 0)), segment.series, since))
     return found
 
 
@@ -462,8 +464,8 @@ def describe_pauses(
         return []
     last = pauses[-1]
     gap = f"{format_utc(last.gap_from)} to {format_utc(last.gap_to)} UTC"
-    if last.timeframe != window.key.timeframe:
-        gap = f"of {last.timeframe} candles {gap}"
+    if last.series != window.key.timeframe:
+        gap = f"of {last.series} candles {gap}"
     warm_up = f"warm-up of {format_count(window.required_warm_up, 'candle')}{addition}"
     if last.trading_since is None:
         text = f"no trading after the gap {gap}: the range ends before a {warm_up}"

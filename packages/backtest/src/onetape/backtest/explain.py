@@ -19,6 +19,7 @@ from onetape.core.errors import DataError
 from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
 from onetape.engine import ModelFill, SimulationResult, Trade
+from onetape.strategies import HigherCandles
 
 _SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
 
@@ -36,6 +37,9 @@ class CandleExplanation(Struct, frozen=True):
     """Close of the candle, epoch seconds."""
     candle: dict[str, float]
     """Open, high, low, close and volume of the candle."""
+    inputs: list[str]
+    """Last closed candle of each higher timeframe and other market that the strategy reads, in
+    words."""
     indicators: dict[str, float | None]
     """Indicator values by name; None: no value yet."""
     conditions: dict[str, bool]
@@ -88,6 +92,7 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         opened=opened,
         closed=Timeframe.parse(run.window.key.timeframe).next(opened),
         candle={name: float(getattr(candles, name)[bar]) for name in columns},
+        inputs=[_describe_input(one, index) for one in run.higher.candles.values()],
         indicators={
             **{
                 name: _drop_non_finite(values[index]) for name, values in signals.indicators.items()
@@ -105,6 +110,17 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         trading_rules=run.trading_rules_text,
         has_finer_steps=bool(result.rules.trading_rules.months),
     )
+
+
+def _describe_input(candles: HigherCandles, index: int) -> str:
+    """Return the last candle that had closed by the close of a traded candle, in words."""
+    label, count = candles.label, int(candles.visible[index])
+    if not count:
+        return f"{label}: no candle has closed yet"
+    opened = int(candles.timestamp[count - 1])
+    close = format_number(float(candles.close[count - 1]), commas=True)
+    times = f"{format_utc(opened)} to {format_utc(candles.timeframe.next(opened))} UTC"
+    return f"{label}: candle {times}, close {close}"
 
 
 def _find_bar_at(run: SymbolRun, moment: int) -> int | None:
@@ -219,7 +235,7 @@ def _describe_warm_up(run: SymbolRun, index: int) -> str:
     if segment is None or segment.gap is None:
         return ""
     traded = run.window.key.timeframe
-    candles = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
+    candles = "" if segment.series == traded else f" of {segment.series} candles"
     start, end = (format_utc(moment) for moment in segment.gap)
     return f"warm-up after the gap{candles} {start} to {end} UTC"
 

@@ -57,6 +57,7 @@ def read_frames(
             config.select_symbol(symbol),
             strategy,
             is_alone=len(config.symbols) == 1,
+            frames=frames,
         )
         for symbol in config.symbols
     ]

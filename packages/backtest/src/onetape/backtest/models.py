@@ -24,7 +24,7 @@ from onetape.engine import (
     compute_equal_parts_equity,
 )
 from onetape.strategies import Higher, HigherCandles, Signals, Strategy
-from onetape.strategies.segments import WHOLE, IndexedGap, Range, Segment
+from onetape.strategies.segments import WHOLE, IndexedGap, InputGaps, Segment
 
 
 class CandleWindow(Struct, frozen=True):
@@ -60,16 +60,16 @@ class CandleWindow(Struct, frozen=True):
 
 
 class HigherTimeframes(Struct, frozen=True):
-    """The higher-timeframe candles of one symbol's run."""
+    """The candles of higher timeframes and of other markets of one symbol's run."""
 
     candles: Higher = field(default_factory=dict[str, HigherCandles])
-    """Higher candles by timeframe, aligned with the traded candles."""
+    """Candles by their name in `higher`, aligned with the traded candles."""
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Text on the origin of the candles of each higher timeframe, by label such as `1d candles`."""
+    """Text on the origin of the candles, by label such as `1d candles`."""
     notes: tuple[str, ...] = ()
-    """Notes on missing higher candles, in sentences."""
-    gaps: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
-    """Unexplained gaps of each timeframe, oldest first; no window crosses one."""
+    """Notes on missing candles of these series, in sentences."""
+    gaps: Mapping[str, InputGaps] = field(default_factory=dict[str, InputGaps])
+    """Unexplained gaps of each series, by its name in `higher`; no window crosses a gap."""
 
 
 class SymbolInput(Struct, frozen=True):

@@ -118,7 +118,7 @@ class PauseSummary(Struct, frozen=True):
     gap_to: Moment
     """Open of the first candle after the gap, epoch seconds."""
     timeframe: str
-    """Timeframe of the missing candles."""
+    """Timeframe of the missing candles; of another market with its symbol, as `BTC/USDT 1h`."""
     trading_since: Moment | None
     """Close of the first candle that is traded again, epoch seconds; None: the range or another gap
     comes first."""

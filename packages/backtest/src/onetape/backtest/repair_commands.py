@@ -67,14 +67,29 @@ def read_stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> t
     stored = read_closed_range(store, key)
     if stored is not None:
         return stored
-    raise DataError(_describe_nothing_stored(store, key, config))
+    raise DataError(describe_nothing_stored(store, key, config))
 
 
-def _describe_nothing_stored(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
-    """Return the text that no closed candle of a series is stored, with the fetch command."""
+def describe_nothing_stored(
+    store: Store,
+    key: SeriesKey,
+    config: BacktestConfig,
+    start: int | None = None,
+    end: int | None = None,
+) -> str:
+    """Return the text that no closed candle of a series is stored, with the fetch command.
+
+    Args:
+        store: The open database.
+        key: The series.
+        config: Configuration of the run.
+        start: First moment of the candles, epoch seconds; None: the default of the backfiller.
+        end: Last moment of the candles, epoch seconds, exclusive; None: the newest.
+    """
     hint = suggest_name(str(key), [str(summary.key) for summary in read_series_summaries(store)])
+    command = format_repair_command(key, config, start, end)
     return (
-        f"{store.path} holds no closed candle of {key}; run: {format_repair_command(key, config)}"
+        f"{store.path} holds no closed candle of {key}; run: {command}"
         f"{_format_resample_command(store, key, config)}{hint}"
     )
 

@@ -73,7 +73,8 @@ def _collect_unexplained_gaps(
     inside = context.window.candles[context.window.warm_up :]
     times = np.concatenate((before.timestamp, inside.timestamp))
     gaps = find_gaps(times, Timeframe.parse(key.timeframe), int(times[0]), int(times[-1]))
-    return {**context.gaps.higher, key.timeframe: find_unexplained(store, key, gaps)}
+    inputs = {name: one.ranges for name, one in context.gaps.higher.items()}
+    return {**inputs, key.timeframe: find_unexplained(store, key, gaps)}
 
 
 def compute_engine_digest() -> str:

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from onetape.core.candles import Candles, IntArray, are_sound
 from onetape.strategies.evaluation import evaluate_last_levels, evaluate_last_signal
-from onetape.strategies.higher_timeframes import Higher, HigherCandles
+from onetape.strategies.higher_timeframes import Higher, collect_input_names
 from onetape.strategies.interface import HOLD, SignalArray, Signals, Strategy
 from onetape.strategies.lookback_window import compute_window_size
 from onetape.strategies.output_capture import discard_stderr
@@ -40,7 +40,7 @@ class CheckData(Struct, frozen=True, dict=True):
     candles: Candles
     """Traded candles, warm-up first."""
     higher: Higher = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType] - the alias states of what
-    """Candles of each higher timeframe that the strategy uses."""
+    """Candles of each higher timeframe and other market that the strategy uses."""
     first: int = 0
     """Index of the first candle after the warm-up."""
     segments: tuple[Segment, ...] = WHOLE
@@ -99,7 +99,7 @@ class WindowSizes(Struct, frozen=True):
     candles: int
     """Number of traded candles."""
     higher: int
-    """Number of candles of each higher timeframe before the first of `candles`."""
+    """Number of candles of each entry of `higher` before the first of `candles`."""
 
     @classmethod
     def from_strategy(cls, strategy: Strategy) -> "WindowSizes":
@@ -108,7 +108,7 @@ class WindowSizes(Struct, frozen=True):
         Raises:
             ConfigurationError: the lookback of the strategy is invalid.
         """
-        higher = get_higher_lookback(strategy) if strategy.higher_timeframes else 0
+        higher = get_higher_lookback(strategy) if collect_input_names(strategy) else 0
         return cls(compute_window_size(get_lookback(strategy)), compute_window_size(higher))
 
 
@@ -182,6 +182,5 @@ def _copy_candles(candles: Candles) -> Candles:
 
 def _copy_higher_candles(higher: Higher) -> Higher:
     return {
-        name: HigherCandles.from_candles(_copy_candles(one), one.timeframe, one.visible)
-        for name, one in higher.items()
+        name: one.copy_with(_copy_candles(one), one.visible) for name, one in higher.items()
     }

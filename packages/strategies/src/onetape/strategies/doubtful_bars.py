@@ -17,7 +17,6 @@ from onetape.core.candles import Candles, IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.check_data import CheckData, StrategyMaker, WindowSizes
 from onetape.strategies.evaluation import evaluate_strategy
-from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.interface import SignalArray
 from onetape.strategies.output_capture import discard_stderr
 
@@ -102,9 +101,7 @@ def _find_differing_bars(
     ends: IntArray = np.array(bars, dtype=np.int64)
     starts = ends - (window - 1)
     higher = {
-        name: HigherCandles.from_candles(
-            series, series.timeframe, _concat_windows(series.visible, starts, window)
-        )
+        name: series.copy_with(series, _concat_windows(series.visible, starts, window))
         for name, series in data.higher.items()
     }
     traded = data.candles

@@ -17,7 +17,7 @@ from onetape.strategies.annotation_validation import (
     make_invalid_result_error,
     validate_annotations,
 )
-from onetape.strategies.higher_timeframes import Higher, HigherCandles
+from onetape.strategies.higher_timeframes import Higher, HigherCandles, collect_input_names
 from onetape.strategies.interface import Signals, Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
 
@@ -41,7 +41,7 @@ def evaluate_strategy(
     Args:
         strategy: Any strategy, built in or of a user.
         candles: Closed candles, oldest first, at least one.
-        higher: Candles of each of the strategy's `higher_timeframes`.
+        higher: Candles of each of the strategy's `higher_timeframes` and `informative` markets.
         are_sound: Whether `core.candles.are_sound` has been checked and is true of the candles.
         may_print: Whether the strategy's code may print: then stdout is redirected to stderr
             meanwhile, for all threads.
@@ -101,7 +101,7 @@ def _evaluate_unchecked(
     strategy: Strategy, candles: Candles, higher: Higher, *, may_print: bool = True
 ) -> Any:
     """Return the strategy's result, unchecked; the candles must be protected from writes."""
-    for name in strategy.higher_timeframes:
+    for name in collect_input_names(strategy):
         if name not in higher:
             raise ConfigurationError(f"strategy {strategy.name} needs {name} candles, and got none")
     output: AbstractContextManager[None] = stdout_to_stderr() if may_print else nullcontext()
@@ -131,10 +131,8 @@ def _protect_candles(candles: Candles) -> Candles:
 
 
 def _protect_higher_candles(higher_candles: HigherCandles) -> HigherCandles:
-    return HigherCandles.from_candles(
-        _protect_candles(higher_candles),
-        higher_candles.timeframe,
-        _make_unwritable(higher_candles.visible),
+    return higher_candles.copy_with(
+        _protect_candles(higher_candles), _make_unwritable(higher_candles.visible)
     )
 
 

@@ -6,7 +6,8 @@
 
 The function gets one DataFrame of candles (open, high, low, close, volume; indexed by their open,
 UTC) and returns for each candle whether to enter and whether to exit. Its parameters with defaults
-are the strategy's parameters. A parameter called `higher` gets the higher-timeframe candles.
+are the strategy's parameters. A parameter called `higher` gets the candles of higher timeframes and
+of other markets.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError
 from onetape.core.strategy_levels import LevelMode
-from onetape.strategies.higher_timeframes import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles, Market
 from onetape.strategies.indicator_cache import as_array
 from onetape.strategies.interface import SignalArray, Signals, Strategy
 from onetape.strategies.measured_lookback import measure_lookback
@@ -69,10 +70,20 @@ class FunctionOptions(Struct, frozen=True):
     """Number of candles that give the last signal exactly as all candles would; None: measured."""
     higher: tuple[str, ...] = ()
     """CCXT timeframes whose candles the parameter `higher` gets."""
+    informative: tuple[Market, ...] = ()
+    """Other markets whose candles the parameter `higher` gets."""
+
+    @property
+    def has_inputs(self) -> bool:
+        """Return whether the function reads more than the traded candles."""
+        return bool(self.higher or self.informative)
 
 
 def strategy_function(
-    *, lookback: int | None = None, higher: Sequence[str] = ()
+    *,
+    lookback: int | None = None,
+    higher: Sequence[str] = (),
+    informative: Sequence[Market] = (),
 ) -> Callable[[_Function], _Function]:
     """Declare properties of a strategy function that cannot be measured.
 
@@ -80,10 +91,12 @@ def strategy_function(
         lookback: Number of candles that give the last signal exactly as all candles would; None:
             it is measured.
         higher: CCXT timeframes whose candles the function's parameter `higher` gets.
+        informative: Other markets whose candles `higher` gets, such as Market("BTC/USDT", "1h").
     """
 
     def declare(function: _Function) -> _Function:
-        setattr(function, _OPTIONS, FunctionOptions(lookback, tuple(higher)))
+        options = FunctionOptions(lookback, tuple(higher), tuple(informative))
+        setattr(function, _OPTIONS, options)
         return function
 
     return declare
@@ -140,14 +153,15 @@ def make_function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
 
     Raises:
         ConfigurationError: the function has a parameter without a default, or of another type than
-            int, float, str and bool, or needs `higher` without declaring timeframes.
+            int, float, str and bool, or needs `higher` without declaring its entries.
     """
     plain = cast("types.FunctionType", function)
     name = getattr(plain, "__name__", "strategy")
     options: FunctionOptions = getattr(plain, _OPTIONS, FunctionOptions())
     fields = [_make_field(name, one) for one in _collect_parameters(plain, name, options)]
     namespace = {"name": name, "function": staticmethod(plain), "options": options}
-    namespace |= {"higher_timeframes": options.higher, "measured": {}}
+    namespace |= {"higher_timeframes": options.higher, "informative": options.informative}
+    namespace |= {"measured": {}}
     made = dataclasses.make_dataclass(
         name, fields, bases=(FunctionStrategy,), frozen=True, namespace=namespace
     )
@@ -166,7 +180,7 @@ def _collect_parameters(
     parameters = [one for one in given[1:] if one.name != "higher"]
     if not given:
         raise ConfigurationError(f"strategy function {name} must take a DataFrame of candles first")
-    if len(parameters) < len(given) - 1 and not options.higher:
+    if len(parameters) < len(given) - 1 and not options.has_inputs:
         raise ConfigurationError(
             f"strategy function {name} takes `higher`; declare its timeframes: "
             '@strategy_function(higher=("1d",))'
@@ -219,17 +233,21 @@ def get_measured_lookback(strategy: FunctionStrategy) -> int:
 
     Raises:
         ConfigurationError: not even 2,000 candles are enough, the function fails, or its lookback
-            must be declared because it uses higher timeframes.
+            must be declared because it uses higher timeframes or other markets.
     """
     values = tuple(getattr(strategy, one.name) for one in dataclasses.fields(strategy))
     measured = type(strategy).measured
     if values not in measured:
         key = (digest_function(type(strategy).function), *values)
         if key not in _MEASURED:
-            if type(strategy).options.higher:
+            options = type(strategy).options
+            if options.has_inputs:
+                used, name = ("higher timeframes", "higher")
+                if not options.higher:
+                    used, name = ("other markets", "informative")
                 raise ConfigurationError(
-                    f"strategy function {strategy.name} uses higher timeframes; declare its "
-                    "lookback: @strategy_function(lookback=200, higher=...)"
+                    f"strategy function {strategy.name} uses {used}; declare its "
+                    f"lookback: @strategy_function(lookback=200, {name}=...)"
                 )
             _MEASURED[key] = measure_lookback(strategy)
         measured[values] = _MEASURED[key]

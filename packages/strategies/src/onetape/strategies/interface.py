@@ -33,7 +33,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.strategies.higher_timeframes import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles, Market
 from onetape.strategies.parameters import check_parameters
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ class Strategy(ABC):
     """Name of the strategy on the command line: lower case, digits, underscores."""
     higher_timeframes: ClassVar[tuple[str, ...]] = ()
     """CCXT timeframes above the traded one that `evaluate` needs in `higher`, such as ("1d",)."""
+    informative: ClassVar[tuple[Market, ...]] = ()
+    """Other markets that `evaluate` needs in `higher`, such as (Market("BTC/USDT", "1h"),)."""
 
     def __post_init__(self) -> None:
         """Check the parameters; a subclass that overrides this calls it first.
@@ -149,7 +151,7 @@ class Strategy(ABC):
 
     @property
     def higher_lookback(self) -> int:
-        """Number of candles of each of `higher_timeframes` that the last signal depends on.
+        """Number of candles of each entry of `higher` that the last signal depends on.
 
         By default it equals `lookback`.
         """
@@ -161,8 +163,9 @@ class Strategy(ABC):
 
         Args:
             candles: Closed candles, oldest first, at least one.
-            higher: Closed candles of each of `higher_timeframes`; `as_of` brings their columns to
-                the traded candles.
+            higher: Closed candles of each of `higher_timeframes`, by timeframe, and of each market
+                of `informative`, by its name, such as `BTC/USDT 1h`; `as_of` brings their columns
+                to the traded candles.
 
         Returns:
             One signal per candle; that of candle i depends on candles 0 to i only.

@@ -36,17 +36,34 @@ class IndexedGap(Struct, frozen=True):
     """Index of the first stored candle after the gap."""
 
 
+class InputGaps(Struct, frozen=True):
+    """The unexplained gaps of a series that a strategy reads in addition to the traded one."""
+
+    timeframe: Timeframe
+    """Timeframe of the series."""
+    ranges: tuple[Range, ...] = ()
+    """The gaps, oldest first."""
+    label: str = ""
+    """Name of the series for output, such as `1d` or `BTC/USDT 1h`."""
+
+    def find_latest(self, close: int) -> Range | None:
+        """Return the latest gap whose first candle had closed by a time, epoch seconds, if any."""
+        return next(
+            (gap for gap in reversed(self.ranges) if self.timeframe.next(gap[0]) <= close), None
+        )
+
+
 class UnexplainedGaps(Struct, frozen=True):
-    """The unexplained gaps of the candles of a run, by timeframe."""
+    """The unexplained gaps of the candles of a run."""
 
     traded: tuple[IndexedGap, ...] = ()
     """Gaps of the traded candles, oldest first."""
-    higher: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
-    """Gaps of each higher timeframe, oldest first."""
+    higher: Mapping[str, InputGaps] = field(default_factory=dict[str, InputGaps])
+    """Gaps of each higher timeframe and other market, by name."""
 
     def __bool__(self) -> bool:
         """Return whether there is any gap."""
-        return bool(self.traded) or any(self.higher.values())
+        return bool(self.traded) or any(one.ranges for one in self.higher.values())
 
     def select_range(self, first: int, end: int) -> "UnexplainedGaps":
         """Return the gaps of the traded candles `[first, end)` alone, by their new indices."""
@@ -65,10 +82,10 @@ class Segment(Struct, frozen=True):
     """Index of the first candle after the segment's warm-up, whose window is full."""
     gap: Range | None = None
     """The unexplained gap before the segment, epoch seconds; None: the segment is the first."""
-    timeframe: str = ""
-    """Timeframe of the gap before the segment."""
+    series: str = ""
+    """Series of the gap before the segment, such as `1h`, or `BTC/USDT 1h` of another market."""
     since: Mapping[str, int] = field(default_factory=dict[str, int])
-    """End of the latest gap of each higher timeframe, epoch seconds; older candles are not used."""
+    """End of the latest gap of each entry of `higher`, epoch seconds; older candles are unused."""
 
     def select_higher(
         self, candles: Candles, higher: Higher, start: int, end: int, count: int
@@ -108,11 +125,10 @@ def split_into_segments(
         return WHOLE
     closes = compute_next_opens(candles.timestamp, timeframe)
     starts: dict[int, IndexedGap | None] = {0: None, **{gap.at: gap for gap in gaps.traded}}
-    for name, ranges in gaps.higher.items():
-        higher_timeframe = Timeframe.parse(name)
-        for low, _ in ranges:
+    for own in gaps.higher.values():
+        for low, _ in own.ranges:
             # From here on the missing higher candle would be the last one that has closed.
-            starts.setdefault(int(np.searchsorted(closes, higher_timeframe.next(low))), None)
+            starts.setdefault(int(np.searchsorted(closes, own.timeframe.next(low))), None)
     found: list[Segment] = []
     for start in sorted(start for start in starts if start < len(candles)):
         segment = Segment(start, start)
@@ -120,34 +136,26 @@ def split_into_segments(
         if gap is not None:
             span = (gap.start, gap.end)
             segment = Segment(start, start + window - 1, span, timeframe.name)
-        for name, ranges in gaps.higher.items():
-            seen = _find_latest_gap(ranges, Timeframe.parse(name), int(closes[start]))
+        for name, own in gaps.higher.items():
+            seen = own.find_latest(int(closes[start]))
             if seen is not None:
-                segment = _start_after_gap(segment, candles, name, seen, window, higher_window)
+                since = {**segment.since, name: seen[1]}
+                segment = replace(segment, since=since)
+                segment = _start_after_gap(segment, candles, own, seen, window, higher_window)
         found.append(segment)
     return tuple(found)
 
 
-def _find_latest_gap(
-    ranges: Sequence[Range], higher_timeframe: Timeframe, close: int
-) -> Range | None:
-    """Return the latest gap of a higher timeframe whose first candle had closed by a time."""
-    return next(
-        (each for each in reversed(ranges) if higher_timeframe.next(each[0]) <= close), None
-    )
-
-
 def _start_after_gap(
-    segment: Segment, candles: Candles, name: str, gap: Range, window: int, higher_window: int
+    segment: Segment, candles: Candles, gaps: InputGaps, gap: Range, window: int, higher_window: int
 ) -> Segment:
-    """Return a segment with a warm-up until its windows lie after a gap of a higher timeframe."""
-    since = {**segment.since, name: gap[1]}
-    full_from = Timeframe.parse(name).shift(gap[1], higher_window)
+    """Return a segment with a warm-up until its windows lie after a gap of an entry of `higher`."""
+    full_from = gaps.timeframe.shift(gap[1], higher_window)
     first = int(np.searchsorted(candles.timestamp, full_from))
     ready = first + window - 1
     if first <= segment.start or ready <= segment.ready:
-        return replace(segment, since=since)
-    return replace(segment, ready=ready, gap=gap, timeframe=name, since=since)
+        return segment
+    return replace(segment, ready=ready, gap=gap, series=gaps.label or gaps.timeframe.name)
 
 
 def find_segment(segments: Sequence[Segment], index: int) -> Segment:

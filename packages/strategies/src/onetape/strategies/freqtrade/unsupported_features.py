@@ -83,7 +83,7 @@ def _iterate_node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_F
     match node:
         case ast.Attribute(ast.Attribute(ast.Name("self"), "dp"), name):
             if name not in _DATA_PROVIDER:
-                yield node.lineno, f"self.dp.{name}", "other data than candles of the traded pair"
+                yield node.lineno, f"self.dp.{name}", "other data than candles of pairs"
         case ast.Attribute(ast.Name("self"), name) if name in RUNTIME_ATTRIBUTES:
             yield node.lineno, f"self.{name}", RUNTIME_ATTRIBUTES[name]
         case ast.Attribute():
@@ -139,9 +139,6 @@ def _iterate_decorator_faults(node: ast.expr, names: Mapping[str, str]) -> Itera
     if full.rpartition(".")[2] != "informative":
         return
     given = {keyword.arg: keyword.value for keyword in node.keywords}
-    asset = node.args[1] if len(node.args) > 1 else given.get("asset")
-    if asset is not None and not (isinstance(asset, ast.Constant) and not asset.value):
-        yield node.lineno, "@informative of another pair", "candles of other pairs"
     if given.get("candle_type") is not None:
         yield node.lineno, "@informative with candle_type", "candles of futures"
 
