@@ -22,7 +22,7 @@ from trader.unwatched_prices import UnwatchedPrices
 class CarryOut(Protocol):
     """Function that carries out exits which a candle leads to."""
 
-    def __call__(self, exits: Sequence[Exit], candle: Candle, *, is_late: bool = False) -> None:
+    def __call__(self, intents: Sequence[Exit], candle: Candle, *, is_late: bool = False) -> None:
         """Carry out the exits; `is_late`: their price passed while the market was not watched."""
         ...
 

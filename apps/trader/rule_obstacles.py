@@ -57,7 +57,7 @@ class RuleObstacles:
         Args:
             timestamp: Open of the candle with the BUY, epoch seconds; the next one fills it.
         """
-        pause = self._find_pause(self._context.timeframe.next(timestamp))
+        pause = self.find_pause(self._context.timeframe.next(timestamp))
         return None if pause is None else pause.describe()
 
     def find_entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
@@ -103,9 +103,9 @@ class RuleObstacles:
         moment = state.closed if state.opened is None else state.opened.timestamp
         if hours is not None and moment is not None and not hours.contains(moment):
             return hours.describe_closed(moment)
-        pause = None if moment is None else self._find_pause(moment)
+        pause = None if moment is None else self.find_pause(moment)
         return self._rules.describe_taken_slots() if pause is None else pause.describe()
 
-    def _find_pause(self, moment: int) -> EntryPause | None:
+    def find_pause(self, moment: int) -> EntryPause | None:
         """Return the pause of entries at an open, epoch seconds; None: no guard pauses them."""
         return self._rules.find_pause(self._context.key.symbol, moment)

@@ -34,6 +34,7 @@ EXITS = {
         exit_profit_offset=0.0,
     ),
     "levels of the strategy": ExitConfig(stop_loss=0.03, break_even=0.001),
+    "limit entries": ExitConfig(stop_loss=0.004, take_profit=0.006, trailing_stop=0.008),
 }
 SIZINGS: dict[str, dict[str, float]] = {
     "all_in": {},
@@ -86,6 +87,19 @@ MARKET_DIPS = DIPS.replace(
     "        rises = leader.as_of(leader.close - leader.open) > 0\n"
     "        dips = (candles.close < candles.open) & ~rises\n"
     "        return Signals(np.where(dips, 1, -sells * rises)",
+)
+#: The same signals as `DIPS`, with a limit below most closes for two candles, and market orders.
+LIMIT_DIPS = DIPS.replace(
+    ".astype(np.int8), {})",
+    ".astype(np.int8), {}, "
+    "limit=np.where(hour % 5 == 4, np.nan, candles.close * (1 - 0.0005 * (hour % 4))))",
+).replace(
+    "    def evaluate(",
+    """    @property
+    def limit_expiry_candles(self):
+        return 2
+
+    def evaluate(""",
 )
 #: The same signals in a file for freqtrade.
 FREQTRADE_DIPS = """

@@ -181,21 +181,28 @@ class SharedAccount:
         if later is not None:
             return self._schedule_entry(number, later)
         if len(open_) >= self.max_open_trades:
-            self._blocked[number] = candidate
-            self._count_skipped(number, symbol.plan.find_buy_run(candidate))
-            return NO_CANDIDATE
-        equity = self._compute_equity(axis_index) if self._needs_equity and open_ else None
-        bought = symbol.buy(candidate, self.cash, equity)
+            return self._block(number, candidate)
+        bought = symbol.buy(candidate, self.cash, self._find_equity(axis_index))
         if bought is None:
             return self._schedule_entry(number, symbol.plan.find_buy_after(candidate))
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, bought, has_price_step=has_step)
-        self._fill_axis_indices.append(axis_index)
-        self._cash_after.append(self.cash)
+        self._record_cash(axis_index)
         insort(open_, number)
         if self._skipped_run[number] != NO_CANDIDATE:
             self._uncount_skipped(number, symbol.plan.find_buy_run(candidate))
         return self._schedule_exit(number, candidate)
+
+    def _record_cash(self, axis_index: int) -> None:
+        """Record the cash after a fill at an index of the time axis."""
+        self._fill_axis_indices.append(axis_index)
+        self._cash_after.append(self.cash)
+
+    def _block(self, number: int, candidate: int) -> int:
+        """Let a symbol wait, because all slots are full; return NO_CANDIDATE."""
+        self._blocked[number] = candidate
+        self._count_skipped(number, self.symbols[number].plan.find_buy_run(candidate))
+        return NO_CANDIDATE
 
     def _count_skipped(self, number: int, run: int) -> None:
         if self._skipped_run[number] != run:
@@ -218,8 +225,7 @@ class SharedAccount:
         is_maker = symbol.plan.exit_kinds[candidate] == TARGET
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, sold, is_maker=is_maker, has_price_step=has_step)
-        self._fill_axis_indices.append(axis_index)
-        self._cash_after.append(self.cash)
+        self._record_cash(axis_index)
         self._open.remove(number)
         if self._blocked:
             is_at_open = self._scheduled[number][0] == EXIT_AT_OPEN
@@ -246,13 +252,19 @@ class SharedAccount:
                 heapq.heappush(self._events, event)
         self._blocked.clear()
 
-    def _compute_equity(self, axis_index: int) -> float:
+    def _find_equity(self, axis_index: int) -> float | None:
+        """Return the equity that sizes an order at an open; None: it is the cash, or unused."""
+        is_needed = self._needs_equity and self._open
+        return self._compute_equity(axis_index, self.cash) if is_needed else None
+
+    def _compute_equity(self, axis_index: int, cash: float) -> float:
         """Return cash and open positions at the closes known at the opens of a moment.
 
         Args:
             axis_index: Index of the moment on the axis.
+            cash: Cash of the account, quote currency.
         """
-        equity = self.cash
+        equity = cash
         for number in self._open:
             column = self._axis_indices[number]
             bar = (axis_index if column is None else int(column.searchsorted(axis_index))) - 1

@@ -2,6 +2,7 @@
 
 from onetape.engine.guard_log import ClosedTrade, EntryPause, count_candles_needed
 from onetape.engine.step_events import (
+    CancelLimit,
     CandleClosed,
     CandleForming,
     CandlesOpened,
@@ -13,7 +14,10 @@ from onetape.engine.step_events import (
     ExitFilled,
     ExitRefused,
     ExitSent,
+    FillLimit,
     Intent,
+    LimitEnd,
+    LimitSent,
     OpenedCandle,
     StepEvent,
     StrategySignal,
@@ -22,6 +26,7 @@ from onetape.engine.step_restore import CandleFacts, restore_state
 from onetape.engine.step_state import (
     EntryObstacle,
     HeldPosition,
+    OpenLimit,
     StepRules,
     StepState,
     SymbolStepState,
@@ -31,6 +36,7 @@ from onetape.engine.step_state import (
 from onetape.engine.stepper import step
 
 __all__ = [
+    "CancelLimit",
     "CandleClosed",
     "CandleFacts",
     "CandleForming",
@@ -46,8 +52,12 @@ __all__ = [
     "ExitFilled",
     "ExitRefused",
     "ExitSent",
+    "FillLimit",
     "HeldPosition",
     "Intent",
+    "LimitEnd",
+    "LimitSent",
+    "OpenLimit",
     "OpenedCandle",
     "StepEvent",
     "StepRules",

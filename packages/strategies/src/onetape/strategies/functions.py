@@ -61,6 +61,9 @@ class Entries(Struct, frozen=True):
     target_mode: LevelMode = "at_entry"
     """`at_entry`: the target of the candle with the entry stays; `each_candle`: the target
     moves."""
+    limit: Any = None
+    """Price of the limit order that an entry leads to, NaN for a market order, shape (n,); the
+    function declares `limit_expiry_candles`."""
 
 
 class FunctionOptions(Struct, frozen=True):
@@ -72,6 +75,8 @@ class FunctionOptions(Struct, frozen=True):
     """CCXT timeframes whose candles the parameter `higher` gets."""
     informative: tuple[Market, ...] = ()
     """Other markets whose candles the parameter `higher` gets."""
+    limit_expiry_candles: int | None = None
+    """Number of candles for which a limit order to buy stays open; None: no limit orders."""
 
     @property
     def has_inputs(self) -> bool:
@@ -84,6 +89,7 @@ def strategy_function(
     lookback: int | None = None,
     higher: Sequence[str] = (),
     informative: Sequence[Market] = (),
+    limit_expiry_candles: int | None = None,
 ) -> Callable[[_Function], _Function]:
     """Declare properties of a strategy function that cannot be measured.
 
@@ -92,10 +98,14 @@ def strategy_function(
             it is measured.
         higher: CCXT timeframes whose candles the function's parameter `higher` gets.
         informative: Other markets whose candles `higher` gets, such as Market("BTC/USDT", "1h").
+        limit_expiry_candles: Number of candles for which a limit order to buy stays open; None: the
+            function returns no limit prices.
     """
 
     def declare(function: _Function) -> _Function:
-        options = FunctionOptions(lookback, tuple(higher), tuple(informative))
+        options = FunctionOptions(
+            lookback, tuple(higher), tuple(informative), limit_expiry_candles
+        )
         setattr(function, _OPTIONS, options)
         return function
 
@@ -123,6 +133,11 @@ class FunctionStrategy(Strategy):
         declared = type(self).options.lookback
         return get_measured_lookback(self) if declared is None else declared
 
+    @property
+    def limit_expiry_candles(self) -> int | None:
+        """Return the declared number of candles for which a limit order to buy stays open."""
+        return type(self).options.limit_expiry_candles
+
     def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
         """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
         values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
@@ -145,6 +160,7 @@ class FunctionStrategy(Strategy):
             target=None if found.target is None else _convert_column(found.target),
             stop_mode=found.stop_mode,
             target_mode=found.target_mode,
+            limit=None if found.limit is None else _convert_column(found.limit),
         )
 
 

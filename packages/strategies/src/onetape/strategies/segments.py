@@ -7,7 +7,7 @@ to be missing at the exchange are not a gap here.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import Struct, field
@@ -20,6 +20,9 @@ from onetape.strategies.evaluation import evaluate_strategy
 from onetape.strategies.higher_timeframes import Higher
 from onetape.strategies.interface import BUY, HOLD, SignalArray, Signals, Strategy
 from onetape.strategies.registry import get_lookback
+
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelColumns
 
 #: Half-open range of candle opens, epoch seconds.
 Range = tuple[int, int]
@@ -217,6 +220,7 @@ def evaluate_by_segment(
                     signal=signal,
                     stop=_drop_first_prices(signals.stop, ready),
                     target=_drop_first_prices(signals.target, ready),
+                    limit=_drop_first_prices(signals.limit, ready),
                 ),
             )
         )
@@ -259,7 +263,7 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
             reason[inside] = part.reason
     levels = {
         name: np.full(count, np.nan)
-        for name in ("stop", "target")
+        for name in ("stop", "target", "limit")
         if any(getattr(part, name) is not None for _, part in parts)
     }
     for start, part in parts:
@@ -280,7 +284,18 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
         target=levels.get("target"),
         stop_mode=parts[-1][1].stop_mode if parts else "at_entry",
         target_mode=parts[-1][1].target_mode if parts else "at_entry",
+        limit=levels.get("limit"),
+        limit_expiry_candles=parts[-1][1].limit_expiry_candles if parts else 1,
     )
+
+
+def end_limits_at_gaps(
+    levels: "LevelColumns | None", gaps: UnexplainedGaps
+) -> "LevelColumns | None":
+    """Return the columns of a strategy with the gaps across which no limit order stays open."""
+    if levels is None or levels.limit is None:
+        return levels
+    return replace(levels, after_gaps=tuple(gap.at for gap in gaps.traded if gap.at > 0))
 
 
 def drop_entries_before_gaps(signal: SignalArray, gaps: UnexplainedGaps) -> SignalArray:
