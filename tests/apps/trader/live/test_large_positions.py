@@ -152,8 +152,8 @@ def test_row_136_the_next_part_has_the_time_since_the_end_of_the_part_before(
         one.resend()
         following = one.executor.exit
         assert following is not None
-        assert following.naked_since is not None
-        assert following.naked_since <= ended
+        assert following.unprotected_since is not None
+        assert following.unprotected_since <= ended
         await one.until(lambda: one.executor.position.is_flat)
 
     run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=60.0))
