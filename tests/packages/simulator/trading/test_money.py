@@ -94,7 +94,7 @@ def played(steps: list[Any], *, held: bool) -> Exchange:
         elif step[0] == "fees":
             exchange.fees.in_bnb = step[1]
         else:
-            waiting: list[SimulatedOrder] = exchange.open_orders()
+            waiting: list[SimulatedOrder] = exchange.get_open_orders()
             if waiting:
                 exchange.cancel(waiting[int(step[1]) % len(waiting)], now_ms)
     return exchange
@@ -120,7 +120,7 @@ def check_books(exchange: Exchange) -> None:
     for asset in account.get_assets():
         assert account.get_free(asset) + account.get_locked(asset) == fills[asset]
     locked: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for order in exchange.open_orders():
+    for order in exchange.get_open_orders():
         locked[order.spends] += order.locked
         assert order.locked == order.compute_needed_lock()
     assert {asset: account.get_locked(asset) for asset in account.get_assets()} == {

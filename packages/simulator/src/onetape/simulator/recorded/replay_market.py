@@ -266,9 +266,7 @@ def _make_candle_parts(seed: int, series: RecordedSeries) -> Minutes:
     low_amount = np.where(volume >= 4, single, (volume == 3) & ~is_high_beyond)
     last = np.where(volume >= 4, single, np.where(volume >= 2, 1, 0))
     buy_pairs = pairs // 2
-    buy_lots = np.where(
-        buy_pairs > 0, np.clip(lots // 2, buy_pairs, lots - (pairs - buy_pairs)), 0
-    )
+    buy_lots = np.where(buy_pairs > 0, np.clip(lots // 2, buy_pairs, lots - (pairs - buy_pairs)), 0)
     first_buys, last_buys = (extract_16_bits(noise, 0) & 1) == 1, close >= opened
     trades = 2 * pairs
     for amount in (first, high_amount, low_amount, last):
