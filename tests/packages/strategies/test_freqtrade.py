@@ -193,8 +193,17 @@ def test_settings_are_read_without_running_the_file(tmp_path: Path):
             {"account.cooldown_bars": 4},
         ),
         (
+            # 12 minutes are 2 candles and a part; a lock ends with the open of a candle.
             'protections = [{"method": "CooldownPeriod", "stop_duration": 12}]',
+            {"account.cooldown_bars": 2},
+        ),
+        (
+            'protections = [{"method": "CooldownPeriod", "stop_duration": 15}]',
             {"account.cooldown_bars": 3},
+        ),
+        (
+            'protections = [{"method": "CooldownPeriod", "stop_duration": 4}]',
+            {"account.cooldown_bars": 0},
         ),
         ('protections = [{"method": "CooldownPeriod"}]', {"account.cooldown_bars": 12}),
         (

@@ -224,13 +224,17 @@ class _Reader:
             self.take("account.cooldown_bars", max(candles), "protections")
 
     def _read_cooldown(self, one: dict[str, Any]) -> int:
-        """Return the candles of one CooldownPeriod."""
+        """Return the candles of one CooldownPeriod.
+
+        freqtrade locks the pair up to the first candle that opens after the duration, counted from
+        the candle of the exit, so a duration in minutes counts whole candles only.
+        """
         candles, minutes = one.get("stop_duration_candles"), one.get("stop_duration")
         try:
             if candles is not None:
                 return int(candles)
             minutes = _DEFAULT_COOLDOWN_MINUTES if minutes is None else minutes
-            return math.ceil(minutes / self._minutes)
+            return math.floor(int(minutes) / self._minutes)
         except (TypeError, ValueError, OverflowError) as error:
             raise self._make_invalid_value_error(
                 "protections", "with a duration in whole numbers"
