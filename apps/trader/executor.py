@@ -187,9 +187,7 @@ class Executor(OrderBooking, ABC):
         msg = "limit entries exist on paper only"
         raise NotImplementedError(msg)
 
-    def fill_limit(
-        self, row: Candle, price: float, now_ms: int, *, is_inside: bool
-    ) -> str | None:
+    def fill_limit(self, row: Candle, price: float, now_ms: int, *, is_inside: bool) -> str | None:
         """Fill the open limit order to buy; return a text with the result; None: no such order.
 
         Args:

@@ -28,11 +28,11 @@ from onetape.store.reading import has_volume, read_first_traded_after, read_newe
 from trader.control_state import format_pause, read_control_state
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
-from trader.stream_watch import describe_late_price
 from trader.lease import Lease
 from trader.new_orders import make_order
 from trader.session_context import SessionContext
 from trader.stream_recorder import StreamRecorder
+from trader.stream_watch import describe_late_price
 
 
 class ExitOrders:

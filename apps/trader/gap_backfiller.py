@@ -21,8 +21,8 @@ from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import find_unexplained
 from onetape.store.marked_decisions import USUAL_WINDOW
 from trader.backoff import Backoff
-from trader.rest_comparison import RestComparison, format_correction_line
 from trader.higher_window import compute_first_traded, fetch_higher_warm_up, is_higher_fetch_due
+from trader.rest_comparison import RestComparison, format_correction_line
 from trader.session_context import SessionContext
 
 #: First and longest pause between two requests for a candle that does not arrive, wall seconds.

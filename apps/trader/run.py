@@ -22,9 +22,9 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
+from onetape.exchange.catalogue import check_exchange
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import SimulatorInfo
-from onetape.exchange.catalogue import check_exchange
 from onetape.exchange.rest import BRIEF_RETRY_SECONDS, MarketInfo, RestExchange
 from onetape.exchange.trading_records import Credentials
 from onetape.store.candles import ensure_store_kind
@@ -43,6 +43,7 @@ from trader.evaluator.built_in import is_built_in
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.evaluator.results import StrategyEvaluator
+from trader.exchange_opening import open_exchange
 from trader.live.confirmation import (
     FirstEntry,
     confirm_first_entry,
@@ -52,7 +53,7 @@ from trader.live.confirmation import (
 from trader.live.first_day import format_first_day_lines
 from trader.live.key_watch import make_rights_watch
 from trader.live.keys import load_start_credentials
-from trader.live.opening import LiveAccess, open_or_check_account, open_access
+from trader.live.opening import LiveAccess, open_access, open_or_check_account
 from trader.live.shared_money import check_shared_money, warn_of_shared_money
 from trader.live.start_checks import (
     Start,
@@ -67,7 +68,6 @@ from trader.locked_start import (
     trade_once_unlocked,
 )
 from trader.market_guard import find_simulated_market
-from trader.exchange_opening import open_exchange
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
 from trader.settings import TraderSettings, choose_trader_database

@@ -227,7 +227,11 @@ class TradingSession:
                 "REST": self._supervisor.repeat(
                     "REST",
                     partial(
-                        self._close_candles, warm_up, gap_backfiller, recorder, executor,
+                        self._close_candles,
+                        warm_up,
+                        gap_backfiller,
+                        recorder,
+                        executor,
                         rule_runner,
                     ),
                     solves=False,

@@ -145,7 +145,9 @@ def refuse_live_limits(plan: StartPlan, evaluators: Sequence[StrategyEvaluator])
     for one, evaluator in zip(plan.symbols, evaluators, strict=True):
         if evaluator.strategy.limit_expiry_candles is None:
             continue
-        reason = f"strategy {evaluator.strategy.name} gives limit entries, which exist on paper only"
+        reason = (
+            f"strategy {evaluator.strategy.name} gives limit entries, which exist on paper only"
+        )
         if one.key.symbol not in plan.held:
             raise UsageError(
                 f"{reason}; trade it without --live, or let its limit_expiry_candles be None"

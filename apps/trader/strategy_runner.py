@@ -32,6 +32,7 @@ from onetape.store.ledger import insert_decision, read_last_decided
 from onetape.store.orders import read_signal_timestamp
 from onetape.store.sessions import open_data_outage
 from onetape.strategies import BUY, HOLD, SELL
+from trader.correction_review import CorrectionReview
 from trader.evaluations import EvaluatedCandle, Evaluations
 from trader.evaluator.failures import INPUT_LATE
 from trader.executor import Executor
@@ -41,7 +42,6 @@ from trader.informative_fetchers import InformativeFetchers, InputWait
 from trader.lease import Lease
 from trader.limit_entries import make_entry_type
 from trader.new_orders import make_order
-from trader.correction_review import CorrectionReview
 from trader.reentry import find_command_obstacle
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext

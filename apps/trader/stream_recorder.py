@@ -28,12 +28,12 @@ from onetape.websocket.events import (
     TradeUpdate,
 )
 from trader.gap_backfiller import NEVER, GapBackfiller
-from trader.stream_watch import StreamWatch, make_stream_watch
 from trader.market_guard import fetch_and_check_market
 from trader.session_context import SessionContext
 from trader.stalls import StallWatch, get_computer_seconds
 from trader.stream_candles import StreamCandleWriter
 from trader.stream_lines import QuietLines, format_source_line
+from trader.stream_watch import StreamWatch, make_stream_watch
 from trader.ticker_recorder import TickerRecorder
 
 #: Time in which a position may be sold at the price of a frame that waits for REST, seconds.

@@ -76,17 +76,21 @@ LEVEL_DIPS = DIPS.replace(
     "target=candles.close * 1.004)",
 )
 #: Buys after a falling candle while BTC falls too, and sells now and then while BTC rises.
-MARKET_DIPS = DIPS.replace(
-    "from onetape.strategies import Signals", "from onetape.strategies import Market, Signals"
-).replace(
-    '    name: ClassVar[str] = "dips"\n',
-    '    name: ClassVar[str] = "dips"\n    informative = (Market("BTC/{quote}"),)\n',
-).replace(
-    "        return Signals(np.where(candles.close < candles.open, 1, -sells)",
-    '        leader = higher["BTC/{quote}"]\n'
-    "        rises = leader.as_of(leader.close - leader.open) > 0\n"
-    "        dips = (candles.close < candles.open) & ~rises\n"
-    "        return Signals(np.where(dips, 1, -sells * rises)",
+MARKET_DIPS = (
+    DIPS.replace(
+        "from onetape.strategies import Signals", "from onetape.strategies import Market, Signals"
+    )
+    .replace(
+        '    name: ClassVar[str] = "dips"\n',
+        '    name: ClassVar[str] = "dips"\n    informative = (Market("BTC/{quote}"),)\n',
+    )
+    .replace(
+        "        return Signals(np.where(candles.close < candles.open, 1, -sells)",
+        '        leader = higher["BTC/{quote}"]\n'
+        "        rises = leader.as_of(leader.close - leader.open) > 0\n"
+        "        dips = (candles.close < candles.open) & ~rises\n"
+        "        return Signals(np.where(dips, 1, -sells * rises)",
+    )
 )
 #: The same signals as `DIPS`, with a limit below most closes for two candles, and market orders.
 LIMIT_DIPS = DIPS.replace(

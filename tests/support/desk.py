@@ -34,7 +34,7 @@ from trader.account import get_configured_balance
 from trader.brokers.live import LiveBroker
 from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import StrategyHelper
-from trader.live.opening import open_or_check_account, open_access
+from trader.live.opening import open_access, open_or_check_account
 from trader.live.times import LiveTimes
 from trader.market_guard import find_simulated_market
 from trader.run import make_account_config

@@ -25,8 +25,8 @@ from onetape.exchange.trading_records import (
 from onetape.execution.broker import OrderReport
 from onetape.websocket.user_stream import (
     BalanceUpdate,
-    OrderUpdate,
     ExecutionUpdate,
+    OrderUpdate,
     UserEvent,
     UserStream,
     UserStreamLost,

@@ -222,9 +222,7 @@ class PaperExecutor(Executor):
         text = format_limit_order(fill.amount, limit, digits, market_info.base, market_info.quote)
         return f"{text}; {note}" if note else text
 
-    def fill_limit(
-        self, row: Candle, price: float, now_ms: int, *, is_inside: bool
-    ) -> str | None:
+    def fill_limit(self, row: Candle, price: float, now_ms: int, *, is_inside: bool) -> str | None:
         """Fill the open limit order to buy; return a text with the result; None: no such order."""
         order, reserved = self.open_order, self._limit
         if order is None or reserved is None:

@@ -12,8 +12,8 @@ from typing import Final
 from onetape.execution.reconcile import AccountDifference
 from onetape.store.live_accounts import add_difference, end_difference, read_open_differences
 from trader.live.account_history import STOPS_ALONE
-from trader.live.order_adoption import write_off
 from trader.live.book import LiveBook
+from trader.live.order_adoption import write_off
 from trader.states import Problem
 
 #: Source of the problem that others trade the symbol on the account.

@@ -17,10 +17,10 @@ from onetape.execution.events import ProvenAbsent
 from onetape.execution.order_sizes import compute_next_part
 from onetape.execution.positions import get_min_sell_amount
 from onetape.execution.protection import compute_sellable_amount
-from trader.live.order_adoption import write_off_dust
 from trader.live.book import LiveBook
 from trader.live.exit_obstacle import SELL_BY_HAND, UNREAD_SALES, find_exit_obstacle
 from trader.live.key_watch import KEY_PROBLEM
+from trader.live.order_adoption import write_off_dust
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_watch import Obstacle
 from trader.live.tracking import LiveOrder
@@ -250,9 +250,7 @@ class ExitSender:
         if self._is_unprotected:
             # After a part that was sold, no stop rests since the end of that part.
             since = self._part_ended if self._has_sold_part else None
-            exit_order.unprotected_since = (
-                exit_order.unprotected_since or since or time.monotonic()
-            )
+            exit_order.unprotected_since = exit_order.unprotected_since or since or time.monotonic()
         else:
             exit_order.unprotected_since = None
             self._has_sold_part = False

@@ -13,10 +13,10 @@ from msgspec import structs
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.execution.reconcile import AccountDifference, DifferenceKind
 from onetape.store.live_accounts import read_last_difference
-from trader.live.order_adoption import adopt
 from trader.live.book import LiveBook
 from trader.live.difference_reporter import DifferenceReporter
 from trader.live.older_orders import OlderOrders
+from trader.live.order_adoption import adopt
 from trader.live.other_copies import OtherCopies
 
 #: Kind of the difference for an own order that is treated as an order of others.

@@ -10,9 +10,9 @@ from onetape.cli.output import print_line
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.store.live_accounts import read_exchange_order_ids
 from trader.brokers.live_records import make_fill_report, make_order_events
-from trader.live.order_adoption import track_order_again
 from trader.live.book import LiveBook
 from trader.live.lost_executions import find_assumed_orders
+from trader.live.order_adoption import track_order_again
 
 
 def take_over_orders(

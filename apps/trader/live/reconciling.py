@@ -25,14 +25,14 @@ from trader.brokers.live_records import AccountHistory, AccountSnapshot
 from trader.live.account_faults import report_faults
 from trader.live.account_history import HistoryReading
 from trader.live.account_notes import AccountNotes
-from trader.live.order_adoption import write_off_fees
 from trader.live.book import LiveBook
+from trader.live.difference_reporter import DifferenceReporter
 from trader.live.exchange_snapshot import make_exchange_order, make_exchange_snapshot
 from trader.live.fills_of_others import FillsOfOthers, sum_fees_elsewhere
 from trader.live.found_orders import FoundOrders
 from trader.live.held_balances import HeldBalances
-from trader.live.difference_reporter import DifferenceReporter
 from trader.live.older_orders import OlderOrders
+from trader.live.order_adoption import write_off_fees
 from trader.live.other_copies import OtherCopies
 from trader.live.own_orders import book_missed_fills, reconnect_lossy_stream, take_over_orders
 from trader.live.position_coins import PositionCoins

@@ -70,9 +70,7 @@ def follower(folder: Path) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def leader() -> Candles:
     """Return the hours of the other market."""
-    return SimulatedMarket(DEFAULT_SEED).get_candles(
-        LEADER.symbol, "1h", START, START + DAYS * DAY
-    )
+    return SimulatedMarket(DEFAULT_SEED).get_candles(LEADER.symbol, "1h", START, START + DAYS * DAY)
 
 
 def store_candles(database: Path, key: SeriesKey, candles: Candles) -> None:
@@ -195,8 +193,9 @@ def test_after_an_allowed_gap_of_the_other_market_trading_waits_for_a_warm_up(
     since = START + (1_100 + 4 * 100 + 100) * HOUR
     (pause,) = document["pauses"]
     assert (pause["timeframe"], pause["trading_since"]) == ("ETH/USDT 4h", since)
-    assert f"behind the gap of ETH/USDT 4h candles {format_utc(START + 1_000 * HOUR)}" in json.dumps(
-        document["notes"]
+    assert (
+        f"behind the gap of ETH/USDT 4h candles {format_utc(START + 1_000 * HOUR)}"
+        in json.dumps(document["notes"])
     )
     # The candle of hour 1,000 would have closed with hour 1,003.
     silent = range(START + 1_004 * HOUR, since)
@@ -257,9 +256,7 @@ def test_explain_shows_the_candle_of_the_other_market(
     backtester: Run, four_hours: Path, leader: Candles
 ) -> None:
     del four_hours
-    ended = backtester(
-        "explain", "--exchange", "simulator", *FLAGS, "--at", "2024-03-01T10:00"
-    )
+    ended = backtester("explain", "--exchange", "simulator", *FLAGS, "--at", "2024-03-01T10:00")
     moment = START + 60 * DAY
     close = leader.close[np.searchsorted(leader.timestamp, moment + 7 * HOUR)]
     line = next(line for line in ended.out.splitlines() if line.startswith("input:"))

@@ -19,8 +19,8 @@ from hostile_strategies import noted_processes, write_hostile
 from onetape.core.candles import Candles
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
-from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.messages import HEADER
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import WorkerConnection
 from trader.evaluator.results import Evaluation, EvaluationFailure
 

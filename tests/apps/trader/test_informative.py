@@ -242,9 +242,7 @@ def test_row_160_a_candle_that_the_exchange_leaves_out_is_not_waited_for(
                 MARCH,
             )
             # In the hour without a candle the last known value holds, as in a backtest.
-            assert rows == [
-                (float(MARCH + hour * HOUR), "ok") for hour in (0, 0, 2)
-            ]
+            assert rows == [(float(MARCH + hour * HOUR), "ok") for hour in (0, 0, 2)]
 
     run(scene())
 

@@ -463,19 +463,34 @@ def test_a_position_of_a_limit_order_is_rebuilt_from_stored_facts(
 
 
 def test_intrabar_candles_prove_that_the_target_came_after_the_fill():
-    hours: list[Bar] = [FLAT] * 4 + [FLAT, (100.0, 100.0, 98.5, 99.0), (99.0, 103.0, 99.0, 99.0), (99.0, 99.0, 99.0, 99.0)]
+    hours: list[Bar] = [FLAT] * 4 + [
+        FLAT,
+        (100.0, 100.0, 98.5, 99.0),
+        (99.0, 103.0, 99.0, 99.0),
+        (99.0, 99.0, 99.0, 99.0),
+    ]
     result = run_intrabar(hours, ExitConfig(take_profit=0.02))
     assert fills_of(result)[1][::2] == (1, pytest.approx(100.98), "target")
 
 
 def test_a_high_before_the_fill_reaches_no_target():
-    hours: list[Bar] = [FLAT] * 4 + [(100.0, 103.0, 100.0, 100.0), (100.0, 100.0, 98.5, 99.0), (99.0, 99.5, 99.0, 99.0), (99.0, 99.0, 99.0, 99.0)]
+    hours: list[Bar] = [FLAT] * 4 + [
+        (100.0, 103.0, 100.0, 100.0),
+        (100.0, 100.0, 98.5, 99.0),
+        (99.0, 99.5, 99.0, 99.0),
+        (99.0, 99.0, 99.0, 99.0),
+    ]
     result = run_intrabar(hours, ExitConfig(take_profit=0.02))
     assert len(result.fills) == 1
 
 
 def test_a_trailing_stop_follows_the_intrabar_candles_after_the_fill():
-    hours: list[Bar] = [FLAT] * 4 + [FLAT, (100.0, 100.0, 98.9, 99.0), (99.0, 110.0, 99.0, 109.0), (109.0, 109.0, 106.0, 106.0)]
+    hours: list[Bar] = [FLAT] * 4 + [
+        FLAT,
+        (100.0, 100.0, 98.9, 99.0),
+        (99.0, 110.0, 99.0, 109.0),
+        (109.0, 109.0, 106.0, 106.0),
+    ]
     hours += [(106.0, 106.0, 100.0, 100.0)] * 4
     result = run_intrabar(hours, ExitConfig(trailing_stop=0.05))
     assert fills_of(result)[1][::2] == (2, pytest.approx(104.5), "trailing_stop")

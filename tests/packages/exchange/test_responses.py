@@ -21,8 +21,7 @@ from onetape.exchange.ccxt_errors import translating_ccxt_errors
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import open_market_clock
 from onetape.exchange.pages import Page, iterate_closed_pages
-from onetape.exchange.responses import ResponseTap
-from onetape.exchange.responses import parse_candle
+from onetape.exchange.responses import ResponseTap, parse_candle
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.wall_clock import ComputerWallClock
 from wall import QuickWall

@@ -24,13 +24,13 @@ from onetape.execution.events import (
     get_event_kind,
 )
 from onetape.execution.orders import (
-    Warn,
     Effect,
     FetchFills,
     FinishedAndBooked,
     LookUp,
     OrderState,
     StoreFill,
+    Warn,
     advance,
     fold,
 )

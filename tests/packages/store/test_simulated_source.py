@@ -8,7 +8,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.errors import StoreError
 from onetape.core.simulated import CandleRecording, SimulatedSource
 from onetape.store.database import Store
-from onetape.store.simulated_source import read_origin, ensure_simulated_source
+from onetape.store.simulated_source import ensure_simulated_source, read_origin
 
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 BTC = {"BTC/USDT": CandleRecording("1h", "aa")}

@@ -189,9 +189,7 @@ def test_a_column_of_another_length_names_the_market(tmp_path: Path) -> None:
 
 
 def test_a_strategy_cannot_change_the_candles_of_another_market(tmp_path: Path) -> None:
-    strategy = load(
-        tmp_path, '(Market("BTC/USDT", "4h"),)', 'higher["BTC/USDT 4h"].close[:] = 0'
-    )
+    strategy = load(tmp_path, '(Market("BTC/USDT", "4h"),)', 'higher["BTC/USDT 4h"].close[:] = 0')
     candles = random_candles(100, seed=1)
     with pytest.raises(ConfigurationError, match="read-only"):
         evaluate_strategy(strategy, candles, higher_of(strategy, candles))

@@ -19,8 +19,8 @@ from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.websocket.user_stream import (
     BalanceUpdate,
-    OrderUpdate,
     ExecutionUpdate,
+    OrderUpdate,
     UserEvent,
     UserStream,
     UserStreamLost,

@@ -31,8 +31,8 @@ from trader.live.keys import load_start_credentials
 from trader.live.opening import (
     LiveAccess,
     check_live_exchange,
-    open_or_check_account,
     open_access,
+    open_or_check_account,
 )
 from trader.live.start_plan import StartPlan
 from trader.session_context import SessionContext

@@ -292,9 +292,7 @@ def _find_market_gaps(
     return InputGaps(series.timeframe, tuple(ranges), label)
 
 
-def _describe_missing_frame(
-    strategy: Strategy, label: str, frames: Mapping[str, Candles]
-) -> str:
+def _describe_missing_frame(strategy: Strategy, label: str, frames: Mapping[str, Candles]) -> str:
     return (
         f"strategy {strategy.name} needs {label} candles, and there is no DataFrame of them (there "
         f"are: {', '.join(frames)}); add it under its symbol, or use load_candles, which reads "

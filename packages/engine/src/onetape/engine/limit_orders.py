@@ -146,9 +146,7 @@ class LimitOrders:
         return None
 
 
-def _collect_ends(
-    orders: OrderBars, columns: "LevelColumns", start_index: int
-) -> IntArray:
+def _collect_ends(orders: OrderBars, columns: "LevelColumns", start_index: int) -> IntArray:
     """Return the bars before which each open order ends: due SELLs, and candles after a gap."""
     after_gaps = np.array(columns.after_gaps, dtype=np.int64) - start_index
     return np.unique(np.concatenate((orders.sell_signals, after_gaps)))

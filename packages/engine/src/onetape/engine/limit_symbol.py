@@ -44,7 +44,9 @@ class LimitSymbolState(SymbolState):
             )
         return reserved
 
-    def fill_limit(self, candidate: int, order: LimitOrder, reserved: FillValues) -> FillValues | None:
+    def fill_limit(
+        self, candidate: int, order: LimitOrder, reserved: FillValues
+    ) -> FillValues | None:
         """Fill a limit order in the bar in which its price comes; return the fill, or None.
 
         Args:

@@ -255,9 +255,7 @@ def _apply_close(
             found = _find_exit_in_candle(held, state.candles, candle, levels)
         held = held.add_candle(candle, state.candles)
     if state.limit is not None and state.order is None:
-        state, order = _apply_candle_to_limit(
-            rules, state, state.limit, event, is_paused=is_paused
-        )
+        state, order = _apply_candle_to_limit(rules, state, state.limit, event, is_paused=is_paused)
     else:
         state, order = _begin_exit(state, event.symbol, candle.timestamp, found, is_inside=True)
     return (

@@ -181,6 +181,4 @@ def _copy_candles(candles: Candles) -> Candles:
 
 
 def _copy_higher_candles(higher: Higher) -> Higher:
-    return {
-        name: one.copy_with(_copy_candles(one), one.visible) for name, one in higher.items()
-    }
+    return {name: one.copy_with(_copy_candles(one), one.visible) for name, one in higher.items()}

@@ -103,9 +103,7 @@ def strategy_function(
     """
 
     def declare(function: _Function) -> _Function:
-        options = FunctionOptions(
-            lookback, tuple(higher), tuple(informative), limit_expiry_candles
-        )
+        options = FunctionOptions(lookback, tuple(higher), tuple(informative), limit_expiry_candles)
         setattr(function, _OPTIONS, options)
         return function
 
