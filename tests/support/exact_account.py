@@ -149,13 +149,19 @@ def exact_run(
             if symbol.buy_waits and is_paused(rules, account.closed, symbol.name, moment):
                 symbol.buy_waits = False
         for symbol, bar in now:
-            _follow_limit(account, symbol, bar, moment)
-            if not _is_untraded(symbol, bar):
-                _leave_inside(account, symbol, bar)
-                is_inside = symbol.inside_entry == bar
-                top = symbol.prices.close[bar] if is_inside else symbol.prices.high[bar]
-                symbol.highest = max(symbol.highest, top)
+            _trade_inside(account, symbol, bar, moment)
     return account
+
+
+def _trade_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int, moment: int) -> None:
+    """Trade what the prices of a candle after its open lead to."""
+    _follow_limit(account, symbol, bar, moment)
+    if _is_untraded(symbol, bar):
+        return
+    _leave_inside(account, symbol, bar)
+    is_inside = symbol.inside_entry == bar
+    top = symbol.prices.close[bar] if is_inside else symbol.prices.high[bar]
+    symbol.highest = max(symbol.highest, top)
 
 
 def _order(symbol: _ExactSymbol, bar: int) -> int:
@@ -183,10 +189,14 @@ def _take(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
         return
     if order == -1:
         symbol.buy_waits = False
-    elif order == 1 and bar >= symbol.free_from:
-        if not symbol.is_used or symbol.rules.reentry == "while_signal":
-            symbol.buy_waits, symbol.due = True, bar
+    elif order == 1 and bar >= symbol.free_from and _may_use_run(symbol):
+        symbol.buy_waits, symbol.due = True, bar
     symbol.buy_waits &= is_within(symbol.rules, symbol.prices.timestamp[bar])
+
+
+def _may_use_run(symbol: _ExactSymbol) -> bool:
+    """Return whether the present run of BUYs may lead to an entry."""
+    return not symbol.is_used or symbol.rules.reentry == "while_signal"
 
 
 def _sell_counts(symbol: _ExactSymbol, bar: int) -> bool:

@@ -105,21 +105,27 @@ class PlainLoop:
             if self.limit and not self._may_enter(int(self.candles.timestamp[bar])):
                 self._end_limit(bar)
             if not self.untraded[bar]:
-                if self.entry is not None:
-                    self._at_open(bar, open_)
-                elif self.buy_waits:
-                    self._enter_or_send(bar, open_, order)
-                self._fill_limit(bar, open_, low)
-                is_inside = self.inside_entry == bar
-                if self.entry is not None and not self.gave_up:
-                    (self._inside_after_limit if is_inside else self.inside)(bar, open_, high, low)
-                self.highest = max(self.highest, close if is_inside else high)
+                self._trade_bar(bar, order, open_, high, low, close)
             if self.limit and bar >= self.limit.last:
                 self._end_limit(bar)
             self.done.equity.append(self.done.cash + self.done.base * close)
         if self.limit and self.signal[-1] == -1:
             self._end_limit(len(self.signal) - 1)
         return self.done
+
+    def _trade_bar(
+        self, bar: int, order: int, open_: float, high: float, low: float, close: float
+    ) -> None:
+        """Trade at the open of a bar, and inside it."""
+        if self.entry is not None:
+            self._at_open(bar, open_)
+        elif self.buy_waits:
+            self._enter_or_send(bar, open_, order)
+        self._fill_limit(bar, open_, low)
+        is_inside = self.inside_entry == bar
+        if self.entry is not None and not self.gave_up:
+            (self._inside_after_limit if is_inside else self.inside)(bar, open_, high, low)
+        self.highest = max(self.highest, close if is_inside else high)
 
     def _may_enter(self, moment: int) -> bool:
         seconds = int(np.diff(self.candles.timestamp).min())

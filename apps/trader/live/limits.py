@@ -190,8 +190,8 @@ class EntryLimits:
         """Return the proceeds of the entry's stop, quote currency; None: the entry has no stop.
 
         The stop sells the coins that are left after a fee in the coin itself, in whole steps. The
-        proceeds are 0 if that amount is below the market's minimum amount. Where the strategy's stop
-        is above the price of the entry, the coins are sold at that price at once.
+        proceeds are 0 if that amount is below the market's minimum amount. Where the stop of the
+        strategy is above the price of the entry, the coins are sold at that price at once.
         """
         context, trading_rules = self._book.context, self._book.context.market.trading_rules
         stop = compute_levels(context.rules.exits, price, price, 0, 0.0, own).stop

@@ -171,40 +171,53 @@ async def fetch_traded_markets(
     """
     markets: list[MarketInfo] = []
     plan = start.plan
-
-    def is_held(symbol: str) -> bool:
-        return symbol in plan.held or symbol in plan.open_on_paper
-
     for traded_symbol in plan.symbols:
         try:
             markets.append(await exchange.fetch_market(traded_symbol.key.symbol))
-            if is_held(traded_symbol.key.symbol):
+            if _is_held(plan, traded_symbol.key.symbol):
                 note_listed(
                     choose_trader_database(plan.settings), plan.account, traded_symbol.key.symbol
                 )
         except UsageError as error:
             symbol = traded_symbol.key.symbol
-            if is_held(symbol):
+            if _is_held(plan, symbol):
                 start = start.leave_out_delisted(symbol, str(error))
             elif start.may_leave_out(symbol):
                 start = start.leave_out(symbol, str(error))
             else:
                 raise
     exchange.check_timeframe(start.plan.symbols[0].key.timeframe)
+    start = await _check_informative_markets(exchange, start)
+    traded = {traded_symbol.key.symbol for traded_symbol in start.plan.symbols}
+    await exchange.compare_clocks()
+    return start, [market for market in markets if market.symbol in traded]
+
+
+def _is_held(plan: StartPlan, symbol: str) -> bool:
+    """Return whether the account has a position or an open order of a symbol."""
+    return symbol in plan.held or symbol in plan.open_on_paper
+
+
+async def _check_informative_markets(exchange: RestExchange, start: Start) -> Start:
+    """Return the start without symbols whose strategy reads a market that the exchange lacks.
+
+    A symbol with a position stays, without entries.
+
+    Raises:
+        UsageError: the exchange lacks such a market, and nothing else is held.
+    """
     for traded_symbol, evaluator in zip(start.plan.symbols, start.evaluators, strict=True):
         symbol = traded_symbol.key.symbol
         fault = await _find_informative_fault(exchange, traded_symbol.key, evaluator)
         if fault is None:
             continue
-        if is_held(symbol):
+        if _is_held(start.plan, symbol):
             start = start.forbid_entries(symbol, fault)
         elif start.may_leave_out(symbol):
             start = start.leave_out(symbol, fault)
-            markets = [market for market in markets if market.symbol != symbol]
         else:
             raise UsageError(fault)
-    await exchange.compare_clocks()
-    return start, markets
+    return start
 
 
 async def _find_informative_fault(

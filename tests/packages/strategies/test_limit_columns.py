@@ -109,7 +109,7 @@ def test_stop_and_target_of_a_buy_are_compared_with_its_limit(
                 target=None if target is None else np.full(count, target),
             )
 
-    with pytest.raises(ConfigurationError, match="whose limit is 9[79]; give BUY only where"):
+    with pytest.raises(ConfigurationError, match=r"whose limit is 9[79]; give BUY only where"):
         evaluate_strategy(Both(), candles_of_closes([100.0] * 25))
 
 

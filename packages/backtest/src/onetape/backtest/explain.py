@@ -256,6 +256,22 @@ def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
         return "none (signal was HOLD)"
     if following >= len(result.candles):
         return "none (the range ends at this candle, and an order fills at the next open)"
+    filled_order = _describe_filled_order(run, bar, signal)
+    if filled_order is not None:
+        return filled_order
+    unfilled = explain_limit_order(run, bar) if signal > 0 else None
+    if unfilled is not None:
+        return unfilled
+    filled = _find_fill_bar(result, following)
+    for at, refused in result.refused:
+        if at == filled and (signal < 0 or _find_closed(result, following, filled) is None):
+            return f"refused: {refused.reason}"
+    return _explain_no_order(run, bar, signal)
+
+
+def _describe_filled_order(run: SymbolRun, bar: int, signal: int) -> str | None:
+    """Return the filled order that a candle's signal led to; None: no order was filled."""
+    result = run.result
     for trade in result.trades:
         if signal > 0 and _find_signal_bar(result, trade.entry_index) == bar:
             why = describe_entry_reason(run, trade)
@@ -268,14 +284,7 @@ def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
         if signal < 0 and exit_bar is not None and _find_signal_bar(result, exit_bar) == bar:
             when = _describe_fill_time(result, bar, exit_bar)
             return f"market sell {when}: {_describe_exit(run, trade)}"
-    unfilled = explain_limit_order(run, bar) if signal > 0 else None
-    if unfilled is not None:
-        return unfilled
-    filled = _find_fill_bar(result, following)
-    for at, refused in result.refused:
-        if at == filled and (signal < 0 or _find_closed(result, following, filled) is None):
-            return f"refused: {refused.reason}"
-    return _explain_no_order(run, bar, signal)
+    return None
 
 
 def _find_signal_bar(result: SimulationResult, filled: int) -> int:
@@ -306,11 +315,7 @@ def _explain_no_order(run: SymbolRun, bar: int, signal: int) -> str:
     held = _find_open_trade(result, bar)
     waits = result.untraded is not None and bool(result.untraded[bar + 1])
     if signal < 0:
-        if held is None:
-            return "none (signal was SELL, but no position was open)"
-        if waits:
-            return _explain_waiting_sell(result, bar, held)
-        return f"none (the position ended by {_format_exit_kind(held)} in the next candle)"
+        return _explain_no_sell(result, bar, held, waits=waits)
     if held is not None:
         return "none (signal was BUY, but a position was open)"
     if any(gap.at == run.window.warm_up + bar + 1 for gap in run.window.gaps):
@@ -321,10 +326,8 @@ def _explain_no_order(run: SymbolRun, bar: int, signal: int) -> str:
     closed = _find_closed(result, bar + 1, bar + 1)
     if closed is not None:
         return f"none (signal was BUY, but {closed})"
-    exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
-    last = max((index for index in exits if index <= bar + 1), default=None)
-    cooldown = result.rules.cooldown_bars
-    if last is not None and bar + 1 <= last + cooldown:
+    if _is_in_cooldown(result, bar + 1):
+        cooldown = result.rules.cooldown_bars
         return f"none (within the cooldown of {format_count(cooldown, 'candle')} after an exit)"
     entered = _find_entry_of_run(run, bar)
     if entered is not None and result.rules.reentry == "new_signal":
@@ -336,6 +339,22 @@ def _explain_no_order(run: SymbolRun, bar: int, signal: int) -> str:
     if waits:
         return _explain_waiting_buy(result, bar)
     return "none (all slots of the account were full)"
+
+
+def _explain_no_sell(result: SimulationResult, bar: int, held: Trade | None, *, waits: bool) -> str:
+    """Return why a SELL of a candle led to no order."""
+    if held is None:
+        return "none (signal was SELL, but no position was open)"
+    if waits:
+        return _explain_waiting_sell(result, bar, held)
+    return f"none (the position ended by {_format_exit_kind(held)} in the next candle)"
+
+
+def _is_in_cooldown(result: SimulationResult, due: int) -> bool:
+    """Return whether an exit forbids an order to buy that is due in a candle."""
+    exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
+    last = max((index for index in exits if index <= due), default=None)
+    return last is not None and due <= last + result.rules.cooldown_bars
 
 
 def _explain_waiting_sell(result: SimulationResult, bar: int, held: Trade) -> str:

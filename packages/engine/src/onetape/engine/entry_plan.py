@@ -4,8 +4,8 @@ A candidate is one possible entry, on a bar whose open fills a BUY (due_orders.p
 that are expected to be taken, and their exits, are searched together first (entry_search.py).
 Where the account refuses an order, other candidates are added and their exits searched one by one.
 
-With limit orders (limit_orders.py) nothing is searched ahead. Then the bar of a candidate is that at
-whose open its order is sent, until the order is filled (`set_limit_fill`).
+With limit orders (limit_orders.py) nothing is searched ahead. The bar of a candidate is first the
+one at whose open its order is sent, and from the fill on the bar of the fill (`set_limit_fill`).
 """
 
 from array import array
@@ -240,7 +240,7 @@ class EntryPlan:
         self.bars[candidate], self.prices[candidate] = fill.bar, fill.price
 
     def find_buy_after_limit(self, candidate: int, bar: int) -> int:
-        """Return the candidate of the first BUY after a limit order without a fill, or NO_CANDIDATE.
+        """Return the candidate of the first BUY after an unfilled limit order, or NO_CANDIDATE.
 
         Args:
             candidate: Candidate of the order.

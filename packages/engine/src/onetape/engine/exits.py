@@ -227,7 +227,7 @@ def find_final_exit(open_: float, high: float, low: float, levels: Levels) -> Ba
 def find_final_exit_after_limit(
     limit: float, high: float, low: float, levels: Levels
 ) -> BarExit | None:
-    """Return `find_exit_after_limit` of a bar that still forms, if later prices cannot change it."""
+    """Return `find_exit_after_limit` of a forming bar, if later prices cannot change that exit."""
     return find_exit_after_limit(limit, high, low, levels) if low <= levels.stop else None
 
 

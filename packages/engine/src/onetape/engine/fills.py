@@ -2,8 +2,8 @@
 
 A market order is filled at the open of a candle, or at a stop, made worse by the slippage and then
 rounded to the market's price step against the trader; a limit order is filled at its price, or at
-an open beyond it, like a market order but at most at its price. The amount is rounded down to the amount step. A price is never 0: it is at least one price step.
-Fees:
+an open beyond it, like a market order but at most at its price. The amount is rounded down to the
+amount step. A price is never 0: it is at least one price step. Fees:
 
     in quote      buy: amount = cash / (price (1 + fee))    sell: proceeds = amount price (1 - fee)
     in base       buy: amount = cash / price, of which the exchange takes amount x fee; a sell pays

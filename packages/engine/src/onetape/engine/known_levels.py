@@ -112,7 +112,7 @@ class KnownLevels:
         if is_carried.any():
             stop[is_carried], target[is_carried] = self._carried
         if self._is_stop_moved:
-            # Few: entries that waited for a trade or a limit, and positions that are searched again.
+            # Few: entries that waited for a trade or a limit, and positions searched again.
             for row in np.flatnonzero(since < at).tolist():
                 newer = self._stop[since[row] : at[row] + 1]
                 stop[row] = max(stop[row], float(newer.max()))

@@ -294,7 +294,7 @@ class SymbolStepState(Struct, frozen=True):
         return replace(self, position=held, order=order, levels=newest, limit=limit)
 
     def _apply_sell(self, rules: StepRules, close: float) -> "SymbolStepState":
-        """Return the state after a SELL; one that is due already stays due, and no limit is open."""
+        """Return the state after a SELL: a due one stays due, and an open limit order ends."""
         held, min_factor = self.position, rules.exits.min_exit_factor
         if held is None or min_factor is None:
             # An entry in flight has no price yet, so no minimum price of an exit can be computed.
@@ -337,7 +337,7 @@ class SymbolStepState(Struct, frozen=True):
         return OpenLimit(row.limit, number + row.expiry_candles)
 
     def end_limit(self, timestamp: int) -> "SymbolStepState":
-        """Return the state without the open limit order, which ended in a candle (epoch seconds)."""
+        """Return the state without the limit order, which ended in a candle (epoch seconds)."""
         return replace(self, limit=None, limit_ended=timestamp)
 
     def clear_order(self) -> "SymbolStepState":

@@ -17,10 +17,10 @@ shared_account.py); property tests compare both, fill by fill. The rules:
 - A position whose exit was refused is sold by the strategy's next SELL only.
 - The strategy's stop and target come with its signal (core.strategy_levels). A position begins with
   those of the BUY that led to it, and those of later candles act from the candle after them on.
-- A BUY with a limit price sends a limit order at the open that would fill a market order. While it
-  is open it takes a slot, and further BUYs are ignored. Each candle from then on fills it at an open
-  below the limit, or else at the limit if its low is below; slot and money of an order that ends
-  without a fill are free from the next open on.
+- A BUY with a limit price sends a limit order at the open that would fill a market order. An open
+  limit order takes a slot, and further BUYs are ignored. Each candle from then on fills the order
+  at an open below the limit, or else at the limit if the candle's low is below. Slot and money of
+  an order that ends without a fill are free from the next open on.
 
 Every order is in flight until an event reports its fill or refusal. Amounts are not decided here:
 the fill of an order is computed by `fills.FillModel` when the order is carried out.
@@ -161,10 +161,10 @@ def _apply_event(
             return _apply_limit_sent(state, event)
         case EntryFilled() | EntryRefused():
             return _apply_entry_result(rules, state, event)
-        case ExitFilled():
-            return _apply_due_orders(rules, _apply_exit_result(rules, state, event))
-        case ExitRefused():
-            return _apply_exit_result(rules, state, event), None
+        case ExitFilled() | ExitRefused():
+            after = _apply_exit_result(rules, state, event)
+            is_filled = isinstance(event, ExitFilled)
+            return _apply_due_orders(rules, after) if is_filled else (after, None)
         case CandlesOpened():
             raise TypeError("candles that open are taken together, not symbol by symbol")
 

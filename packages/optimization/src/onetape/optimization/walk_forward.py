@@ -273,7 +273,7 @@ def _stitch_signals(
     windows: Sequence[WalkForwardWindow],
     scheme: WindowScheme,
 ) -> tuple[SignalArray, LevelColumns | None]:
-    """Return signals and prices of the test parts, each by its choice; HOLD where none is chosen."""
+    """Return signals and prices of the test parts, each by its choice; without a choice HOLD."""
     begin = windows[0].test_start
     count = windows[-1].test_end - begin
     signals, expiries = np.zeros(count, dtype=np.int8), np.ones(count, dtype=np.int64)

@@ -30,8 +30,8 @@ def validate_levels(
         found: The same signals, with everything else validated.
 
     Raises:
-        ConfigurationError: a column has the wrong type or length, or an invalid price, or there is a
-            limit without `limit_expiry_candles`; the text names strategy and candle.
+        ConfigurationError: a column has the wrong type or length, or an invalid price, or there is
+            a limit without `limit_expiry_candles`; the text names strategy and candle.
     """
     return replace(
         found,
