@@ -3,6 +3,9 @@
 A candidate is one possible entry, on a bar whose open fills a BUY (due_orders.py). The candidates
 that are expected to be taken, and their exits, are searched together first (entry_search.py).
 Where the account refuses an order, other candidates are added and their exits searched one by one.
+
+With limit orders (limit_orders.py) nothing is searched ahead. Then the bar of a candidate is that at
+whose open its order is sent, until the order is filled (`set_limit_fill`).
 """
 
 from array import array
@@ -22,6 +25,7 @@ from onetape.engine.exits import SIGNAL, BarExit
 
 if TYPE_CHECKING:
     from onetape.engine.known_levels import KnownLevels
+    from onetape.engine.limit_orders import LimitFill, LimitOrder, LimitOrders
 
 #: The exit bar of a candidate whose exit has not been searched.
 _UNKNOWN: Final = -1
@@ -68,6 +72,7 @@ class EntryPlan:
         orders: OrderBars,
         rules: AccountConfig,
         levels: "KnownLevels | None" = None,
+        limits: "LimitOrders | None" = None,
     ) -> None:
         """Find the entries that are expected to be taken, and their exits.
 
@@ -77,12 +82,16 @@ class EntryPlan:
             orders: Due orders, and the bars that fill them.
             rules: Stops, targets, cooldown, re-entry and price step.
             levels: Levels of the strategy; None: it gives none.
+            limits: Limit orders of the BUYs; None: all entries are market orders.
         """
         self._candles = candles
         self._orders = orders
         self._cooldown = rules.cooldown_bars
         self._search = EntrySearch(candles, reached, orders, rules, levels)
-        self._numbers, self.found, self._following = self._search.search()
+        self.limits = limits
+        """Limit orders of the BUYs; None: all entries are market orders."""
+        search = self._search.search if limits is None else self._search.search_nothing
+        self._numbers, self.found, self._following = search()
         # `found` has the exit of each candidate of the first search.
         self.entries = orders.buys[self._numbers]
         """Bar of the entry of each candidate that was searched ahead, shape (m,)."""
@@ -90,6 +99,8 @@ class EntryPlan:
         """Candidates whose exit the market refused: only a SELL ends them."""
         self._candidate_of: dict[int, int] = {}
         """Candidates added later, by index into the BUYs."""
+        self._limit_of: dict[int, LimitOrder] = {}
+        """Limit order of each candidate that has one."""
 
     @cached_property
     def bars(self) -> "array[int]":
@@ -215,6 +226,29 @@ class EntryPlan:
             max(bisect_left(self._buys, bar), following) if bar else following
         )
 
+    def get_limit(self, candidate: int) -> "LimitOrder | None":
+        """Return the limit order of a candidate; None: it is a market order."""
+        return self._limit_of.get(candidate)
+
+    def find_limit_fill(self, candidate: int) -> "LimitFill | None":
+        """Return the fill of a candidate's limit order; None: it is not filled."""
+        order = self._limit_of[candidate]
+        return None if self.limits is None else self.limits.find_fill(order, self.bars[candidate])
+
+    def set_limit_fill(self, candidate: int, fill: "LimitFill") -> None:
+        """Make the fill of a candidate's limit order its entry."""
+        self.bars[candidate], self.prices[candidate] = fill.bar, fill.price
+
+    def find_buy_after_limit(self, candidate: int, bar: int) -> int:
+        """Return the candidate of the first BUY after a limit order without a fill, or NO_CANDIDATE.
+
+        Args:
+            candidate: Candidate of the order.
+            bar: Bar in which the order ended; a BUY that was due until then was ignored.
+        """
+        following = int(self._orders.due.searchsorted(bar, side="right"))
+        return self._find_or_add_candidate(max(following, self._buy_numbers[candidate] + 1))
+
     def find_due_bar(self, candidate: int) -> int:
         """Return the bar at which the BUY of a candidate was due; negative: before the range."""
         return int(self._orders.due[self._buy_numbers[candidate]])
@@ -251,6 +285,9 @@ class EntryPlan:
 
     def _find_or_add_candidate(self, number: int) -> int:
         """Return the candidate of a BUY, added where it was not searched ahead, or NO_CANDIDATE."""
+        order = None
+        if self.limits is not None:
+            number, order = self._find_limit_from(self.limits, number)
         if number >= len(self._orders.buys):
             return NO_CANDIDATE
         if self._is_all_searched:
@@ -264,7 +301,28 @@ class EntryPlan:
             self._candidate_of[number] = self.add_candidate(
                 bar, float(self._candles.open[bar]), number
             )
+            if order is not None:
+                self._limit_of[self._candidate_of[number]] = order
         return self._candidate_of[number]
+
+    def _find_limit_from(
+        self, limits: "LimitOrders", number: int
+    ) -> "tuple[int, LimitOrder | None]":
+        """Return the first BUY from one on that is not a limit order which expired unsent.
+
+        Args:
+            limits: Limit orders of the BUYs.
+            number: The first BUY, as an index into the BUYs.
+
+        Returns:
+            The index of the BUY, or the number of BUYs; and its limit order, or None.
+        """
+        while number < len(self._orders.buys):
+            order = limits.find(number)
+            if order is None or order.last >= self._orders.buys[number]:
+                return number, order
+            number += 1
+        return number, None
 
     def add_candidate(self, bar: int, price: float, number: int = -1) -> int:
         """Return a new candidate, of an entry at this bar.
@@ -314,6 +372,16 @@ class EntryPlan:
         found = self._search.find_exits(entry, price, np.array([highest]), np.array([bar + 1]))
         self._set_exit(candidate, found)
         return self.exit_bars[candidate]
+
+    def set_exit_in_bar(self, candidate: int, bar: int, found: BarExit) -> None:
+        """Make an exit inside a bar that of a candidate."""
+        self.exit_bars[candidate] = bar
+        self.replace_exit(candidate, found)
+
+    @property
+    def has_levels(self) -> bool:
+        """Return whether the inside of a bar can end a position."""
+        return self._search.has_levels
 
     def replace_exit(self, candidate: int, found: BarExit) -> None:
         """Replace the exit of a candidate by another one in the same bar."""

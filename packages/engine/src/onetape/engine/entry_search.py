@@ -70,7 +70,8 @@ class EntrySearch:
         self._orders = orders
         self._exits = rules.exits
         self._levels = levels
-        self._has_levels = levels is not None or rules.exits.has_levels
+        self.has_levels = levels is not None or rules.exits.has_levels
+        """Whether the inside of a bar can end a position."""
         self._cooldown = rules.cooldown_bars
         self._all_first = len(orders.run_starts) == len(orders.buys) + 1
         self._once = rules.reentry == "new_signal"
@@ -143,13 +144,13 @@ class EntrySearch:
         first = np.maximum(entry, 0) if at is None else at
         levels = None if self._levels is None else self._levels.make_positions(entry, first)
         positions = PositionColumns(entry, price, highest, first, end, levels)
-        found = self._search.run(positions) if self._has_levels else ExitColumns.make_unknown(end)
+        found = self._search.run(positions) if self.has_levels else ExitColumns.make_unknown(end)
         return self._complete_exits(found, kind)
 
     def search(self) -> Searched:
         """Return the BUYs that are expected to enter, and the exits of their positions."""
         orders, first = self._orders, self._orders.run_starts[:-1]
-        if not self._has_levels:
+        if not self.has_levels:
             numbers = first if self._can_only_first_buy_enter() else np.arange(len(orders.buys))
             entry = orders.buys[numbers]
             price = self._candles.open[entry]
@@ -175,6 +176,11 @@ class EntrySearch:
         ends = self._find_ends_without_levels(entry, self._candles.open[entry])
         exits = self._complete_exits(known.take_rows(numbers), ends[1])
         return Searched(numbers, exits, following)
+
+    def search_nothing(self) -> Searched:
+        """Return no BUY: the entries depend on limit orders, and their exits are searched later."""
+        nothing = np.empty(0, dtype=np.int64)
+        return Searched(nothing, ExitColumns.make_unknown(nothing), nothing)
 
     def _find_ends_without_levels(
         self, entry: IntArray, price: FloatArray

@@ -193,6 +193,26 @@ def find_exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> B
     return None
 
 
+def find_exit_after_limit(limit: float, high: float, low: float, levels: Levels) -> BarExit | None:
+    """Return the exit in the bar inside which an entry was filled at its limit; None: no exit.
+
+    The low comes after the fill, because the price fell through the limit; the high may have come
+    before it. So a stop is reached as in any bar that opens at the limit, and a target is not.
+
+    Args:
+        limit: Price of the fill.
+        high: High of the bar, which may be before the fill.
+        low: Low of the bar.
+        levels: Levels of a position that was entered at the limit.
+    """
+    if limit <= levels.stop:
+        return BarExit(limit, levels.stop_kind, is_ambiguous=False)
+    if limit >= levels.target:
+        levels = levels._replace(target=math.inf)
+    found = find_exit_in_bar(limit, high, low, levels)
+    return None if found is None or found.kind == TARGET else found
+
+
 def find_final_exit(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
     """Return the exit of a bar that still forms, or None while its later prices may change it.
 

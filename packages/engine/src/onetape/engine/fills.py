@@ -1,8 +1,8 @@
 """The fill model of backtest and paper account: price, amount and cost of an order.
 
 A market order is filled at the open of a candle, or at a stop, made worse by the slippage and then
-rounded to the market's price step against the trader; a limit order is filled at its price. The
-amount is rounded down to the amount step. A price is never 0: it is at least one price step.
+rounded to the market's price step against the trader; a limit order is filled at its price, or at
+an open beyond it, like a market order but at most at its price. The amount is rounded down to the amount step. A price is never 0: it is at least one price step.
 Fees:
 
     in quote      buy: amount = cash / (price (1 + fee))    sell: proceeds = amount price (1 - fee)
@@ -174,26 +174,36 @@ class FillModel(Struct, frozen=True):
         )
 
     def is_buy_limited(
-        self, amount: float, cash: float, open_price: float, context: OrderContext
+        self,
+        amount: float,
+        cash: float,
+        open_price: float,
+        context: OrderContext,
+        *,
+        is_limit: bool = False,
     ) -> bool:
         """Return whether a buy would be larger without `max_volume_share`.
 
         Args:
             amount: Amount of the buy's fill, base currency.
             cash: Available quote currency before the buy.
-            open_price: Open of the candle that fills the buy.
+            open_price: Open of the candle that fills the buy, or its limit.
             context: Context of the buy.
+            is_limit: Whether it is a limit order.
         """
         if not self.max_volume_share:
             return False
         unlimited = replace(self, max_volume_share=0.0)
-        found = unlimited.compute_buy_values(cash, open_price, context)
+        compute = unlimited.compute_limit_values if is_limit else unlimited.compute_buy_values
+        found = compute(cash, open_price, context)
         return not isinstance(found, RefusedOrder) and found[1] > amount
 
-    def make_buy_fill(self, numbers: FillValues, price: float) -> ModelFill:
-        """Return the fill of values that `compute_buy_values` returned."""
+    def make_buy_fill(
+        self, numbers: FillValues, price: float, *, is_maker: bool = False
+    ) -> ModelFill:
+        """Return the fill of values that `compute_buy_values` or `compute_limit_fill` returned."""
         fee_in = "base" if self.fee_in_base else "quote"
-        return ModelFill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker=False)
+        return ModelFill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker)
 
     def make_sell_fill(self, numbers: FillValues, price: float, is_maker: bool) -> ModelFill:
         """Return the fill of values that `compute_sell_values` returned."""
@@ -206,7 +216,69 @@ class FillModel(Struct, frozen=True):
         price = open_price * (1 + self.slippage)
         if self.price_step:
             price = self._round_price_up(price)
-        fee_rate = self.fee_rate
+        return self._compute_entry(cash, open_price, price, self.fee_rate, context)
+
+    def compute_limit_values(
+        self, cash: float, limit: float, context: OrderContext
+    ) -> FillValues | RefusedOrder:
+        """Return the most expensive fill of a limit order to buy, for which money is reserved.
+
+        That is a fill at the limit with the larger of both fees.
+
+        Args:
+            cash: Available quote currency.
+            limit: Price of the order, of whole price steps.
+            context: Other values that the size depends on.
+        """
+        fee_rate = max(self.fee_rate, self.maker_fee_rate)
+        return self._compute_entry(cash, limit, limit, fee_rate, context, is_limit=True)
+
+    def compute_limit_fill(
+        self, reserved: FillValues, open_price: float | None, volume: float
+    ) -> FillValues:
+        """Return the fill of a limit order to buy as plain numbers.
+
+        Args:
+            reserved: Values of `compute_limit_values`, when the order was sent.
+            open_price: Open below the limit that fills the order; None: it is filled at the limit.
+            volume: Volume of the candle before the fill, base currency.
+        """
+        price, amount = reserved[:2]
+        fee_rate = self.maker_fee_rate
+        if open_price is not None:
+            fee_rate, slippage = self.fee_rate, self.slippage
+            if self.impact:
+                slippage += self.impact * _compute_volume_share(amount, volume)
+            slipped = open_price * (1 + slippage)
+            price = min(self._round_price_up(slipped) if self.price_step else slipped, price)
+        notional = price * amount
+        if self.fee_in_base:
+            fee, cost, received = amount * fee_rate, notional, amount - amount * fee_rate
+        else:
+            fee, received = notional * fee_rate, amount
+            cost = notional + fee
+        return price, amount, notional, fee, -min(cost, -reserved[4]), received
+
+    def _compute_entry(
+        self,
+        cash: float,
+        open_price: float,
+        price: float,
+        fee_rate: float,
+        context: OrderContext,
+        *,
+        is_limit: bool = False,
+    ) -> FillValues | RefusedOrder:
+        """Return the fill of an entry as plain numbers.
+
+        Args:
+            cash: Available quote currency.
+            open_price: Open of the candle that fills the order, or the limit.
+            price: Price of the fill without volume impact, quote currency.
+            fee_rate: Fee of the order.
+            context: Other values that sizing and slippage depend on.
+            is_limit: Whether it is a limit order, whose price no volume changes.
+        """
         unit_cost = price if self.fee_in_base else price * (1 + fee_rate)
         sizing = self.sizing
         if sizing == "all_in":
@@ -222,14 +294,15 @@ class FillModel(Struct, frozen=True):
             budget, amount = sized
         if self.uses_volume:
             price, unit_cost, amount = self._apply_volume(
-                open_price, budget, (price, unit_cost, amount), context.volume
+                open_price, budget, (price, unit_cost, amount), context.volume, is_limit=is_limit
             )
         if self.amount_step:
             amount = self._compute_affordable_amount(amount, unit_cost, budget)
         notional = price * amount
         least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
         if amount <= 0 or amount < least_amount or notional < least_notional:
-            return self._make_small_buy_refusal(amount, notional, cash, open_price, context)
+            is_limited = self.is_buy_limited(amount, cash, open_price, context, is_limit=is_limit)
+            return self._make_small_buy_refusal(amount, notional, context, is_limited=is_limited)
         # Rounding may make the cost slightly more than the cash; no more than the cash is spent.
         if self.fee_in_base:
             fee, cost, received = amount * fee_rate, notional, amount - amount * fee_rate
@@ -306,12 +379,14 @@ class FillModel(Struct, frozen=True):
         budget: float,
         order: tuple[float, float, float],
         volume: float,
+        *,
+        is_limit: bool,
     ) -> tuple[float, float, float]:
         """Return price, cost of a coin and amount of an order, with the limit and the impact."""
         price, unit_cost, amount = order
         if self.max_volume_share:
             amount = min(amount, self.max_volume_share * volume)
-        if self.impact:
+        if self.impact and not is_limit:
             return self._apply_impact(open_price, budget, amount, volume)
         return price, unit_cost, amount
 
@@ -385,15 +460,10 @@ class FillModel(Struct, frozen=True):
         return is_less or notional < self.min_notional * _LEAST
 
     def _make_small_buy_refusal(
-        self,
-        amount: float,
-        notional: float,
-        cash: float,
-        open_price: float,
-        context: OrderContext,
+        self, amount: float, notional: float, context: OrderContext, *, is_limited: bool
     ) -> RefusedOrder:
         """Return the refusal of a buy that is too small, maybe because of `max_volume_share`."""
-        if self.is_buy_limited(amount, cash, open_price, context):
+        if is_limited:
             share = self.max_volume_share
             return RefusedOrder(
                 "volume_limit_too_small", share * context.volume, share, context.volume

@@ -76,6 +76,17 @@ class KnownLevels:
         buys = np.append(False, signal[start_index:] > 0)
         self._newest_buy = np.maximum(_find_newest(buys), 0)
         self._has_waits = has_waits
+        self._since: dict[int, int] = {}
+        """By bar of an entry by a limit order, the bar at which its BUY was known."""
+
+    def note_limit_entry(self, entry: int, since: int) -> None:
+        """Note that a limit order was filled: the levels are those of the BUY that led to it.
+
+        Args:
+            entry: Bar in which the order was filled.
+            since: Bar at whose open that BUY was due.
+        """
+        self._since[entry] = since
 
     def make_positions(self, entry: IntArray, at: IntArray) -> PositionLevels:
         """Return the levels of positions.
@@ -88,13 +99,19 @@ class KnownLevels:
         since = np.maximum(entry, 0)
         if self._has_waits:
             since = self._newest_buy[since]
+        if self._since:
+            bars = entry.tolist()
+            since = np.array(
+                [self._since.get(bar, own) for bar, own in zip(bars, since.tolist(), strict=True)],
+                dtype=np.int64,
+            )
         stop, target = self._stop[since], self._target[since]
         if self._is_target_moved:
             target = np.full(len(entry), math.inf)
         if is_carried.any():
             stop[is_carried], target[is_carried] = self._carried
         if self._is_stop_moved:
-            # Few: entries that waited for a trade, and positions that are searched once more.
+            # Few: entries that waited for a trade or a limit, and positions that are searched again.
             for row in np.flatnonzero(since < at).tolist():
                 newer = self._stop[since[row] : at[row] + 1]
                 stop[row] = max(stop[row], float(newer.max()))

@@ -163,8 +163,13 @@ def simulate_portfolio(
     for each, symbol in zip(series, symbols, strict=True):
         symbol.name, symbol.guard_log = each.symbol, log
     axis = merge_time_axes([symbol.candles.timestamp for symbol in symbols])
-    account = SharedAccount(symbols, own_rules, max_open_trades or len(symbols), axis)
-    if log is not None or not trade_independent(account):
+    make_account, is_plain = SharedAccount, log is None
+    if any(symbol.plan.limits is not None for symbol in symbols):
+        from onetape.engine.limit_account import LimitAccount
+
+        make_account, is_plain = LimitAccount, False
+    account = make_account(symbols, own_rules, max_open_trades or len(symbols), axis)
+    if not is_plain or not trade_independent(account):
         account.begin()
     account.trade()
     account.end()

@@ -179,21 +179,28 @@ class SharedAccount:
         if later is not None:
             return self._schedule_entry(number, later)
         if len(open_) >= self.max_open_trades:
-            self._blocked[number] = candidate
-            self._count_skipped(number, symbol.plan.find_buy_run(candidate))
-            return NO_CANDIDATE
-        equity = self._compute_equity(place) if self._asks_equity and open_ else None
-        bought = symbol.buy(candidate, self.cash, equity)
+            return self._block(number, candidate)
+        bought = symbol.buy(candidate, self.cash, self._find_equity(place))
         if bought is None:
             return self._schedule_entry(number, symbol.plan.find_buy_after(candidate))
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, bought, has_price_step=has_step)
-        self._fill_places.append(place)
-        self._cash_after.append(self.cash)
+        self._note_cash(place)
         insort(open_, number)
         if self._skipped_run[number] != NO_CANDIDATE:
             self._uncount_skipped(number, symbol.plan.find_buy_run(candidate))
         return self._schedule_exit(number, candidate)
+
+    def _note_cash(self, place: int) -> None:
+        """Record the cash after a fill at an index of the time axis."""
+        self._fill_places.append(place)
+        self._cash_after.append(self.cash)
+
+    def _block(self, number: int, candidate: int) -> int:
+        """Let a symbol wait, because all slots are full; return NO_CANDIDATE."""
+        self._blocked[number] = candidate
+        self._count_skipped(number, self.symbols[number].plan.find_buy_run(candidate))
+        return NO_CANDIDATE
 
     def _count_skipped(self, number: int, run: int) -> None:
         if self._skipped_run[number] != run:
@@ -216,8 +223,7 @@ class SharedAccount:
         is_maker = symbol.plan.exit_kinds[candidate] == TARGET
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, sold, is_maker=is_maker, has_price_step=has_step)
-        self._fill_places.append(place)
-        self._cash_after.append(self.cash)
+        self._note_cash(place)
         self._open.remove(number)
         if self._blocked:
             is_at_open = self._awaited[number][0] == EXIT_AT_OPEN
@@ -244,13 +250,19 @@ class SharedAccount:
                 heapq.heappush(self._events, event)
         self._blocked.clear()
 
-    def _compute_equity(self, place: int) -> float:
+    def _find_equity(self, place: int) -> float | None:
+        """Return the equity that sizes an order at an open; None: it is the cash, or unused."""
+        is_asked = self._asks_equity and self._open
+        return self._compute_equity(place, self.cash) if is_asked else None
+
+    def _compute_equity(self, place: int, cash: float) -> float:
         """Return cash and open positions at the closes known at the opens of a moment.
 
         Args:
             place: Index of the moment on the axis.
+            cash: Cash of the account, quote currency.
         """
-        equity = self.cash
+        equity = cash
         for number in self._open:
             places = self._places[number]
             bar = (place if places is None else int(places.searchsorted(place))) - 1

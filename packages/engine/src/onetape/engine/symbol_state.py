@@ -126,10 +126,13 @@ class SymbolState:
         if self.guard_log is not None:
             paused = self.guard_log.mask_paused(self.name, self.candles.timestamp)
             due = replace(due, closed=paused if due.closed is None else due.closed | paused)
-        fill_log.waited = due.count_waits(
+        waited = due.count_waits(
             fill_log.get_entry_bars(), fill_log.get_exit_bars(), fill_log.exit_kinds
         )
-        if held_price is None:
+        fill_log.waited = {bar: n for bar, n in waited.items() if bar not in fill_log.limit_waits}
+        if fill_log.open_limit is not None:
+            fill_log.waiting = 0
+        elif held_price is None:
             fill_log.waiting = due.buy_left(fill_log.last_entry, free)
         else:
             fill_log.waiting = -1 if self.plan.is_sell_left(held_price) else 0
@@ -151,11 +154,7 @@ class SymbolState:
         """Buy; return the fill, or None where the order was refused."""
         plan, fill_log = self.plan, self.fill_log
         bar, price = plan.bars[candidate], plan.prices[candidate]
-        context = EMPTY_CONTEXT
-        if self.needs_context:
-            context = self.make_order_context(bar, equity)
-        elif equity is not None:
-            context = OrderContext(0.0, equity)
+        context = self._make_entry_context(bar, equity)
         model = self.model if self.months is None else self._get_model(bar)
         numbers = model.compute_buy_values(cash, price, context)
         if isinstance(numbers, RefusedOrder):
@@ -166,6 +165,12 @@ class SymbolState:
         fill_log.add_buy(bar, numbers, price)
         self._paid = -numbers[4]
         return numbers
+
+    def _make_entry_context(self, bar: int, equity: float | None) -> OrderContext:
+        """Return the context of an entry that is sent at the open of a bar."""
+        if self.needs_context:
+            return self.make_order_context(bar, equity)
+        return EMPTY_CONTEXT if equity is None else OrderContext(0.0, equity)
 
     def sell(self, candidate: int, bar: int) -> FillValues | None:
         """Sell; return the fill, or None where the order was refused."""
