@@ -224,6 +224,13 @@ def find_final_exit(open_: float, high: float, low: float, levels: Levels) -> Ba
     return find_exit_at_open(open_, levels)
 
 
+def find_final_exit_after_limit(
+    limit: float, high: float, low: float, levels: Levels
+) -> BarExit | None:
+    """Return `find_exit_after_limit` of a bar that still forms, if later prices cannot change it."""
+    return find_exit_after_limit(limit, high, low, levels) if low <= levels.stop else None
+
+
 def round_up_to_step(price: float, step: float) -> float:
     """Return a price rounded up to the market's price step; a step of 0 rounds nothing."""
     if not step or math.isinf(price):

@@ -2,6 +2,7 @@
 
 from onetape.engine.guard_log import ClosedTrade, EntryPause, count_candles_needed
 from onetape.engine.step_events import (
+    CancelLimit,
     CandleClosed,
     CandleForming,
     CandlesOpened,
@@ -14,7 +15,10 @@ from onetape.engine.step_events import (
     ExitFilled,
     ExitRefused,
     ExitSent,
+    FillLimit,
     Intent,
+    LimitEnd,
+    LimitSent,
     OpenedCandle,
     StrategySignal,
 )
@@ -22,6 +26,7 @@ from onetape.engine.step_restore import CandleFacts, restore_state
 from onetape.engine.step_state import (
     EntryObstacle,
     HeldPosition,
+    OpenLimit,
     StepRules,
     StepState,
     SymbolStepState,
@@ -31,6 +36,7 @@ from onetape.engine.step_state import (
 from onetape.engine.stepper import step
 
 __all__ = [
+    "CancelLimit",
     "CandleClosed",
     "CandleFacts",
     "CandleForming",
@@ -47,8 +53,12 @@ __all__ = [
     "ExitFilled",
     "ExitRefused",
     "ExitSent",
+    "FillLimit",
     "HeldPosition",
     "Intent",
+    "LimitEnd",
+    "LimitSent",
+    "OpenLimit",
     "OpenedCandle",
     "StepRules",
     "StepState",
