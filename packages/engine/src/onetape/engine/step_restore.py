@@ -57,9 +57,9 @@ def restore_state(
     """Return the state of an account after the newest candle of each symbol.
 
     The state depends on the candles from the one whose signal led to the last entry on, so the
-    facts may begin there; without any entry the newest candle is enough. Orders in flight are not
-    rebuilt, and no open limit order: an exit that was neither filled nor refused is due again if it was a SELL, and found
-    again on the next candle if it was a stop, target or time stop.
+    facts may begin there; without any entry the newest candle is enough. Orders in flight and open
+    limit orders are not rebuilt: an exit that was neither filled nor refused is due again if it was
+    a SELL, and found again on the next candle if it was a stop, target or time stop.
 
     Args:
         rules: Rules of the account.
