@@ -45,6 +45,18 @@ class ExactFill:
     """Exit kind of a sell; two where both stops are at one price."""
 
 
+@dataclass(frozen=True)
+class _ExactLimit:
+    """A limit order that is open."""
+
+    price: Decimal
+    due: int
+    last: int
+    amount: Decimal
+    reserved: Decimal
+    """Money that the order has taken from the cash."""
+
+
 @dataclass
 class _ExactSymbol:
     """One symbol while it is traded."""
@@ -74,6 +86,13 @@ class _ExactSymbol:
     fills: list[ExactFill] = field(default_factory=list[ExactFill])
     refused: list[int] = field(default_factory=list[int])
     ambiguous: int = 0
+    due: int = 0
+    """Bar at which the BUY that waits was due."""
+    limit: _ExactLimit | None = None
+    unfilled: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Due bar and last bar of each limit order that was not filled."""
+    inside_entry: int | None = None
+    """Bar inside which the position was entered at its limit; None: at an open."""
     price_steps: dict[tuple[int, int], Decimal] = field(
         default_factory=dict[tuple[int, int], Decimal]
     )
@@ -118,7 +137,7 @@ def exact_run(
         ]
         entered = [symbol for symbol, _ in now if symbol.entry is not None]
         for symbol, bar in now:
-            _take(symbol, bar)
+            _take(account, symbol, bar)
         traded = [(symbol, bar) for symbol, bar in now if not _is_untraded(symbol, bar)]
         for symbol, bar in traded:
             if symbol in entered:
@@ -129,9 +148,13 @@ def exact_run(
         for symbol, _ in now:
             if symbol.buy_waits and is_paused(rules, account.closed, symbol.name, moment):
                 symbol.buy_waits = False
-        for symbol, bar in traded:
-            _leave_inside(account, symbol, bar)
-            symbol.highest = max(symbol.highest, symbol.prices.high[bar])
+        for symbol, bar in now:
+            _follow_limit(account, symbol, bar, moment)
+            if not _is_untraded(symbol, bar):
+                _leave_inside(account, symbol, bar)
+                is_inside = symbol.inside_entry == bar
+                top = symbol.prices.close[bar] if is_inside else symbol.prices.high[bar]
+                symbol.highest = max(symbol.highest, top)
     return account
 
 
@@ -144,7 +167,7 @@ def _is_untraded(symbol: _ExactSymbol, bar: int) -> bool:
     return any(prices.volume) and not prices.volume[bar] and prices.high[bar] == prices.low[bar]
 
 
-def _take(symbol: _ExactSymbol, bar: int) -> None:
+def _take(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
     """Set the order that is due from the open of a bar on, until something is traded."""
     symbol.own.take(bar)
     order, before = _order(symbol, bar), symbol.signal[bar - 2] if bar > 1 else 0
@@ -154,10 +177,15 @@ def _take(symbol: _ExactSymbol, bar: int) -> None:
     if symbol.entry is not None:
         symbol.sell_waits |= order == -1 and _sell_counts(symbol, bar)
         return
+    if symbol.limit is not None:
+        if order == -1:
+            _end_limit(account, symbol, bar - 1)
+        return
     if order == -1:
         symbol.buy_waits = False
     elif order == 1 and bar >= symbol.free_from:
-        symbol.buy_waits |= not symbol.is_used or symbol.rules.reentry == "while_signal"
+        if not symbol.is_used or symbol.rules.reentry == "while_signal":
+            symbol.buy_waits, symbol.due = True, bar
     symbol.buy_waits &= is_within(symbol.rules, symbol.prices.timestamp[bar])
 
 
@@ -203,8 +231,33 @@ def _is_sold_beyond_level(account: ExactAccount, symbol: _ExactSymbol, bar: int)
     return True
 
 
+def _leave_after_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
+    """Sell in the bar of a fill at the limit: the low came after it, the high maybe before."""
+    prices, price = symbol.prices, symbol.entry_price
+    stop, kinds, target = _levels(symbol, bar)
+    if stop is not None and price <= stop:
+        _sell(account, symbol, bar, price, kinds, is_inside=True)
+        return
+    if target is not None and target <= price:
+        target = None
+    reached = target is not None and prices.high[bar] >= target
+    top = prices.high[bar] if target is None else min(prices.high[bar], target)
+    moved = _trailing_level(symbol, top)
+    is_moved = moved is not None and (stop is None or moved > stop)
+    if stop is not None and prices.low[bar] <= stop:
+        symbol.ambiguous += reached or is_moved
+        _sell(account, symbol, bar, stop, kinds, is_inside=True)
+    elif is_moved and moved is not None and prices.low[bar] <= moved:
+        symbol.ambiguous += 1
+        worst = _least_moved(symbol, prices.low[bar])
+        _sell(account, symbol, bar, worst, ("trailing_stop",), is_inside=True)
+
+
 def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
     if symbol.entry is None or symbol.gave_up:
+        return
+    if symbol.inside_entry == bar:
+        _leave_after_limit(account, symbol, bar)
         return
     prices = symbol.prices
     if _is_sold_beyond_level(account, symbol, bar):
@@ -344,12 +397,21 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, m
     symbol.buy_waits = False
     if is_paused(symbol.rules, account.closed, symbol.name, moment):
         return
+    price, last = symbol.own.limit(symbol.due), symbol.due + symbol.own.expiry - 1
+    if price is not None and last < bar:
+        # The limit order has expired while it waited for a trade.
+        return
     held = [one for one in account.symbols if one.entry is not None]
-    if len(held) >= places:
+    limits = [one.limit for one in account.symbols if one.limit is not None]
+    if len(held) + len(limits) >= places:
         account.skipped += symbol.skipped_run != symbol.run
         symbol.skipped_run = symbol.run
         return
-    fill = _bought(symbol, bar, account.cash, account.cash + sum(_worth(held, moment)))
+    equity = account.cash + sum(one.reserved for one in limits) + sum(_worth(held, moment))
+    if price is not None:
+        _send_limit(account, symbol, bar, of(price), equity)
+        return
+    fill = _bought(symbol, bar, account.cash, equity)
     if fill is None:
         symbol.refused.append(bar)
         return
@@ -364,9 +426,93 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, m
         account.cash = ZERO
     symbol.base += fill.base_change
     symbol.fills.append(fill)
-    symbol.entry, symbol.gave_up = bar, False
+    symbol.entry, symbol.gave_up, symbol.inside_entry = bar, False, None
     symbol.own.enter()
     symbol.entry_price = symbol.highest = symbol.prices.open[bar]
+
+
+def _send_limit(
+    account: ExactAccount, symbol: _ExactSymbol, bar: int, price: Decimal, equity: Decimal
+) -> None:
+    rules, cash, step = symbol.rules, account.cash, _price_step(symbol, bar)
+    price = _sold_at(price, symbol, bar) if step is not None else price
+    maker = of(rules.fee_rate if rules.maker_fee_rate is None else rules.maker_fee_rate)
+    fee, in_coin = max(of(rules.fee_rate), maker), rules.fee_currency == "base"
+    unit = price if in_coin else price * (1 + fee)
+    wanted = _wanted(symbol, bar, cash, equity, unit, price)
+    if wanted is None:
+        symbol.refused.append(bar)
+        return
+    budget, amount = wanted
+    if rules.max_volume_share is not None:
+        amount = min(amount, of(rules.max_volume_share) * symbol.prices.volume[bar - 1])
+    amount, amount_step = _whole_steps(amount, symbol), symbol.trading_rules.amount_step
+    if amount_step is not None and amount * unit > budget * (1 + CASH_NOISE):
+        amount -= amount_step
+    base = amount - amount * fee if in_coin else amount
+    if not _is_taken(symbol, price, amount) or not _could_be_sold(symbol, bar, base, price):
+        symbol.refused.append(bar)
+        return
+    if symbol.skipped_run == symbol.run:
+        account.skipped -= 1
+        symbol.skipped_run = 0
+    _spend(account, symbol, min(amount * unit, cash))
+    symbol.limit = _ExactLimit(
+        price, symbol.due, symbol.due + symbol.own.expiry - 1, amount, cash - account.cash
+    )
+    symbol.own.send_limit()
+
+
+def _spend(account: ExactAccount, symbol: _ExactSymbol, cost: Decimal) -> None:
+    noise = ZERO if symbol.trading_rules.amount_step else account.cash * CASH_NOISE
+    account.cash -= cost
+    if account.cash <= noise:
+        account.cash = ZERO
+
+
+def _end_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
+    assert symbol.limit is not None
+    account.cash += symbol.limit.reserved
+    symbol.unfilled.append((symbol.limit.due, bar))
+    symbol.limit = None
+
+
+def _follow_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int, moment: int) -> None:
+    """Fill or end the open limit order of a symbol in a bar."""
+    limit, prices, rules = symbol.limit, symbol.prices, symbol.rules
+    if limit is None:
+        return
+    is_stopped = is_paused(rules, account.closed, symbol.name, moment)
+    if is_stopped or not is_within(rules, prices.timestamp[bar]):
+        _end_limit(account, symbol, bar)
+        return
+    if _is_untraded(symbol, bar) or min(prices.open[bar], prices.low[bar]) >= limit.price:
+        if bar >= limit.last:
+            _end_limit(account, symbol, bar)
+        return
+    is_inside = prices.open[bar] >= limit.price
+    price, at, fee = limit.price, limit.price, of(rules.fee_rate)
+    if is_inside:
+        fee = fee if rules.maker_fee_rate is None else of(rules.maker_fee_rate)
+    else:
+        at = prices.open[bar]
+        moved = of(rules.volume_impact) * _share(limit.amount, prices.volume[bar - 1])
+        slipped = _to_step(at * (1 + _slip(rules) + moved), symbol, bar, ROUND_CEILING)
+        price = min(slipped, limit.price)
+    in_coin, amount = rules.fee_currency == "base", limit.amount
+    paid = amount * fee if in_coin else price * amount * fee
+    cost = min(price * amount + (ZERO if in_coin else paid), limit.reserved)
+    symbol.limit = None
+    account.cash += limit.reserved
+    _spend(account, symbol, cost)
+    base = amount - paid if in_coin else amount
+    symbol.fills.append(ExactFill(bar, "buy", price, amount, paid, -cost, base))
+    symbol.paid, symbol.base = cost, symbol.base + base
+    symbol.entry, symbol.gave_up = bar, False
+    symbol.inside_entry = bar if is_inside else None
+    symbol.own.fill_limit()
+    symbol.entry_price = symbol.highest = at
+    symbol.is_used = all(one == 1 for one in symbol.signal[limit.due - 1 : bar])
 
 
 def _worth(held: list[_ExactSymbol], moment: int) -> Iterator[Decimal]:
@@ -381,7 +527,7 @@ def _bought(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> E
     fee, in_coin = of(rules.fee_rate), rules.fee_currency == "base"
     fee_factor = ONE if in_coin else 1 + fee
     price = _to_step(open_ * (1 + _slip(rules)), symbol, bar, ROUND_CEILING)
-    wanted = _wanted(symbol, bar, cash, equity, price * fee_factor)
+    wanted = _wanted(symbol, bar, cash, equity, price * fee_factor, open_)
     if wanted is None:
         return None
     budget, amount = wanted
@@ -402,7 +548,7 @@ def _bought(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> E
         return None
     paid = amount * fee if in_coin else price * amount * fee
     base = amount - paid if in_coin else amount
-    if not _could_be_sold(symbol, bar, base):
+    if not _could_be_sold(symbol, bar, base, open_):
         return None
     change = -price * amount - (ZERO if in_coin else paid)
     return ExactFill(bar, "buy", price, amount, paid, max(change, -cash), base)
@@ -417,7 +563,7 @@ def _is_taken(symbol: _ExactSymbol, price: Decimal, amount: Decimal) -> bool:
     )
 
 
-def _could_be_sold(symbol: _ExactSymbol, bar: int, base: Decimal) -> bool:
+def _could_be_sold(symbol: _ExactSymbol, bar: int, base: Decimal, entry: Decimal) -> bool:
     """Return whether the market would take the coins back at the first stop."""
     rules, loss = symbol.rules, symbol.rules.exits.first_stop
     amount = _whole_steps(base, symbol)
@@ -426,12 +572,17 @@ def _could_be_sold(symbol: _ExactSymbol, bar: int, base: Decimal) -> bool:
     if loss is None:
         return True
     moved = of(rules.volume_impact) * _share(amount, symbol.prices.volume[bar - 1])
-    stop = symbol.prices.open[bar] * (1 - of(loss)) * (1 - _slip(rules) - moved)
+    stop = entry * (1 - of(loss)) * (1 - _slip(rules) - moved)
     return _is_taken(symbol, _sold_at(stop, symbol, bar), amount)
 
 
 def _wanted(
-    symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal, unit: Decimal
+    symbol: _ExactSymbol,
+    bar: int,
+    cash: Decimal,
+    equity: Decimal,
+    unit: Decimal,
+    entry: Decimal,
 ) -> tuple[Decimal, Decimal] | None:
     """Return the money that may be spent, and the coins of the sizing."""
     rules, name = symbol.rules, symbol.rules.sizing
@@ -446,7 +597,7 @@ def _wanted(
     if name == "risk_per_trade":
         loss, fee = rules.exits.first_stop, of(rules.fee_rate)
         assert loss is not None
-        back = symbol.prices.open[bar] * (1 - of(loss)) * (1 - _slip(rules)) * (1 - fee)
+        back = entry * (1 - of(loss)) * (1 - _slip(rules)) * (1 - fee)
         if rules.fee_currency == "base":
             back *= 1 - fee
         return cash, min(EXACT.divide(size * equity, unit - back), EXACT.divide(cash, unit))

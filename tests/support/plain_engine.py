@@ -117,6 +117,8 @@ class PlainLoop:
             if self.limit and bar >= self.limit.last:
                 self._end_limit(bar)
             self.done.equity.append(self.done.cash + self.done.base * close)
+        if self.limit and self.signal[-1] == -1:
+            self._end_limit(len(self.signal) - 1)
         return self.done
 
     def _may_enter(self, moment: int) -> bool:

@@ -204,7 +204,7 @@ class StepBroker:
             case FillLimit():
                 return self._fill_limit(intent)
             case CancelLimit():
-                self._release(self.markets[intent.symbol])
+                self.release(self.markets[intent.symbol])
                 self.markets[intent.symbol].unfilled += 1
                 return None
 
@@ -228,7 +228,7 @@ class StepBroker:
         market.bought = market.rows[signal_bar].timestamp
         return LimitSent(intent.symbol)
 
-    def _release(self, market: SymbolMarket) -> None:
+    def release(self, market: SymbolMarket) -> None:
         assert market.reserved is not None
         market.reserved = None
         if self._exact is not None:
@@ -238,7 +238,7 @@ class StepBroker:
         market = self.markets[intent.symbol]
         assert intent.timestamp == market.rows[market.bar].timestamp
         reserved, model = market.reserved, market.model
-        self._release(market)
+        self.release(market)
         opened = None if intent.is_inside else intent.price
         values = model.compute_limit_fill(reserved, opened, market.market(None).volume)
         fill = model.make_buy_fill(values, intent.price, is_maker=intent.is_inside)

@@ -74,6 +74,8 @@ class LimitOrders:
         reached: Candles,
         orders: OrderBars,
         rules: AccountConfig,
+        *,
+        is_last_sell: bool,
     ) -> None:
         """Prepare.
 
@@ -84,6 +86,7 @@ class LimitOrders:
             reached: Traded candles whose lows reach no price where nothing was traded.
             orders: Due orders, and the bars that fill them.
             rules: Trading hours and price steps.
+            is_last_sell: Whether the signal of the last candle is SELL.
         """
         self._prices = columns.limit
         self._expiry = columns.expiry_candles
@@ -94,6 +97,8 @@ class LimitOrders:
         self._rules = rules
         # The bar at which the SELL is due is the first one in which the order is not open any more.
         self._ends = _collect_ends(orders, columns, start_index)
+        if is_last_sell:
+            self._ends = np.append(self._ends, len(candles))
         self._closed = _find_closed_bars(rules, candles)
 
     def find(self, number: int) -> LimitOrder | None:

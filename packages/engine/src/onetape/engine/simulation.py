@@ -190,7 +190,10 @@ def make_symbol_state(
         from onetape.engine.limit_orders import LimitOrders
         from onetape.engine.limit_symbol import LimitSymbolState
 
-        limits = LimitOrders(levels, start_index, traded, reached, bars, rules)
+        is_last_sell = bool(len(signal)) and signal[-1] < 0
+        limits = LimitOrders(
+            levels, start_index, traded, reached, bars, rules, is_last_sell=bool(is_last_sell)
+        )
         make_symbol = LimitSymbolState
     if levels is not None and levels.has_exits:
         # Most strategies give no levels, and load none of it.
