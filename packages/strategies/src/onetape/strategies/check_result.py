@@ -11,13 +11,15 @@ from onetape.strategies.interface import SignalArray
 
 #: Kinds of faults of a strategy; "fails": it raises an error on a window.
 Kind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
+#: Column of a strategy that the check compares.
+CheckedColumn = Literal["signal", "stop", "target", "limit"]
 
 #: Value in place of the signal of a window that failed.
 FAILED: Final = 2
 
 
 class SignalDifference(Struct, frozen=True):
-    """A bar whose signal, stop or target depends on the range of candles that a strategy gets."""
+    """A bar whose signal or price depends on the range of candles that a strategy gets."""
 
     index: int
     """Index of the bar among the candles."""
@@ -33,7 +35,7 @@ class SignalDifference(Struct, frozen=True):
     """Value from the bar's window; None: not evaluated."""
     text: str = ""
     """Message of the strategy's failure."""
-    column: Literal["signal", "stop", "target"] = "signal"
+    column: CheckedColumn = "signal"
     """What the values are: signals, or prices, of which NaN is none."""
 
 
@@ -107,7 +109,7 @@ def make_difference(
     prefix: float | None,
     window: float | None,
     text: str = "",
-    column: Literal["signal", "stop", "target"] = "signal",
+    column: CheckedColumn = "signal",
 ) -> SignalDifference:
     """Return the difference on a bar; the arguments are its fields."""
     timestamp = int(data.candles.timestamp[bar])

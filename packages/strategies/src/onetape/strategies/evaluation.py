@@ -59,9 +59,9 @@ def evaluate_strategy(
     signals = _evaluate_unchecked(strategy, _protect_candles(candles), given, may_print=may_print)
     values = _validate_signals(strategy, candles, signals)
     found = validate_annotations(strategy, signals, values.astype(np.int8, copy=False))
-    if signals.stop is None and signals.target is None:
+    if signals.stop is None and signals.target is None and signals.limit is None:
         return found
-    # Most strategies give no stop and no target, and load none of it.
+    # Most strategies give no prices, and load none of it.
     from onetape.strategies.level_validation import validate_entry_levels, validate_levels
 
     found = validate_levels(strategy, candles, signals, found)

@@ -58,6 +58,9 @@ class Entries(Struct, frozen=True):
     """`at_entry`: the stop of the candle with the entry stays; `each_candle`: it moves up only."""
     target_mode: LevelMode = "at_entry"
     """`at_entry`: the target of the candle with the entry stays; `each_candle`: it moves."""
+    limit: Any = None
+    """Price of the limit order that an entry leads to, NaN for a market order, shape (n,); the
+    function declares `limit_expiry_candles`."""
 
 
 class FunctionOptions(Struct, frozen=True):
@@ -67,10 +70,15 @@ class FunctionOptions(Struct, frozen=True):
     """Number of candles that give the last signal exactly as all candles would; None: measured."""
     higher: tuple[str, ...] = ()
     """CCXT timeframes whose candles the parameter `higher` gets."""
+    limit_expiry_candles: int | None = None
+    """Number of candles for which a limit order to buy stays open; None: no limit orders."""
 
 
 def strategy_function(
-    *, lookback: int | None = None, higher: Sequence[str] = ()
+    *,
+    lookback: int | None = None,
+    higher: Sequence[str] = (),
+    limit_expiry_candles: int | None = None,
 ) -> Callable[[_Function], _Function]:
     """Declare properties of a strategy function that cannot be measured.
 
@@ -78,10 +86,12 @@ def strategy_function(
         lookback: Number of candles that give the last signal exactly as all candles would; None:
             it is measured.
         higher: CCXT timeframes whose candles the function's parameter `higher` gets.
+        limit_expiry_candles: Number of candles for which a limit order to buy stays open; None: the
+            function returns no limit prices.
     """
 
     def declare(function: _Function) -> _Function:
-        setattr(function, _OPTIONS, FunctionOptions(lookback, tuple(higher)))
+        setattr(function, _OPTIONS, FunctionOptions(lookback, tuple(higher), limit_expiry_candles))
         return function
 
     return declare
@@ -108,6 +118,11 @@ class FunctionStrategy(Strategy):
         declared = type(self).options.lookback
         return get_measured_lookback(self) if declared is None else declared
 
+    @property
+    def limit_expiry_candles(self) -> int | None:
+        """Return the declared number of candles for which a limit order to buy stays open."""
+        return type(self).options.limit_expiry_candles
+
     def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
         """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
         values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
@@ -130,6 +145,7 @@ class FunctionStrategy(Strategy):
             target=None if found.target is None else _convert_column(found.target),
             stop_mode=found.stop_mode,
             target_mode=found.target_mode,
+            limit=None if found.limit is None else _convert_column(found.limit),
         )
 
 

@@ -81,16 +81,31 @@ class Signals(Struct, frozen=True):
     """`at_entry`: the stop of the candle with the BUY stays; `each_candle`: it moves up only."""
     target_mode: "LevelMode" = "at_entry"
     """`at_entry`: the target of the candle with the BUY stays; `each_candle`: it moves."""
+    limit: FloatArray | None = None
+    """Price of the limit order that a BUY leads to, NaN for a market order, shape (n,).
+
+    The strategy must state `limit_expiry_candles`.
+    """
+    limit_expiry_candles: int = 1
+    """Number of candles for which a limit order stays open: that of the strategy, which
+    `evaluate_strategy` sets."""
 
     @property
     def level_columns(self) -> "LevelColumns | None":
-        """Return stop and target of each candle; None where the strategy gives neither."""
-        if self.stop is None and self.target is None:
+        """Return stop, target and limit of each candle; None where the strategy gives none."""
+        if self.stop is None and self.target is None and self.limit is None:
             return None
-        # Most strategies give neither, and load none of it.
+        # Most strategies give none, and load none of it.
         from onetape.core.strategy_levels import LevelColumns
 
-        return LevelColumns(self.stop, self.target, self.stop_mode, self.target_mode)
+        return LevelColumns(
+            self.stop,
+            self.target,
+            self.stop_mode,
+            self.target_mode,
+            self.limit,
+            self.limit_expiry_candles,
+        )
 
     def __len__(self) -> int:
         """Return the number of candles."""
@@ -140,6 +155,14 @@ class Strategy(ABC):
         these candles.
         """
         return 0
+
+    @property
+    def limit_expiry_candles(self) -> int | None:
+        """Number of candles for which a limit order to buy stays open; None: no limit orders.
+
+        A strategy that gives `Signals.limit` overrides it.
+        """
+        return None
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Prove that a strategy gives the same stops and targets from its last candles and from all.
+"""Prove that a strategy gives the same stops, targets and limits from its last candles as from all.
 
 This follows the check of the signals (lookahead_check.py) and has its meaning: a window that gives
 another price than all candles shows look-ahead, if the candles up to the bar agree with the window,
@@ -7,7 +7,7 @@ whether a candle trades, and a billionth of a price changes no fill that a marke
 """
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -21,7 +21,13 @@ from onetape.strategies.check_data import (
     evaluate_prefix_levels,
     evaluate_window_levels,
 )
-from onetape.strategies.check_result import CheckResult, Kind, SignalDifference, make_difference
+from onetape.strategies.check_result import (
+    CheckedColumn,
+    CheckResult,
+    Kind,
+    SignalDifference,
+    make_difference,
+)
 from onetape.strategies.moved_clock import moved_clock
 
 _NAN: Final = float("nan")
@@ -106,7 +112,7 @@ def _find_repeat_difference(
 def _make_difference(
     data: CheckData, bar: int, kind: Kind, rows: tuple[LevelRow, LevelRow, LevelRow]
 ) -> SignalDifference:
-    """Return a difference of the price that differs first: of the stop, or else of the target.
+    """Return a difference of the price that differs first: of stop, target and limit.
 
     Args:
         data: The candles.
@@ -114,9 +120,16 @@ def _make_difference(
         kind: Kind of the fault.
         rows: Levels from all candles, from those up to the bar, and from its window.
     """
-    stops = [LevelRow(stop=row.stop) for row in rows]
-    is_stop = not all(is_same_row(stops[0], stop) for stop in stops)
-    column: Literal["stop", "target"] = "stop" if is_stop else "target"
+    column: CheckedColumn = "limit"
+    if _differ([LevelRow(stop=row.stop) for row in rows]):
+        column = "stop"
+    elif _differ([LevelRow(target=row.target) for row in rows]):
+        column = "target"
     prices = [getattr(row, column) for row in rows]
     whole, prefix, window = (_NAN if price is None else price for price in prices)
     return make_difference(data, bar, kind, whole, prefix, window, column=column)
+
+
+def _differ(rows: list[LevelRow]) -> bool:
+    """Return whether rows have different prices."""
+    return not all(is_same_row(rows[0], row) for row in rows)

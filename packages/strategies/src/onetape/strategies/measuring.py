@@ -103,10 +103,13 @@ def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -
 def _evaluate_columns(strategy: Strategy, candles: Candles) -> Signals:
     try:
         signals = strategy.evaluate(candles, {})
-        columns = (signals.signal, signals.stop, signals.target)
+        columns = (signals.signal, signals.stop, signals.target, signals.limit)
         wrong = [len(one) for one in columns if one is not None and len(one) != len(candles)]
         if wrong:
-            msg = f"entry, exit, stop and target must have one value per candle, found {wrong[0]:,}"
+            msg = (
+                "entry, exit, stop, target and limit must have one value per candle, "
+                f"found {wrong[0]:,}"
+            )
             raise ValueError(msg)  # noqa: TRY301 - the text below has function and candles
     except OnetapeError:
         raise

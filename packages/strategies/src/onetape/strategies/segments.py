@@ -209,6 +209,7 @@ def evaluate_by_segment(
                     signal=signal,
                     stop=_drop_first_prices(signals.stop, ready),
                     target=_drop_first_prices(signals.target, ready),
+                    limit=_drop_first_prices(signals.limit, ready),
                 ),
             )
         )
@@ -251,7 +252,7 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
             reason[inside] = part.reason
     levels = {
         name: np.full(count, np.nan)
-        for name in ("stop", "target")
+        for name in ("stop", "target", "limit")
         if any(getattr(part, name) is not None for _, part in parts)
     }
     for start, part in parts:
@@ -272,6 +273,8 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
         target=levels.get("target"),
         stop_mode=parts[-1][1].stop_mode if parts else "at_entry",
         target_mode=parts[-1][1].target_mode if parts else "at_entry",
+        limit=levels.get("limit"),
+        limit_expiry_candles=parts[-1][1].limit_expiry_candles if parts else 1,
     )
 
 
