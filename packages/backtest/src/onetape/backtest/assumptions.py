@@ -42,7 +42,10 @@ def describe_assumptions(backtest: Backtest) -> dict[str, str]:
     words = {
         "fills": f"signal on the close, filled at the next open, {describe_slippage(rules)}",
         "account": _describe_account(first),
-        "fees": describe_fee(rules),
+        "fees": describe_fee(
+            rules, has_limits=any(run.signals.limit is not None for run in backtest.runs)
+        ),
+        **_describe_limits(backtest.runs),
         "exits": describe_exits(rules, [run.signals for run in backtest.runs]),
         "re-entry": describe_reentry(rules),
         **_describe_hours(rules),
@@ -156,11 +159,17 @@ def describe_sizing(rules: AccountConfig, base: str, quote: str) -> str:
     }[rules.sizing]
 
 
-def describe_fee(rules: AccountConfig) -> str:
-    """Return the description of the fee and its currency."""
+def describe_fee(rules: AccountConfig, *, has_limits: bool = False) -> str:
+    """Return the description of the fee and its currency.
+
+    Args:
+        rules: Rules of the account.
+        has_limits: Whether entries may be limit orders.
+    """
     currency = "quote currency" if rules.fee_currency == "quote" else "the coin bought"
     maker = rules.target_fee_rate
-    targets = f", {maker:.3%} at a target" if maker != rules.fee_rate else ""
+    where = "a limit or target" if has_limits else "a target"
+    targets = f", {maker:.3%} at {where}" if maker != rules.fee_rate else ""
     return f"{rules.fee_rate:.3%}{targets}, in {currency}"
 
 
@@ -215,6 +224,17 @@ def _describe_levels(signals: Signals) -> list[str]:
         for name, column, mode in given
         if column is not None
     ]
+
+
+def _describe_limits(runs: Sequence[SymbolRun]) -> dict[str, str]:
+    """Return the rule of limit entries, for the assumptions; nothing where there are none."""
+    if all(run.signals.limit is None for run in runs):
+        return {}
+    # Most strategies give no limits, and load none of it.
+    from onetape.backtest.limit_notes import describe_limits
+
+    texts = dict.fromkeys(filter(None, (describe_limits(run.signals) for run in runs)))
+    return {"limit entries": "; ".join(texts)}
 
 
 def _describe_sell_signal(exits: ExitConfig) -> str:
@@ -303,6 +323,11 @@ def _collect_run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], li
     if result.is_open_at_end:
         head.append("the last trade is still open and valued at the last close")
     tail: list[str] = []
+    if result.fill_log.has_limits:
+        # Most strategies give no limits, and load none of it.
+        from onetape.backtest.limit_notes import describe_limit_orders
+
+        tail += describe_limit_orders(result)
     if result.fill_log.limited:
         buys = format_count(result.fill_log.limited, "buy")
         tail.append(f"{buys} made smaller by max_volume_share")

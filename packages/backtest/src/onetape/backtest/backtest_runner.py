@@ -23,7 +23,7 @@ from onetape.engine import (
 from onetape.engine.cost_free import compute_cost_free_equity, remove_costs
 from onetape.store.database import Store
 from onetape.strategies import Strategy, collect_parameters
-from onetape.strategies.segments import UnexplainedGaps, drop_entries_before_gaps
+from onetape.strategies.segments import UnexplainedGaps, drop_entries_before_gaps, end_limits_at_gaps
 
 
 def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Backtest:
@@ -164,7 +164,9 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
             trading_rules=run.trading_rules,
             intrabar=run.intrabar,
             has_volume=run.has_volume,
-            levels=run.signals.level_columns,
+            levels=end_limits_at_gaps(
+                run.signals.level_columns, UnexplainedGaps(run.window.gaps)
+            ),
         )
         for run in inputs
     ]

@@ -9,6 +9,11 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.backtest.intrabar_candles import explain_exit, explain_survival
+from onetape.backtest.limit_notes import (
+    describe_limit_fill,
+    explain_ignored_buy,
+    explain_limit_order,
+)
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.trade_levels import compute_levels_at
 from onetape.backtest.trade_records import EXIT_WORDS, describe_entry_reason, describe_exit_reason
@@ -136,9 +141,10 @@ def _describe_inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
         lines.append("nothing was traded: volume 0 and one price, so no order is filled")
     for trade, buy in zip(result.trades, result.buys, strict=True):
         if trade.entry_index == bar:
+            where = "limit" if bar in result.fill_log.inside_entries else "open"
             lines.append(
                 f"bought {_format_amount_at_price(run, trade.amount, trade.entry_price)} at the "
-                f"open{_describe_amount_after_fee(run, buy)}"
+                f"{where}{_describe_amount_after_fee(run, buy)}"
             )
         leaves = trade.exit_index == bar
         if not (trade.entry_index <= bar and (trade.exit_index is None or bar <= trade.exit_index)):
@@ -151,7 +157,7 @@ def _describe_inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
                 if math.isfinite(level)
             ]
             if leaves and trade.exit_kind != "time_stop":
-                lines += explain_exit(run, finer, bar, levels)
+                lines += explain_exit(run, finer, bar, levels, buy.before_slippage)
             else:
                 lines += explain_survival(run, finer, bar)
         if leaves:
@@ -237,12 +243,17 @@ def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
         if signal > 0 and _find_signal_bar(result, trade.entry_index) == bar:
             why = describe_entry_reason(run, trade)
             bought = _format_amount_at_price(run, trade.amount, trade.entry_price)
+            if trade.entry_index in result.fill_log.limit_waits:
+                return describe_limit_fill(run, bar, trade.entry_index, f"({why}) {bought}")
             when = _describe_fill_time(result, bar, trade.entry_index)
             return f"market buy ({why}), filled {bought} {when}"
         left = trade.exit_index if trade.exit_kind == "signal" else None
         if signal < 0 and left is not None and _find_signal_bar(result, left) == bar:
             when = _describe_fill_time(result, bar, left)
             return f"market sell {when}: {_describe_exit(run, trade)}"
+    unfilled = explain_limit_order(run, bar) if signal > 0 else None
+    if unfilled is not None:
+        return unfilled
     filled = _find_fill_bar(result, following)
     for at, refused in result.refused:
         if at == filled and (signal < 0 or _find_closed(result, following, filled) is None):
@@ -286,6 +297,9 @@ def _explain_no_order(run: SymbolRun, bar: int, signal: int) -> str:
         return "none (signal was BUY, but a position was open)"
     if any(gap.at == run.window.warm_up + bar + 1 for gap in run.window.gaps):
         return "none (signal was BUY, but the next candle is missing, cause unknown)"
+    ignored = explain_ignored_buy(result, bar)
+    if ignored is not None:
+        return ignored
     closed = _find_closed(result, bar + 1, bar + 1)
     if closed is not None:
         return f"none (signal was BUY, but {closed})"

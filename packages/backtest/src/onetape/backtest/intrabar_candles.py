@@ -15,7 +15,7 @@ from onetape.core.digits import Digits
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
 from onetape.engine import BarExit, IntrabarSource, Levels, find_exit_in_bar
-from onetape.engine.exits import TARGET, TRAILING_STOP
+from onetape.engine.exits import TARGET, TRAILING_STOP, find_exit_after_limit
 from onetape.engine.intrabar import make_candle_reader
 from onetape.store.candles import (
     read_closed_range,
@@ -124,7 +124,9 @@ def describe_intrabar_candles(intrabar: IntrabarSource, window: CandleWindow) ->
     )
 
 
-def explain_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) -> list[str]:
+def explain_exit(
+    run: SymbolRun, finer: str | None, bar: int, levels: Levels, limit: float
+) -> list[str]:
     """Return the reason of an exit in a candle whose own prices allow several exits.
 
     Args:
@@ -132,10 +134,13 @@ def explain_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) ->
         finer: Timeframe of the intrabar candles; None: none were used.
         bar: Index of the candle, inside which a level ended a position, among the traded ones.
         levels: Levels of the position in the bar.
+        limit: Price of the entry before slippage: the limit, if it was filled inside the bar.
     """
     candles, fill_log = run.result.candles, run.result.fill_log
     open_, high, low = (float(one[bar]) for one in (candles.open, candles.high, candles.low))
     own = find_exit_in_bar(open_, high, low, levels)
+    if bar in fill_log.inside_entries:
+        own = find_exit_after_limit(limit, high, low, levels)
     inside = fill_log.intrabar_exits.get(bar)
     is_ambiguous = own is not None and own.is_ambiguous
     cause, taken = _BOTH if high >= levels.target else _MOVED
@@ -158,6 +163,8 @@ def explain_survival(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
     inside = run.result.fill_log.intrabar_exits.get(bar)
     if inside is None or not inside.goes_on:
         return []
+    if bar in run.result.fill_log.inside_entries:
+        return [f"the {finer} candles show that the price met no level after the fill"]
     return [f"{_MOVED[0]}: the {finer} candles show that the price was never under the stop"]
 
 

@@ -133,5 +133,6 @@ def _make_intrabar_source(
     # Imported here, because the import takes a millisecond and most runs need none of it.
     from onetape.backtest.intrabar_candles import load_intrabar
 
-    has_levels = config.account.exits.has_levels or signals.level_columns is not None
+    levels = signals.level_columns
+    has_levels = config.account.exits.has_levels or (levels is not None and levels.has_exits)
     return load_intrabar(store, window, config, has_levels=has_levels)

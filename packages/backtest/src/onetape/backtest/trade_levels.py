@@ -35,7 +35,10 @@ def _compute_levels_of_trade(result: SimulationResult, trade: Trade, entry: floa
     first, last = max(trade.entry_index, 0), _find_last_bar(result, trade)
     moved = {first, *(trade.entry_index + age for age in exits.target_table)}
     if exits.has_moving_stop:
-        high = np.maximum.accumulate(_get_highs(result, first, last))
+        highs = _get_highs(result, first, last).copy()
+        if trade.entry_index in result.fill_log.inside_entries:
+            highs[:1] = result.fill_log.inside_entries[trade.entry_index]
+        high = np.maximum.accumulate(highs)
         # A bar's high moves the stop of the next bar.
         moved |= {*(np.flatnonzero(np.diff(high, prepend=-math.inf) > 0) + first + 1).tolist()}
     if result.levels is not None:
@@ -57,11 +60,14 @@ def compute_levels_at(result: SimulationResult, trade: Trade, entry: float, bar:
         entry: The price of its buy before slippage.
         bar: Index among the bars of the candles that were traded, within the trade.
     """
-    highs = _get_highs(result, max(trade.entry_index, 0), bar)
     carried = result.fill_log.carried if trade.entry_index < 0 else None
-    highest = max(
-        entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
-    )
+    first, known = max(trade.entry_index, 0), carried.highest if carried else 0.0
+    inside = result.fill_log.inside_entries.get(trade.entry_index)
+    if inside is not None and bar > first:
+        # The high of the candle may be before the fill inside it.
+        first, known = first + 1, inside
+    highs = _get_highs(result, first, bar)
+    highest = max(entry, known, float(highs.max()) if len(highs) else 0.0)
     step = find_price_step(result.rules.trading_rules, int(result.candles.timestamp[bar]))
     own = None if result.levels is None else result.levels.find_row(trade.entry_index, bar)
     return compute_levels(result.rules.exits, entry, highest, bar - trade.entry_index, step, own)

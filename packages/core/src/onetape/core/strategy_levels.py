@@ -19,7 +19,7 @@ from typing import Final, Literal, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.core.candles import FloatArray
+from onetape.core.candles import FloatArray, IntArray
 
 #: When the stop or the target of an open position follows the strategy's column.
 LevelMode = Literal["at_entry", "each_candle"]
@@ -131,6 +131,9 @@ class LevelColumns(Struct, frozen=True):
     """Limit price of a BUY by candle, quote currency; NaN: a market order. None: no such column."""
     expiry_candles: int = 1
     """Number of candles for which a limit order stays open."""
+    expiry_by_candle: IntArray | None = None
+    """Number of candles for which the limit order of each candle stays open, shape (n,), where
+    parts of the range differ in it; None: `expiry_candles` for all."""
     after_gaps: tuple[int, ...] = ()
     """Indices of the candles after unexplained gaps, ascending: no limit order is open across a
     gap, because nobody knows whether the missing candles filled it."""
@@ -140,6 +143,11 @@ class LevelColumns(Struct, frozen=True):
         """Return whether there is a stop or a target column."""
         return self.stop is not None or self.target is not None
 
+    def get_expiry(self, index: int) -> int:
+        """Return the number of candles for which the limit order of a candle stays open."""
+        one = self.expiry_by_candle
+        return self.expiry_candles if one is None else int(one[index])
+
     def get_row(self, index: int) -> LevelRow:
         """Return the row of the candle with this index; a negative index counts from the end."""
         return LevelRow(
@@ -148,7 +156,7 @@ class LevelColumns(Struct, frozen=True):
             self.stop_mode,
             self.target_mode,
             _get_price(self.limit, index),
-            self.expiry_candles,
+            self.get_expiry(index),
         )
 
 

@@ -89,7 +89,7 @@ class LimitOrders:
             is_last_sell: Whether the signal of the last candle is SELL.
         """
         self._prices = columns.limit
-        self._expiry = columns.expiry_candles
+        self._columns = columns
         self._start = start_index
         self._candles = candles
         self._low = reached.low
@@ -115,7 +115,7 @@ class LimitOrders:
             return None
         timestamp, count = int(self._candles.timestamp[bar]), len(self._candles)
         limit = round_limit_down(price, find_price_step(self._rules.trading_rules, timestamp))
-        last = due + self._expiry - 1
+        last = due + self._columns.get_expiry(row) - 1
         ended = int(np.searchsorted(self._ends, bar, side="right"))
         if ended < len(self._ends):
             last = min(last, int(self._ends[ended]) - 1)

@@ -41,6 +41,7 @@ from onetape.strategies.lookback_window import compute_window_size
 from onetape.strategies.segments import (
     UnexplainedGaps,
     drop_entries_before_gaps,
+    end_limits_at_gaps,
     evaluate_by_segment,
     split_into_segments,
 )
@@ -167,8 +168,9 @@ def simulate_part(
     Raises:
         OnetapeError: the strategy failed; the text names the place.
     """
-    first, traded, _ = part
+    first, traded, end = part
     candles, signals = compute_part_signals(strategy, context, part)
+    gaps = context.gaps.select_range(first, end)
     return simulate(
         candles,
         signals.signal,
@@ -176,7 +178,7 @@ def simulate_part(
         start_index=traded - first,
         intrabar=context.intrabar,
         has_volume=context.has_volume,
-        levels=signals.level_columns,
+        levels=end_limits_at_gaps(signals.level_columns, gaps),
     )
 
 

@@ -46,9 +46,10 @@ from onetape.optimization.user_metrics import (
 )
 from onetape.optimization.verdict import Verdict, has_failure
 from onetape.optimization.windows import Scheme, Window
-from onetape.strategies import SELL, Signals, Strategy, get_lookback
+from onetape.strategies import SELL, SignalArray, Strategy, get_lookback
 from onetape.strategies.indicator_cache import IndicatorCache
 from onetape.strategies.lookback_window import compute_window_size
+from onetape.strategies.segments import end_limits_at_gaps
 
 _YEAR_SECONDS: Final = 365 * 86_400
 
@@ -208,9 +209,9 @@ def walk_forward(
         OnetapeError: a chosen strategy fails in its test part.
     """
     chosen = [_choose(found, number, metrics, min_trades) for number in range(len(windows))]
-    signals = _stitch_signals(strategy, chosen, context, windows, scheme)
-    result = _simulate(context, windows, signals, context.rules)
-    doubled = _simulate(context, windows, signals, double_costs(context.rules))
+    stitched = _stitch_signals(strategy, chosen, context, windows, scheme)
+    result = _simulate(context, windows, stitched, context.rules)
+    doubled = _simulate(context, windows, stitched, double_costs(context.rules))
     choices = [
         _make_window_choice(context, window, best, metrics[0], result, windows[0].test_start)
         for window, best in zip(windows, chosen, strict=True)
@@ -264,12 +265,12 @@ def _stitch_signals(
     context: SearchContext,
     windows: Sequence[Window],
     scheme: Scheme,
-) -> Signals:
-    """Return the signals of the test parts, each by its choice; HOLD where nothing is chosen."""
+) -> tuple[SignalArray, LevelColumns | None]:
+    """Return signals and prices of the test parts, each by its choice; HOLD where none is chosen."""
     begin = windows[0].test_start
     count = windows[-1].test_end - begin
-    signals = np.zeros(count, dtype=np.int8)
-    levels = LevelColumns()
+    signals, expiries = np.zeros(count, dtype=np.int8), np.ones(count, dtype=np.int64)
+    levels: LevelColumns | None = None
     for window, best in zip(windows, chosen, strict=True):
         first, end = window.test_start - begin, window.test_end - begin
         if best is not None:
@@ -278,22 +279,22 @@ def _stitch_signals(
             own = compute_part_signals(instance, context, part)[1]
             tested = slice(part[1] - part[0], None)
             signals[first:end] = own.signal[tested]
-            levels = LevelColumns(
-                _put_prices(levels.stop, own.stop, tested, first, count),
-                _put_prices(levels.target, own.target, tested, first, count),
-                own.stop_mode,
-                own.target_mode,
-            )
+            expiries[first:end] = own.limit_expiry_candles
+            if own.level_columns is not None:
+                known = levels or LevelColumns()
+                levels = LevelColumns(
+                    _put_prices(known.stop, own.stop, tested, first, count),
+                    _put_prices(known.target, own.target, tested, first, count),
+                    own.stop_mode,
+                    own.target_mode,
+                    _put_prices(known.limit, own.limit, tested, first, count),
+                )
         if scheme.boundary == "close" or best is None:
             # A SELL on the last candle fills at the first open of the next part, with all costs.
             signals[end - 1] = SELL
-    return Signals(
-        signals,
-        stop=levels.stop,
-        target=levels.target,
-        stop_mode=levels.stop_mode,
-        target_mode=levels.target_mode,
-    )
+    if levels is None or levels.limit is None:
+        return signals, levels
+    return signals, replace(levels, expiry_by_candle=expiries)
 
 
 def _put_prices(
@@ -319,31 +320,37 @@ def _put_prices(
 def _simulate(
     context: SearchContext,
     windows: Sequence[Window],
-    signals: Signals,
+    stitched: tuple[SignalArray, LevelColumns | None],
     rules: AccountConfig,
 ) -> SimulationResult:
     begin, end = windows[0].test_start, windows[-1].test_end
     before = min(begin, context.closes_before)
-    padded = np.concatenate((np.zeros(before, dtype=np.int8), signals.signal))
-    levels = signals.level_columns
+    signal, levels = stitched
+    if levels is not None:
+        gaps = context.gaps.select_range(begin - before, end)
+        levels = end_limits_at_gaps(_pad_levels(levels, before), gaps)
     return simulate(
         context.window.candles[begin - before : end],
-        padded,
+        np.concatenate((np.zeros(before, dtype=np.int8), signal)),
         rules,
         start_index=before,
         intrabar=context.intrabar,
         has_volume=context.has_volume,
-        levels=None if levels is None else _pad_levels(levels, before),
+        levels=levels,
     )
 
 
 def _pad_levels(levels: LevelColumns, count: int) -> LevelColumns:
     """Return levels with so many candles without a price in front."""
-    nothing = np.full(count, np.nan)
+    nothing, expiries = np.full(count, np.nan), levels.expiry_by_candle
     return replace(
         levels,
         stop=None if levels.stop is None else np.concatenate((nothing, levels.stop)),
         target=None if levels.target is None else np.concatenate((nothing, levels.target)),
+        limit=None if levels.limit is None else np.concatenate((nothing, levels.limit)),
+        expiry_by_candle=None
+        if expiries is None
+        else np.concatenate((np.ones(count, dtype=np.int64), expiries)),
     )
 
 

@@ -7,7 +7,7 @@ to be missing at the exchange are not a gap here.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import Struct, field
@@ -20,6 +20,9 @@ from onetape.strategies.evaluation import evaluate_strategy
 from onetape.strategies.higher_timeframes import Higher
 from onetape.strategies.interface import BUY, HOLD, SignalArray, Signals, Strategy
 from onetape.strategies.registry import get_lookback
+
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelColumns
 
 #: Half-open range of candle opens, epoch seconds.
 Range = tuple[int, int]
@@ -276,6 +279,15 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
         limit=levels.get("limit"),
         limit_expiry_candles=parts[-1][1].limit_expiry_candles if parts else 1,
     )
+
+
+def end_limits_at_gaps(
+    levels: "LevelColumns | None", gaps: UnexplainedGaps
+) -> "LevelColumns | None":
+    """Return the columns of a strategy with the gaps across which no limit order stays open."""
+    if levels is None or levels.limit is None:
+        return levels
+    return replace(levels, after_gaps=tuple(gap.at for gap in gaps.traded if gap.at > 0))
 
 
 def drop_entries_before_gaps(signal: SignalArray, gaps: UnexplainedGaps) -> SignalArray:
