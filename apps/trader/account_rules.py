@@ -1,8 +1,8 @@
 """The trading rules of one account in one process: symbols share the slots, and enter in turn.
 
 The rules are those of the backtest (`onetape.engine.step`). Candles, signals and fills of a symbol
-are fed as events; exits are returned, and entries are carried out by the handler of their symbol
-(`rule_runner`).
+are fed as events; exits, and fills and ends of open limit orders, are returned, and entries are
+carried out by the handler of their symbol (`rule_runner`).
 
 Entries at one open are made in the order of the backtest: exits first, then the symbols in the
 order of the settings. So an entry waits until each symbol has decided on the candle before, and
@@ -22,12 +22,14 @@ from onetape.cli.output import print_line
 from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
+    CancelLimit,
     CandlesOpened,
     ClosedTrade,
     Enter,
     EntryPause,
     Event,
     Exit,
+    FillLimit,
     HeldPosition,
     StepRules,
     StepState,
@@ -37,6 +39,8 @@ from onetape.engine import (
 )
 from onetape.engine.entry_guards import EntryGuard
 
+#: An order of one symbol that its own events lead to; an entry needs its turn.
+SymbolIntent = Exit | FillLimit | CancelLimit
 #: An event without a candle: it changes no state, and only lets the due entries have their turn.
 _NO_CANDLE = CandlesOpened(())
 
@@ -70,8 +74,8 @@ class RulesState:
         self.rules = rules
         self.state = state
 
-    def step(self, symbol: str, event: Event) -> list[Exit]:
-        """Apply an event; return the resulting exits.
+    def step(self, symbol: str, event: Event) -> list[SymbolIntent]:
+        """Apply an event; return the resulting orders of the symbol, except entries.
 
         Args:
             symbol: Unused here; `AccountRules` has the same method.
@@ -79,7 +83,7 @@ class RulesState:
         """
         del symbol
         self.state, intents = step(self.rules, self.state, event, entries="later")
-        return [intent for intent in intents if isinstance(intent, Exit)]
+        return [intent for intent in intents if not isinstance(intent, Enter)]
 
     def replace(self, symbol: str, state: SymbolStepState) -> None:
         """Replace the state of a symbol."""
@@ -148,7 +152,7 @@ class AccountRules(RulesState):
         """Set the object that carries out the entries of a symbol from now on."""
         self._handlers[symbol] = handler
 
-    def step(self, symbol: str, event: Event) -> list[Exit]:
+    def step(self, symbol: str, event: Event) -> list[SymbolIntent]:
         """Apply an event of a symbol; carry out the entries that are due.
 
         Args:
@@ -156,13 +160,14 @@ class AccountRules(RulesState):
             event: The event.
 
         Returns:
-            The exits of the symbol to carry out now.
+            The exits of the symbol to carry out now, and the fill or end of its limit order.
         """
-        if self.state.symbols[symbol].buy_due:
+        state = self.state.symbols[symbol]
+        if state.buy_due or state.limit is not None:
             self._refresh_closed_trades()
-        exits = super().step(symbol, event)
+        intents = super().step(symbol, event)
         self.carry_out_due_entries()
-        return exits
+        return intents
 
     def carry_out_due_entries(self) -> None:
         """Carry out the due entries in their order, unless they must wait for another symbol.

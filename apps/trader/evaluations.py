@@ -255,7 +255,7 @@ class Evaluations:
 
 
 def _take_first_signals(found: Evaluation, count: int) -> Signals:
-    """Return the signals of the first candles of an evaluation, with their stops and targets."""
+    """Return the signals of the first candles of an evaluation, with the strategy's prices."""
     levels = found.levels
     if levels is None:
         return Signals(found.signal[:count])
@@ -265,4 +265,6 @@ def _take_first_signals(found: Evaluation, count: int) -> Signals:
         target=None if levels.target is None else levels.target[:count],
         stop_mode=levels.stop_mode,
         target_mode=levels.target_mode,
+        limit=None if levels.limit is None else levels.limit[:count],
+        limit_expiry_candles=levels.expiry_candles,
     )

@@ -162,6 +162,45 @@ class Executor(OrderBooking, ABC):
         """
         ...
 
+    def send_limit(self, row: Candle, limit: float, now_ms: int) -> str | None:
+        """Reserve the money of the open limit order to buy; return a text with the result.
+
+        None: there is no such order. If the order is refused, it is not open any more.
+
+        Args:
+            row: The candle at whose open the order is sent.
+            limit: Price of the order, of whole price steps, quote currency.
+            now_ms: Market time, epoch milliseconds.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the account, or finished the order.
+            NotImplementedError: orders are sent to an exchange, where limit entries do not exist.
+        """
+        del row, limit, now_ms
+        msg = "limit entries exist on paper only"
+        raise NotImplementedError(msg)
+
+    def fill_limit(
+        self, row: Candle, price: float, now_ms: int, *, is_inside: bool
+    ) -> str | None:
+        """Fill the open limit order to buy; return a text with the result; None: no such order.
+
+        Args:
+            row: The candle that fills the order.
+            price: Open of the candle, or the limit; quote currency, before slippage.
+            now_ms: Market time of the fill, epoch milliseconds.
+            is_inside: Whether the order is filled at the limit, and not at an open below it.
+
+        Raises:
+            StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+            NotImplementedError: orders are sent to an exchange, where limit entries do not exist.
+        """
+        del row, price, now_ms, is_inside
+        msg = "limit entries exist on paper only"
+        raise NotImplementedError(msg)
+
     @abstractmethod
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
         """Fill the open order to sell at the newest price; return a text with the result.

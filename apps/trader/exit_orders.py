@@ -277,6 +277,44 @@ class ExitOrders:
         self._lease.renew()
         return self._executor.fill_open_order(candle, self._exchange.now_ms())
 
+    def send_limit(self, candle: Candle, limit: float) -> str | None:
+        """Send the open limit order to buy at the open of a candle; return a text with the result.
+
+        None: no such order, or orders are forbidden.
+
+        Args:
+            candle: The candle at whose open the order is sent.
+            limit: Price of the order, quote currency.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        if not self.is_buying or self.halt is not None:
+            return None
+        self._lease.renew()
+        return self._executor.send_limit(candle, limit, self._exchange.now_ms())
+
+    def fill_limit(self, candle: Candle, price: float, *, is_inside: bool) -> str | None:
+        """Fill the open limit order to buy; return a text with the result.
+
+        None: no such order, or orders are forbidden.
+
+        Args:
+            candle: The candle that fills the order.
+            price: Open of the candle, or the limit; quote currency.
+            is_inside: Whether the order is filled at the limit, and not at an open below it.
+
+        Raises:
+            StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        if not self.is_buying or self.halt is not None:
+            return None
+        self._lease.renew()
+        now_ms = self._exchange.now_ms()
+        return self._executor.fill_limit(candle, price, now_ms, is_inside=is_inside)
+
     def cancel_entry(self, reason: str) -> str | None:
         """Cancel the open order to buy, if there is one; return a text with the result.
 

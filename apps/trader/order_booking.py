@@ -164,6 +164,8 @@ class OrderBooking:
         cash: float,
         price: float,
         context: OrderContext,
+        *,
+        is_limit: bool = False,
     ) -> str:
         """Return the text on an entry that `max_volume_share` made smaller; empty: it did not.
 
@@ -173,11 +175,13 @@ class OrderBooking:
             cash: Quote currency that the entry could spend.
             price: Price before slippage, quote currency.
             context: Other values that the size of the entry depends on.
+            is_limit: Whether it is a limit order, whose price is the limit.
         """
         share = rules.max_volume_share
         if share is None or isinstance(fill, RefusedOrder):
             return ""
-        if not FillModel.of(rules).is_buy_limited(fill.amount, cash, price, context):
+        model = FillModel.of(rules)
+        if not model.is_buy_limited(fill.amount, cash, price, context, is_limit=is_limit):
             return ""
         volume = f"{format_number(context.volume, commas=True)} {self._context.market.base}"
         return (

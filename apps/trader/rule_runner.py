@@ -17,11 +17,13 @@ from itertools import pairwise
 from onetape.cli.events import event_context
 from onetape.cli.output import prefixing_lines, print_line
 from onetape.core.candles import Candle, Candles
+from onetape.core.clock import format_utc
 from onetape.core.strategy_levels import LevelRow
 from onetape.core.trading import ExitCause
 from onetape.engine import (
     EXIT_KINDS,
     BarExit,
+    CancelLimit,
     Enter,
     EntryFilled,
     EntryPause,
@@ -30,13 +32,15 @@ from onetape.engine import (
     ExitFilled,
     ExitRefused,
     ExitSent,
+    FillLimit,
+    LimitSent,
 )
 from onetape.engine.exits import compute_levels
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import read_candle_at, read_first_candle_after
 from onetape.store.reading import read_closed_between, read_newest_row
 from onetape.strategies import Signals
-from trader.account_rules import AccountRules
+from trader.account_rules import AccountRules, SymbolIntent
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.journal_exits import JournalExits, describe_exit_reason
@@ -116,6 +120,7 @@ class RuleRunner:
             timestamp: Open of the candle to decide on next, epoch seconds.
         """
         self._note_found_position(timestamp)
+        self._note_vanished_limit()
         self._late_sells.sell_for_missed_signal()
         if self._is_outdated and self._executor.open_order is None:
             self._is_outdated = False
@@ -150,6 +155,12 @@ class RuleRunner:
         if self._looked_for != (entry, timestamp):
             self._looked_for = entry, timestamp
             self.note_correction()
+
+    def _note_vanished_limit(self) -> None:
+        """End the open limit order by the rules if it was cancelled in another way."""
+        state, order = self._stepper.state, self._executor.open_order
+        if state.limit is not None and (order is None or order.side != "buy"):
+            self._stepper.end_limit()
 
     def watch_forming(self, decided: int | None) -> None:
         """Feed the rules with the candle after the last decided one, as far as it has formed.
@@ -251,6 +262,8 @@ class RuleRunner:
         """
         order, state = self._executor.open_order, self._stepper.state
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
+            return
+        if state.limit is not None:
             return
         with prefixing_lines(self._context.prefix):
             line = self._orders.cancel_entry(self._explain_drop())
@@ -375,25 +388,28 @@ class RuleRunner:
             signals: Signals of the strategy for these candles.
             signal: 1 BUY, -1 SELL, 0 HOLD, or a SELL that may not be sent.
             can_enter: Whether the BUY has become an order.
-            levels: Stop and target of the strategy on the candle; None: it gives none.
+            levels: Prices of the strategy on the candle; None: it gives none.
         """
         self._stepper.add_signals(candles, signals)
         timestamp = int(candles.timestamp[-1])
         if not self._stepper.is_decidable(timestamp):
             return
-        exits = self._stepper.decide(timestamp, signal, can_enter=can_enter, levels=levels)
+        intents = self._stepper.decide(timestamp, signal, can_enter=can_enter, levels=levels)
+        for intent in intents:
+            if isinstance(intent, CancelLimit):
+                self._cancel_limit(intent)
         if signal < 0:
             line = self._orders.cancel_entry("a SELL came while it waited for a trade")
             if line is not None:
                 print_line(line)
         candle = read_first_candle_after(self._context.store, self._context.key, timestamp)
         if candle is not None:
-            self._carry_out(exits, candle)
+            self._carry_out([one for one in intents if isinstance(one, Exit)], candle)
 
     def _feed_first_trade(self, candle: Candle) -> None:
         """Feed the first trade of a candle, and prices that it passed before the watch began."""
         unwatched = self._unwatched.find_exit(candle, self._stepper)
-        exits = self._stepper.open(candle)
+        exits: Sequence[SymbolIntent] = self._stepper.open(candle)
         if self._exit_ahead is not None and candle.timestamp >= self._exit_ahead:
             self._stepper.begin_cooldown(self._exit_ahead)
             self._exit_ahead = None
@@ -421,24 +437,62 @@ class RuleRunner:
             self._carry_out([found], candle, is_late=is_late)
         return found is not None
 
-    def _carry_out(self, exits: Sequence[Exit], candle: Candle, *, is_late: bool = False) -> None:
-        """Carry out exits that a candle leads to.
+    def _carry_out(
+        self, intents: Sequence[SymbolIntent], candle: Candle, *, is_late: bool = False
+    ) -> None:
+        """Carry out exits, and the fill or end of a limit order, that a candle leads to.
 
         Args:
-            exits: The exits, first to last.
+            intents: The orders, first to last.
             candle: The candle.
             is_late: Whether the price of an exit passed while the market was not watched.
         """
-        for exit_ in exits:
-            if exit_.kind == "signal":
+        for intent in intents:
+            if isinstance(intent, FillLimit):
+                self._fill_limit(intent, candle, is_late=is_late)
+            elif isinstance(intent, CancelLimit):
+                self._cancel_limit(intent)
+            elif intent.kind == "signal":
                 self._due = candle
                 self._late_sells.sell_for_early_signal(candle, self._stepper.state.closed)
                 self.fill()
             else:
                 self._sell_position(
-                    exit_, candle, is_late=is_late or self._unwatched.is_old(candle)
+                    intent, candle, is_late=is_late or self._unwatched.is_old(candle)
                 )
         self._raise_failure()
+
+    def _fill_limit(self, intent: FillLimit, candle: Candle, *, is_late: bool) -> None:
+        """Fill the open limit order, and carry out the exit that its candle leads to.
+
+        Args:
+            intent: Price of the fill by the rules.
+            candle: The candle that fills the order.
+            is_late: Whether the price of an exit passed while the market was not watched.
+        """
+        line = self._orders.fill_limit(candle, intent.price, is_inside=intent.is_inside)
+        if line is not None:
+            print_line(f"limit order: {line}")
+        is_filled = self._executor.entry_order_id is not None
+        symbol = self._context.key.symbol
+        event = EntryFilled(symbol, intent.price) if is_filled else EntryRefused(symbol)
+        self._carry_out(self._stepper.step(event), candle, is_late=is_late)
+        self.drop_entry()
+
+    def _cancel_limit(self, intent: CancelLimit) -> None:
+        """Cancel the limit order that the rules have ended; print the reason."""
+        hours, pause = self._stepper.rules.entry_hours, self._find_pause(intent.timestamp)
+        reason = "a SELL came while it was open"
+        if intent.reason == "expired":
+            reason = f"it expired with the candle of {format_utc(intent.timestamp)}"
+        elif intent.reason == "trading_hours" and hours is not None:
+            reason = hours.describe_closed(intent.timestamp)
+        elif intent.reason == "entry_guard":
+            reason = "an entry guard" if pause is None else pause.describe()
+        with prefixing_lines(self._context.prefix):
+            line = self._orders.cancel_entry(reason)
+            if line is not None:
+                print_line(line)
 
     def enter(self, entry: Enter) -> None:
         """Fill the order to buy; `AccountRules` calls it in the turn of the entry.
@@ -453,11 +507,27 @@ class RuleRunner:
             # This runs in the task of the symbol whose event made the entry due.
             event_context(account=session.account, symbol=session.symbol),
         ):
-            line = None if candle is None else self._orders.fill_entry(candle)
+            line: str | None = None
+            if candle is not None and entry.limit is not None:
+                line = self._orders.send_limit(candle, entry.limit)
+            elif candle is not None:
+                line = self._orders.fill_entry(candle)
             if line is not None:
                 print_line(line)
+        if entry.limit is not None:
+            self._settle_limit(is_sent=line is not None and self._orders.is_buying)
+            return
         self._entering = entry
         self._settle_entry()
+
+    def _settle_limit(self, *, is_sent: bool) -> None:
+        """Feed the rules with the result of a limit order: it is open, or it was not sent."""
+        symbol = self._context.key.symbol
+        intents = self._stepper.step(LimitSent(symbol) if is_sent else EntryRefused(symbol))
+        for intent in intents:
+            if isinstance(intent, CancelLimit):
+                self._cancel_limit(intent)
+        self.drop_entry()
 
     def _settle_entry(self) -> None:
         """Feed the rules with the result of the sent entry, if that order is over."""

@@ -77,7 +77,7 @@ from trader.settings import TraderSettings, choose_trader_database
 from trader.settings_reload import make_session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.start_settings import find_strategy_fault
-from trader.start_strategies import StrategyLoader
+from trader.start_strategies import StrategyLoader, refuse_live_limits
 from trader.strategy_origin import ORIGIN, find_loaded_origin, get_stored_origin, make_params_origin
 from trader.traded_symbols import parse_traded_symbols
 from trader.trading_thread import run_in_thread
@@ -131,6 +131,7 @@ def run_trader(
             faulty = structs.replace(plan, strategy_fault=error)
             plan = read_once_unlocked(partial(plan_paper_start, faulty, path))
             plan, evaluators = loader.load_plan(plan)
+        plan = refuse_live_limits(plan, evaluators)
         # A file that cannot be used is reported before any request over the network.
         start = read_once_unlocked(
             partial(_check_stored_accounts, Start(plan, tuple(evaluators)), path)

@@ -6,13 +6,14 @@ stop remain.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
 from msgspec import structs
 
 from onetape.cli.common_settings import StrategySettings
-from onetape.core.errors import OnetapeError
+from onetape.core.errors import OnetapeError, UsageError
 from onetape.core.trading import Session
 from trader.evaluator.built_in import BuiltInEvaluator, is_built_in
 from trader.evaluator.evaluator import StrategyEvaluator
@@ -124,6 +125,33 @@ class StrategyLoader:
             return BuiltInEvaluator(one.strategy, one.key.timeframe)
         memory_mb = plan.settings.strategy_memory_mb
         return StrategyEvaluator(one.strategy, one.key.timeframe, self._helper, memory_mb=memory_mb)
+
+
+def refuse_live_limits(plan: StartPlan, evaluators: Sequence[Evaluator]) -> StartPlan:
+    """Return a plan in which no strategy sends limit entries to an exchange.
+
+    With an open position or order, the symbol of such a strategy makes exits only.
+
+    Args:
+        plan: Plan of the start.
+        evaluators: Evaluator of each symbol.
+
+    Raises:
+        UsageError: a strategy gives limit entries, and orders are live.
+    """
+    if plan.settings.mode != "live":
+        return plan
+    exits_only = dict(plan.exits_only)
+    for one, evaluator in zip(plan.symbols, evaluators, strict=True):
+        if evaluator.strategy.limit_expiry_candles is None:
+            continue
+        reason = f"strategy {evaluator.strategy.name} gives limit entries, which exist on paper only"
+        if one.key.symbol not in plan.held:
+            raise UsageError(
+                f"{reason}; trade it without --live, or let its limit_expiry_candles be None"
+            )
+        exits_only.setdefault(one.key.symbol, reason)
+    return structs.replace(plan, exits_only=exits_only)
 
 
 def _close(runner: asyncio.Runner, evaluator: Evaluator) -> None:

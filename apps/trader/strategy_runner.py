@@ -18,6 +18,7 @@ from onetape.cli.output import print_line
 from onetape.core.candles import Candles
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
+from onetape.core.strategy_levels import LevelRow
 from onetape.core.trading import Action, Decision, ExitObligation, Order
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK, RiskContext, check_entry, check_exit, find_obstacle
@@ -36,6 +37,7 @@ from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
 from trader.lease import Lease
+from trader.limit_entries import make_entry_type
 from trader.new_orders import make_order
 from trader.reconsider import CorrectionReview
 from trader.reentry import find_command_obstacle
@@ -364,7 +366,7 @@ class StrategyRunner:
             decided_ms=self._exchange.now_ms(),
         )
         if not is_repeated:
-            self._record(decision, found.candles, seen)
+            self._record(decision, found.candles, seen, found.levels)
         if found.verdict != OK:
             self._review.wait_for_next(timestamp)
         if not is_repeated and found.verdict == OK:
@@ -413,13 +415,15 @@ class StrategyRunner:
             open_order=None if order is None else order.side,
         )
 
-    def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
+    def _record(
+        self, decision: Decision, candles: Candles, seen: str, levels: LevelRow | None
+    ) -> None:
         """Store a decision with its order in one transaction, then send the order."""
         order: Order | None = None
         obligation: ExitObligation | None = None
         close = Decimal(repr(float(candles.close[-1])))
         if decision.action == "BUY":
-            order = self._make_entry_order(decision, close, seen)
+            order = self._make_entry_order(decision, close, seen, levels)
         elif decision.action == "SELL":
             order, obligation = self._exit_orders.make_exit(
                 "market", decision.timestamp, close, seen, decision=decision.decision
@@ -434,13 +438,16 @@ class StrategyRunner:
         if order is not None:
             self._executor.place(order, self._exchange.now_ms())
 
-    def _make_entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
+    def _make_entry_order(
+        self, decision: Decision, close: Decimal, seen: str, levels: LevelRow | None
+    ) -> Order:
+        type_, price = make_entry_type(levels, close, self._context.rules.trading_rules)
         return make_order(
             self._context.session,
             self._executor.make_order_id(),
             "buy",
-            "market",
-            close,
+            type_,
+            price,
             seen,
             signal_timestamp=decision.timestamp,
             decided_ms=decision.decided_ms,

@@ -306,8 +306,10 @@ def _parse_evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | Non
         levels = reply.levels.decode()
     except ValueError:
         return None
-    columns = [one for one in (levels.stop, levels.target) if one is not None]
+    prices = (levels.stop, levels.target, levels.limit)
+    columns = [one for one in prices if one is not None]
     is_valid = all(len(one) == candles and not (one <= 0).any() for one in columns)
+    is_valid &= levels.expiry_candles > 0
     return Evaluation(signal, reply.views, levels) if is_valid else None
 
 

@@ -108,6 +108,8 @@ class LoadedStrategy(Struct, frozen=True, tag="loaded"):
     """Name of the class or function in the strategy's file."""
     has_others: bool = False
     """Whether the strategy's file holds other strategies too."""
+    limit_expiry_candles: int | None = None
+    """Number of candles for which a limit order to buy stays open; None: no limit orders."""
 
 
 class CandleView(Struct, frozen=True):
@@ -122,35 +124,39 @@ class CandleView(Struct, frozen=True):
 
 
 class LevelBytes(Struct, frozen=True):
-    """Stops and targets of a strategy as bytes: one float for each candle of the request."""
+    """Prices that a strategy gives as bytes: one float for each candle of the request."""
 
     stop: bytes | None
     target: bytes | None
     stop_mode: LevelMode
     target_mode: LevelMode
+    limit: bytes | None = None
+    expiry_candles: int = 1
 
     @classmethod
     def of(cls, levels: LevelColumns | None) -> "LevelBytes | None":
-        """Return stops and targets as bytes; None where the strategy gives neither."""
+        """Return the prices as bytes; None where the strategy gives none."""
         if levels is None:
             return None
-        stop, target = (
+        stop, target, limit = (
             None if one is None else np.ascontiguousarray(one).tobytes()
-            for one in (levels.stop, levels.target)
+            for one in (levels.stop, levels.target, levels.limit)
         )
-        return cls(stop, target, levels.stop_mode, levels.target_mode)
+        modes = levels.stop_mode, levels.target_mode
+        return cls(stop, target, *modes, limit, levels.expiry_candles)
 
     def decode(self) -> LevelColumns:
-        """Return stops and targets; their arrays cannot be written.
+        """Return the prices by candle; their arrays cannot be written.
 
         Raises:
             ValueError: the bytes are no whole floats.
         """
-        stop, target = (
+        stop, target, limit = (
             None if one is None else np.frombuffer(one, np.float64)
-            for one in (self.stop, self.target)
+            for one in (self.stop, self.target, self.limit)
         )
-        return LevelColumns(stop, target, self.stop_mode, self.target_mode)
+        modes = self.stop_mode, self.target_mode
+        return LevelColumns(stop, target, *modes, limit, self.expiry_candles)
 
 
 class Evaluated(Struct, frozen=True, tag="evaluated"):
@@ -161,7 +167,7 @@ class Evaluated(Struct, frozen=True, tag="evaluated"):
     views: list[CandleView]
     """Indicators and texts on each candle to decide on, oldest first."""
     levels: LevelBytes | None = None
-    """Stops and targets of the strategy; None: it gives none."""
+    """Stops, targets and limits of the strategy; None: it gives none."""
 
 
 class FailureReply(Struct, frozen=True, tag="failure"):

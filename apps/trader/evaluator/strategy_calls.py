@@ -48,6 +48,7 @@ def load_requested_strategy(request: LoadRequest) -> tuple[Strategy, LoadedStrat
         note=getattr(type(strategy), "without_effect", ""),
         class_name=type(strategy).__name__,
         has_others=has_other_strategies(request.name, Path(request.user_folder)),
+        limit_expiry_candles=strategy.limit_expiry_candles,
     )
     return strategy, loaded
 

@@ -244,7 +244,7 @@ def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
             why = describe_entry_reason(run, trade)
             bought = _format_amount_at_price(run, trade.amount, trade.entry_price)
             if trade.entry_index in result.fill_log.limit_waits:
-                return describe_limit_fill(run, bar, trade.entry_index, f"({why}) {bought}")
+                return describe_limit_fill(run, bar, trade.entry_index, why, bought)
             when = _describe_fill_time(result, bar, trade.entry_index)
             return f"market buy ({why}), filled {bought} {when}"
         left = trade.exit_index if trade.exit_kind == "signal" else None

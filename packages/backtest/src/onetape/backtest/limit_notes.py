@@ -71,13 +71,14 @@ def explain_ignored_buy(result: SimulationResult, bar: int) -> str | None:
     return None
 
 
-def describe_limit_fill(run: SymbolRun, bar: int, filled: int, bought: str) -> str:
+def describe_limit_fill(run: SymbolRun, bar: int, filled: int, why: str, bought: str) -> str:
     """Return the text on a limit order that was filled.
 
     Args:
         run: The symbol's run.
         bar: Index of the candle with the BUY, among the traded ones.
         filled: Index of the candle that filled the order.
+        why: Reason of the BUY, as text.
         bought: Amount and price of the fill, as text.
     """
     opened = format_utc(int(run.result.candles.timestamp[filled]))
@@ -86,7 +87,7 @@ def describe_limit_fill(run: SymbolRun, bar: int, filled: int, bought: str) -> s
         if filled in run.result.fill_log.inside_entries
         else f"at the open of {opened} UTC, below the limit"
     )
-    return f"{_describe_order(run, bar)}, filled {bought} {where}"
+    return f"{_describe_order(run, bar)} ({why}), filled {bought} {where}"
 
 
 def _describe_order(run: SymbolRun, bar: int) -> str:
