@@ -33,6 +33,7 @@ EXITS = {
         exit_profit_offset=0.0,
     ),
     "levels of the strategy": ExitConfig(stop_loss=0.03, break_even=0.001),
+    "limit entries": ExitConfig(stop_loss=0.004, take_profit=0.006, trailing_stop=0.008),
 }
 SIZINGS: dict[str, dict[str, float]] = {
     "all_in": {},
@@ -72,6 +73,19 @@ LEVEL_DIPS = DIPS.replace(
     ".astype(np.int8), {}, "
     'stop=np.where(hour % 4 == 3, np.nan, candles.low * 0.998), stop_mode="each_candle", '
     "target=candles.close * 1.004)",
+)
+#: The same signals, with a limit below most closes for two candles, and some market orders.
+LIMIT_DIPS = DIPS.replace(
+    ".astype(np.int8), {})",
+    ".astype(np.int8), {}, "
+    "limit=np.where(hour % 5 == 4, np.nan, candles.close * (1 - 0.0005 * (hour % 4))))",
+).replace(
+    "    def evaluate(",
+    """    @property
+    def limit_expiry_candles(self):
+        return 2
+
+    def evaluate(""",
 )
 #: The same signals in a file for freqtrade.
 FREQTRADE_DIPS = """

@@ -29,7 +29,7 @@ def commands(page: Path) -> list[list[str]]:
 
 def test_the_page_about_strategies_is_true(backtester: Run, folder: Path, repository: Path) -> None:
     page = repository / "docs" / "strategies.md"
-    assert len(written(page, folder)) == 3
+    assert len(written(page, folder)) == 4
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page.read_text(), re.MULTILINE)
     subprocess.run([sys.executable, "-m", "backfiller.main", *shlex.split(fetch)], check=True)
     # The reader has run README.md's trader before, which stored newer candles after a gap.
@@ -51,6 +51,7 @@ def test_the_page_about_strategies_is_true(backtester: Run, folder: Path, reposi
     [
         ("strategies", "dip"),
         ("strategies", "atr_stop"),
+        ("strategies", "limit_dip"),
         ("freqtrade", "ported"),
         ("freqtrade", "bband_rsi"),
         ("tradingview", "rsi_dip"),
@@ -150,7 +151,7 @@ def test_the_script_of_the_page_fills_missing_candles_as_freqtrade_does(
 def test_the_test_of_the_docs_passes(folder: Path, repository: Path) -> None:
     from onetape.strategies.testing import random_candles, window_difference
 
-    (path, _, test) = written(repository / "docs" / "strategies.md", folder)
+    (path, *_, test) = written(repository / "docs" / "strategies.md", folder)
     assert 'window_difference(f"{FILE}:Dip", random_candles(1_000, seed=1)) is None' in (
         test.read_text()
     )

@@ -15,6 +15,7 @@ from backtest_fills import (
     EXITS,
     FREQTRADE_DIPS,
     LEVEL_DIPS,
+    LIMIT_DIPS,
     SIZINGS,
     account_of,
     backtest_fills,
@@ -44,14 +45,20 @@ SOME = [
     ("five symbols, two places", "volatility_target", "trailing stop"),
     ("one symbol", "all_in", "net of fees"),
     ("five symbols, two places", "quote_amount", "levels of the strategy"),
+    ("one symbol", "all_in", "limit entries"),
+    ("five symbols, two places", "equity_share", "limit entries"),
 ]
 #: BUYs that an entry guard has stopped.
 PAUSED = (
     "SELECT 1 FROM decisions WHERE json_extract(gates, '$.\"entry guards\"') IS NOT NULL "
     "UNION ALL SELECT 1 FROM orders WHERE side = 'buy' AND reason LIKE '%no entry for%'"
 )
-#: Files for some of the exits: one for freqtrade, and one that gives stops and targets.
-FILES = {"net of fees": FREQTRADE_DIPS, "levels of the strategy": LEVEL_DIPS}
+#: Files for some of the exits: one for freqtrade, and those that give prices.
+FILES = {
+    "net of fees": FREQTRADE_DIPS,
+    "levels of the strategy": LEVEL_DIPS,
+    "limit entries": LIMIT_DIPS,
+}
 #: A risk per trade is measured by a stop.
 ALL = [
     each for each in product(ACCOUNTS, SIZINGS, EXITS) if each[1:] != ("risk_per_trade", "no exits")
@@ -77,7 +84,11 @@ def shuffle_delays(opened: Market, seed: int) -> None:
 
 async def step_to(opened: Market, trading: SymbolDesk, hours: range) -> None:
     """Move the market from hour to hour, each time until all that is due has happened."""
-    waiting = "SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'open')"
+    # A limit order that was sent has a reservation, and stays open.
+    waiting = (
+        "SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'open') AND NOT (type = 'limit' "
+        "AND client_order_id IN (SELECT client_order_id FROM reservations))"
+    )
     for hour in hours:
         await opened.go_to(hour + 0.1)
         await trading.until_decided(MARCH + (hour - 1) * HOUR)
