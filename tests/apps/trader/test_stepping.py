@@ -187,6 +187,48 @@ def test_an_entry_that_waited_keeps_the_stop_of_its_buy_after_a_restart(stored: 
     assert stop_of(stored.stepper()) == 97.0
 
 
+@pytest.mark.parametrize(("low", "price"), [(98.0, 99.0), (100.0, None)])
+def test_an_entry_at_a_limit_is_measured_from_it_after_a_restart(
+    stored: Stored, low: float, price: float | None
+) -> None:
+    stored.close(0, 1)
+    stored.decide(0, BUY, stop__at_entry=97.0, limit__3_candles=99.0)
+    stored.decide(1, BUY, stop__at_entry=96.0, limit__3_candles=90.0)
+    filled = candle(2, low)
+    replace_forming(stored.context.store, KEY, filled, seen_ms=0)
+    order = structs.replace(
+        stored.order("buy", 2), signal_timestamp=START, type="limit", intended_price=Decimal(99)
+    )
+    insert_order(stored.context.store, order, stored.fence)
+    executor = stored.executor()
+    executor.place(order, 2)
+    assert executor.send_limit(candle(1), 99.0, 2) is not None
+    opened = 100.0 if price else 98.5
+    row = filled._replace(open=opened)
+    replace_forming(stored.context.store, KEY, row, seen_ms=0)
+    found = executor.fill_limit(row, price or opened, 2, is_inside=price is not None)
+    assert found is not None
+    stepper = stored.stepper()
+    held = stepper.state.position
+    assert held is not None
+    assert (held.entry_price, held.is_inside) == (price or opened, price is not None)
+    assert stop_of(stepper) == 97.0
+
+
+def test_an_open_limit_order_is_cancelled_by_a_restart(stored: Stored) -> None:
+    stored.close(0)
+    stored.decide(0, BUY, limit__3_candles=99.0)
+    order = structs.replace(stored.order("buy", 1), type="limit", intended_price=Decimal(99))
+    insert_order(stored.context.store, order, stored.fence)
+    executor = stored.executor()
+    executor.place(order, 1)
+    assert executor.send_limit(candle(1), 99.0, 1) is not None
+    again = stored.executor()
+    assert again.resume(2, "the session that placed it ended") == 1
+    assert again.open_order is None
+    assert stored.stepper().state.limit is None
+
+
 def left_after_a_buy(stored: Stored) -> RuleStepper:
     """Return the rules after an entry in candle 1 and an exit in candle 2, decided on until 2."""
     stored.close(0, 1, 2)

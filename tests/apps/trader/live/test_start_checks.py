@@ -276,6 +276,39 @@ def test_row_65_a_freqtrade_file_of_one_symbol_refuses_no_start_with_a_position(
             run_trader(replace(settings, account_name="one that holds nothing"))
 
 
+LIMITS = """
+import numpy as np
+
+from onetape.strategies.functions import Entries, strategy_function
+
+
+@strategy_function(lookback=1, limit_expiry_candles=2)
+def bid(df):
+    falls = df.close < df.open
+    return Entries(entry=falls, exit=~falls, limit=df.low)
+"""
+
+
+@pytest.mark.usefixtures("key")
+def test_a_strategy_with_limit_entries_is_refused_live_before_anything_runs(
+    db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bid.py"
+    file.write_text(LIMITS, encoding="utf-8")
+    settings = TraderSettings(
+        exchange="simulator",
+        mode="live",
+        symbol="BTC/USDT",
+        strategy=StrategySettings(name=f"{file}:bid"),
+        db=db,
+        # Nothing listens there.
+        simulator_url="http://127.0.0.1:9",
+    )
+    with pytest.raises(UsageError, match="strategy bid gives limit entries, which exist on paper"):
+        run_trader(settings)
+    assert capsys.readouterr().out == ""
+
+
 def print_to(lines: queue.Queue[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy what the start prints about the exchange, as it is printed."""
 

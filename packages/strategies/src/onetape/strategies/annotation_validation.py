@@ -93,6 +93,12 @@ def validate_annotations(strategy: Strategy, signals: Signals, signal: SignalArr
     )
 
 
+def _is_reserved(name: object) -> bool:
+    """Return whether a price of the strategy is stored by a name (core.strategy_levels)."""
+    text = str(name)
+    return text in RESERVED_NAMES or (text.startswith("limit ") and text.endswith("_candles"))
+
+
 def _validate_indicators(strategy: Strategy, given: Any, count: int) -> dict[str, FloatArray]:
     if not isinstance(given, Mapping):
         raise make_invalid_result_error(
@@ -104,8 +110,8 @@ def _validate_indicators(strategy: Strategy, given: Any, count: int) -> dict[str
         raise make_invalid_result_error(strategy, found, f"return {MOST_INDICATORS} at most")
     checked: dict[str, FloatArray] = {}
     for name, values in columns.items():
-        if not _is_text(name) or name in RESERVED_NAMES:
-            remedy = "use another name" if name in RESERVED_NAMES else "use a short text"
+        if not _is_text(name) or _is_reserved(name):
+            remedy = "use another name" if _is_text(name) else "use a short text"
             raise make_invalid_result_error(
                 strategy, f"named an indicator {str(name)[:40]!r}", remedy
             )
