@@ -162,9 +162,7 @@ class LimitSymbolState(SymbolState):
         return max(highest, float(highs.max())) if len(highs) else highest
 
 
-def trade_limits_alone(
-    symbol: LimitSymbolState, cash: float, candidate: int
-) -> tuple[float, int]:
+def trade_limits_alone(symbol: SymbolState, cash: float, candidate: int) -> tuple[float, int]:
     """Trade the plan of a symbol that has the account alone, as `symbol_state.trade_alone`.
 
     Args:
@@ -174,7 +172,13 @@ def trade_limits_alone(
 
     Returns:
         The cash at the end, and the candidate of the position that is open then, or NO_CANDIDATE.
+
+    Raises:
+        TypeError: the symbol has no limit orders.
     """
+    if not isinstance(symbol, LimitSymbolState):
+        msg = "the symbol has no limit orders"
+        raise TypeError(msg)
     plan, count = symbol.plan, len(symbol.candles)
     while candidate != NO_CANDIDATE:
         later = None if symbol.guard_log is None else symbol.find_entry_after_pause(candidate)
