@@ -194,7 +194,7 @@ class PaperExecutor(Executor):
             make_rules_of_candle(self._context.rules, row),
             self._make_order_context(row),
         )
-        model, found, note = FillModel.of(rules), list[FillValues](), ""
+        model, found, note = FillModel.from_rules(rules), list[FillValues](), ""
 
         def size_order(cash: float, equity: float | None) -> ModelFill | RefusedOrder:
             nonlocal note
@@ -227,7 +227,7 @@ class PaperExecutor(Executor):
         order, reserved = self.open_order, self._limit
         if order is None or reserved is None:
             return None
-        model = FillModel.of(make_rules_of_candle(self._context.rules, row))
+        model = FillModel.from_rules(make_rules_of_candle(self._context.rules, row))
         values = model.compute_limit_fill(
             reserved, None if is_inside else price, self._make_order_context(row).volume
         )

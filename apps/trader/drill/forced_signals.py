@@ -13,8 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 from msgspec import structs
+from numpy.typing import NDArray
 
-from onetape.core.candles import Candles
+from onetape.core.candles import Candles, FloatArray
 from onetape.strategies import Signals, Strategy, load_strategy
 from onetape.strategies.higher_timeframes import HigherCandles
 from trader.drill.schedule import Schedule
@@ -77,9 +78,16 @@ class ForcedSignals(Strategy):
         return structs.replace(
             found,
             signal=signal,
-            stop=None if entry.stop is None else np.where(is_buy, entry.stop, levels.stop),
-            target=None if entry.target is None else np.where(is_buy, entry.target, levels.target),
+            stop=_replace_at(is_buy, entry.stop, levels.stop),
+            target=_replace_at(is_buy, entry.target, levels.target),
         )
+
+
+def _replace_at(
+    is_buy: NDArray[np.bool_], entry: FloatArray | None, own: FloatArray | None
+) -> FloatArray | None:
+    """Return the strategy's prices, at the candles with a BUY of the drill those of the entry."""
+    return None if entry is None or own is None else np.where(is_buy, entry, own)
 
 
 def load(name: str, parameters: Mapping[str, object], folder: str) -> Strategy:

@@ -86,7 +86,8 @@ def test_python_takes_a_tier_of_the_exchange_of_stored_candles(database: Path) -
     candles = ot.load_candles("BTC/USDT", "1h", exchange="simulator", allow_gaps=True)
     tier = ot.backtest("rsi", candles, check=False, account=ot.Account(fee_tier="vip2"))
     fees = ot.Account(fee=0.001, maker_fee=0.0008)
-    assert tier.metrics == ot.backtest("rsi", candles, check=False, account=fees).metrics
+    same = ot.backtest("rsi", candles, check=False, account=fees)
+    assert tier.summary.metrics == same.summary.metrics
     assert tier.config.account.maker_fee_rate == 0.0008
 
 

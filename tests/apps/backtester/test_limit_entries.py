@@ -64,12 +64,12 @@ def test_explain_states_what_became_of_each_order(backtest: Backtest) -> None:
     filled, waited = next(iter(fill_log.limit_waits.items()))
     (story,) = explain(backtest, int(times[filled - waited - 1]))
     assert story.signal == "BUY"
-    assert story.followed.startswith("limit buy at ")
-    assert " filled " in story.followed
+    assert story.order.startswith("limit buy at ")
+    assert " filled " in story.order
     assert "limit 3_candles" in story.indicators
     due = fill_log.unfilled_limits[0]
     (unfilled,) = explain(backtest, int(times[due - 1]))
-    assert ", not filled: " in unfilled.followed
+    assert ", not filled: " in unfilled.order
     (inside,) = explain(backtest, int(times[next(iter(fill_log.inside_entries))]))
     assert any(" at the limit" in line for line in inside.inside)
 
@@ -79,7 +79,7 @@ def test_every_buy_is_explained(backtest: Backtest) -> None:
     signals = run.signals.signal[run.window.warm_up :]
     for bar in np.flatnonzero(signals > 0).tolist()[:200]:
         (story,) = explain(backtest, int(run.result.candles.timestamp[bar]))
-        assert "slots of the account were full" not in story.followed
+        assert "slots of the account were full" not in story.order
 
 
 def test_an_optimization_trades_the_limits_of_the_strategy(

@@ -95,7 +95,7 @@ def test_an_orders_life_arrives_as_events_with_the_exchanges_own_numbers() -> No
         await desk.client.cancel(SYMBOL, stop.client_order_id)
         await desk.until(lambda: desk.count(ExecutionUpdate) == 3)
         made = [one for one in desk.events if isinstance(one, ExecutionUpdate)]
-        assert [one.trade for one in made] == list(bought.trades)
+        assert [one.execution for one in made] == list(bought.trades)
         assert {one.client_order_id for one in made} == {request.client_order_id}
         await desk.until(lambda: len(ends_in(desk.events)) == 2)
         ends = ends_in(desk.events)

@@ -189,7 +189,7 @@ def test_a_drill_runs_a_strategy_with_its_own_stop_on_the_exchange(folder: Path)
     assert drill.own_stops == {"BTC/USDT"}
     (found,) = run_drill(drill, SCENARIOS[:1], 1, lambda result: None)
     assert found.is_passed, found
-    assert "stop on the exchange" in found.seen
+    assert "stop on the exchange" in found.observed
 
 
 def test_a_recorded_drill_names_the_symbols_whose_strategy_gives_a_stop(

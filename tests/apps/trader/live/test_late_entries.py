@@ -22,8 +22,8 @@ ALLOWED_SECONDS = 1_000.0
 
 def hold_second_hour(frame: dict[str, Any]) -> bool:
     """Return whether a frame is of no candle after the first hour of March."""
-    candle = frame.get("k")
-    return not isinstance(candle, dict) or candle["t"] < (MARCH + HOUR) * 1_000
+    candle: dict[str, int] | None = frame.get("k")
+    return candle is None or candle["t"] < (MARCH + HOUR) * 1_000
 
 
 @pytest.mark.parametrize("live", [None, QUICK], ids=["paper", "live"])

@@ -74,7 +74,7 @@ def decide(desk: LiveDesk, share: float) -> Order:
 
 def price_of(one: LiveDesk | Market) -> Decimal | None:
     """Return the price of the only stop that rests at the simulator; None: none rests."""
-    resting = one.simulator.account.exchange.open_orders(None)
+    resting = one.simulator.account.exchange.get_open_orders()
     assert len(resting) <= 1
     return Decimal(resting[0].request.stop).scaleb(-2) if resting else None
 
@@ -266,7 +266,7 @@ def test_row_144_a_live_stop_moves_to_break_even_once_the_profit_is_reached(
             paid = sum(one.price * one.amount for one in fills) / sum(one.amount for one in fills)
             assert is_near(price_of(opened), float(paid) * 0.95)
             await step(opened, trading, 2)
-            even = float(paid) * trading.context.rules.exits.even_stop
+            even = float(paid) * trading.context.rules.exits.break_even_stop
             assert even > paid
             await trading.until(lambda: is_near(price_of(opened), even))
 

@@ -34,7 +34,7 @@ def parse_age_table(text: str) -> dict[Age, float]:
     for part in inside.split(","):
         entry = re.fullmatch(_ENTRY, part)
         age = None if entry is None else _parse_age(entry[2], has_candles=has_candles)
-        if entry is None or age in table:
+        if entry is None or age is None or age in table:
             msg = "expected KEY=VALUE,KEY=VALUE, each key once"
             raise ValueError(msg)
         table[age] = _parse_fraction(entry[4])

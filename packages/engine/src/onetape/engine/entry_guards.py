@@ -98,7 +98,8 @@ class GuardNumber(NamedTuple):
 def list_guard_numbers(name: GuardName) -> dict[str, GuardNumber]:
     """Return the numbers in the setting of an entry guard, by name, in the order of the docs."""
     bound, minimum, maximum, default = _BOUNDS[name]
-    numbers = dict.fromkeys(_COUNTS, GuardNumber(int, 1, MAX_BARS, is_required=True))
+    count = GuardNumber(int, 1, MAX_BARS, is_required=True)
+    numbers: dict[str, GuardNumber] = dict.fromkeys(_COUNTS, count)
     numbers[bound] = GuardNumber(float, minimum, maximum, is_required=default is None)
     if name in _WITH_FLAG:
         numbers[_FLAG] = GuardNumber(bool, 0, 1, is_required=False)

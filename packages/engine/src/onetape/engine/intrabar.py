@@ -195,8 +195,12 @@ def _find_exit_in_candle(
         low: Lowest price of the bar.
         high: Highest price of the bar.
     """
-    prices = (candles.open[number], candles.high[number], candles.low[number])
-    found = find_exit_in_bar(*map(float, prices), levels)
+    found = find_exit_in_bar(
+        float(candles.open[number]),
+        float(candles.high[number]),
+        float(candles.low[number]),
+        levels,
+    )
     if found is None or not low <= found.price <= high:
         return _UNLIKE
     opened = int(candles.timestamp[number])

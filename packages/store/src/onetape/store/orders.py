@@ -302,7 +302,7 @@ def read_limit_order(store: Store, client_order_id: str) -> tuple[Decimal, int] 
             "SELECT intended_price, signal_timestamp FROM orders "
             "WHERE client_order_id = ? AND type = 'limit'",
             (client_order_id,),
-        ).fetchone()
+        ).get
     return None if row is None else (Decimal(row[0]), row[1])
 
 

@@ -237,11 +237,12 @@ def _collect_higher_timeframes(strategy: Any, timeframe: Timeframe) -> list[Inpu
 
 
 def _collect_markets(strategy: Any, timeframe: Timeframe) -> list[InputSeries]:
-    markets: Any = strategy.informative
-    if not isinstance(markets, (tuple, list)) or not all(map(_is_market, markets)):
+    given: Any = strategy.informative
+    markets: list[Market] = list(given) if isinstance(given, (tuple, list)) else []
+    if not isinstance(given, (tuple, list)) or not all(map(_is_market, markets)):
         raise ConfigurationError(
             f"strategy {strategy.name}: informative must be a tuple of markets such as "
-            f'(Market("BTC/USDT", "1h"),), found {markets!r}; fix it in its file'
+            f'(Market("BTC/USDT", "1h"),), found {given!r}; fix it in its file'
         )
     found: list[InputSeries] = []
     for market in markets:
