@@ -131,9 +131,8 @@ def _make_number_ranges(
                 f"{', '.join(allowed)})",
                 setting=make_setting_key(f"account.{name}.{number}"),
             )
-    own: Mapping[str, int | float | bool] = next(
-        (one.numbers for one in account.entry_guards if one.name == name), {}
-    )
+    guards = {one.name: one.numbers for one in account.entry_guards}
+    own = guards.get(name, dict[str, int | float | bool]())
     given = {*texts, *own}
     missing = [key for key, one in allowed.items() if one.is_required and key not in given]
     if missing:

@@ -14,8 +14,8 @@ A column of `higher["1d"]` has one value per day. `as_of` turns it into one valu
 on each bar the value of the last day that had closed by the close of that bar.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
 import numpy as np
 from msgspec import Struct
@@ -238,7 +238,7 @@ def _collect_higher_timeframes(strategy: Any, timeframe: Timeframe) -> list[Inpu
 
 def _collect_markets(strategy: Any, timeframe: Timeframe) -> list[InputSeries]:
     given: Any = strategy.informative
-    markets: list[Market] = list(given) if isinstance(given, (tuple, list)) else []
+    markets = [*cast("Sequence[Market]", given)] if isinstance(given, (tuple, list)) else []
     if not isinstance(given, (tuple, list)) or not all(map(_is_market, markets)):
         raise ConfigurationError(
             f"strategy {strategy.name}: informative must be a tuple of markets such as "
