@@ -47,6 +47,10 @@ streams: ## 1,000 stream faults, 100,000 fuzzed frames, latency, memory (half an
 	uv run python benchmarks/stream.py latency > benchmarks/results/stream.json
 	uv run python benchmarks/stream.py memory
 
+.PHONY: soak
+soak: ## Trade with real orders on a stepped simulator through 1,000 lost connections (an hour)
+	ONETAPE_RECONNECTIONS=1000 uv run pytest -rP -n 0 tests/apps/trader/live/test_long_run.py
+
 .PHONY: lint
 lint: ## Check style and format with ruff
 	uv run ruff check

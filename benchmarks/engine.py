@@ -31,6 +31,24 @@ from onetape.strategies import load_strategy
 
 FAST, SLOW, FEE = 10, 30, 0.001
 EXITS: Final = ExitConfig(stop_loss=0.01, take_profit=0.02, trailing_stop=0.008)
+#: Exits that count both fees.
+NET: Final = ExitConfig(
+    stop_loss=0.01,
+    take_profit=0.02,
+    net_targets=True,
+    trailing_stop=0.008,
+    trailing_offset=0.01,
+    break_even=0.006,
+)
+#: Exits that depend on the time since the entry, and a SELL that counts only in profit.
+TIMED: Final = ExitConfig(
+    stop_loss=0.01,
+    target_table={0: 0.02, 30: 0.01, 120: 0.004},
+    time_stop_bars=240,
+    exit_profit_offset=0.0,
+)
+#: An entry guard, with which trades are carried out one by one.
+GUARD: Final = "trade_limit=4,lookback_period_candles=240,stop_duration_candles=60"
 #: Distances of the strategy's stop and target from each close, as factors.
 STOP, TARGET = 0.992, 1.02
 BARE: Final = "a NumPy pass"
@@ -113,23 +131,29 @@ def measure_shares(count: int, rounds: int) -> list[dict[str, Any]]:
     candles = make_walk(count)
     strategy = load_strategy("sma_cross", {"fast": FAST, "slow": SLOW})
 
-    def engine(exits: ExitConfig, levels: LevelColumns | None) -> float:
-        rules = AccountConfig(fee_rate=FEE, exits=exits, **account)
+    def engine(exits: ExitConfig, levels: LevelColumns | None, guard: str | None) -> float:
+        rules = AccountConfig(fee_rate=FEE, exits=exits, stoploss_guard=guard, **account)
         signal = strategy.evaluate(candles, {}).signal
         return simulate(candles, signal, rules, levels=levels).final_equity
 
     own = LevelColumns(candles.close * STOP, candles.close * TARGET, "each_candle", "at_entry")
 
     measured: list[dict[str, Any]] = []
-    for label, exits, levels, goal in (
-        ("without exits", ExitConfig(), None, 3.0),
-        ("with stop, target and trailing stop", EXITS, None, 6.0),
-        ("with stop and target of the strategy, the stop by each candle", ExitConfig(), own, 9.0),
+    for label, exits, levels, guard, goal in (
+        ("without exits", ExitConfig(), None, None, 3.0),
+        ("with stop, target and trailing stop", EXITS, None, None, 6.0),
+        (
+            *("with stop and target of the strategy, the stop by each candle", ExitConfig()),
+            *(own, None, 9.0),
+        ),
+        ("with break-even, trailing offset and target, net of fees", NET, None, None, 9.0),
+        ("with a target table, a time stop and exits in profit only", TIMED, None, None, 9.0),
+        ("with stop, target, trailing stop and a stoploss guard", EXITS, None, GUARD, 40.0),
     ):
         raw: list[list[float]] = []
         for _ in range(rounds):
             (ours, bare), (found, expected) = measure_seconds(
-                lambda exits=exits, levels=levels: engine(exits, levels),
+                lambda exits=exits, levels=levels, guard=guard: engine(exits, levels, guard),
                 lambda: run_numpy_pass(candles, account["cash"], one_coin="sizing" in account),
             )
             if goal == 3.0 and abs(found / expected - 1) > 1e-9:

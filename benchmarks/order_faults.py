@@ -261,7 +261,7 @@ def _count_coins(simulator: EmbeddedSimulator) -> tuple[Decimal, Decimal]:
         held = Decimal(balances["free"]) + Decimal(balances["locked"])
         stops = [
             order
-            for order in account.exchange.open_orders()
+            for order in account.exchange.get_open_orders()
             if order.side == "SELL" and order.request.stop
         ]
         covered = sum((order.locked for order in stops), Decimal(0))

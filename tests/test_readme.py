@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs_pages import copy_config
 from onetape.core import errors
 from onetape.core.setting import collect_settings
 from onetape.store.database import open_store
@@ -115,7 +116,10 @@ def _is_valid_link(page: Path, link: str) -> bool:
     return not heading or heading in anchors
 
 
-def test_the_printed_runs_equal_the_output_of_the_commands(readme: str, tmp_path: Path) -> None:
+def test_the_printed_runs_equal_the_output_of_the_commands(
+    readme: str, repository: Path, tmp_path: Path
+) -> None:
+    copy_config(repository, tmp_path)
     blocks = re.findall(r"```text\n\$ (uv run back[^\n]+)\n(.*?)```", readme, re.DOTALL)
     offline = [(command, shown) for command, shown in blocks if "--exchange simulator" in command]
     assert len(offline) == 2

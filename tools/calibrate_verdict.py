@@ -22,7 +22,7 @@ from onetape.core.candles import Candles, SeriesKey
 from onetape.engine import AccountConfig
 from onetape.optimization.evaluate import Evaluator, Job, SearchContext
 from onetape.optimization.judge import judge
-from onetape.optimization.ranking import LeastTrades, rank_results
+from onetape.optimization.ranking import MinTrades, rank_results
 from onetape.strategies import Strategy, load_strategy_class
 
 #: Number of days of a market, and its annual volatility.
@@ -90,8 +90,8 @@ def run_market(job: tuple[float, int]) -> bytes:
     cls: type[Strategy] = load_strategy_class("sma_cross", None)
     work = Evaluator(cls, context)
     results = [msgspec.json.decode(work(Job(point, has_details=True))) for point in _GRID]
-    order = rank_results(results, "sharpe", LeastTrades(10))
-    if not LeastTrades(10).is_ranked(order[0]):
+    order = rank_results(results, "sharpe", MinTrades(10))
+    if not MinTrades(10).is_ranked(order[0]):
         return msgspec.json.encode({"reached": 0, "names": []})
     best = cls(**order[0]["parameters"])
     found = judge(best, results, context, len(_GRID), seed, is_by_sharpe=True)

@@ -134,7 +134,7 @@ def run_backtester(file: Path, theirs: Mapping[str, Any], folder: Path) -> dict[
         "--no-check",
     ]
     command += ["--db", str(folder / f"{theirs['timeframe']}.db"), "--trading-rules", "none"]
-    command += ["--fee", str(FEE)]
+    command += ["--fee", str(FEE), "--slippage", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         # The message follows the file's name and line.

@@ -80,7 +80,7 @@ RUNS: Final = (
     ("stop_and_target", _make_run(*_HALF, *_FAST, "--stop-loss", "0.01", "--take-profit", "0.01")),
     ("trailing", _make_run(*_HALF, *_FAST, "--trailing-stop", "0.03")),
     ("time_stop", _make_run(*_HALF, *_FAST, "--time-stop", "6", "--cooldown", "3")),
-    ("target_table", _make_run(*_HALF, *_FAST, "--roi-table", "0=0.02,12=0.005")),
+    ("target_table", _make_run(*_HALF, *_FAST, "--roi-table", "0=2%,12h=0.5%")),
     (
         "intrabar",
         _make_run(

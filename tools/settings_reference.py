@@ -7,6 +7,7 @@ Each setting is declared once, on a field; see packages/core/src/onetape/core/se
 metric is defined in packages/backtest/src/onetape/backtest/metric_definitions.py.
 """
 
+import math
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -17,9 +18,10 @@ import msgspec
 
 from backfiller.settings import BackfillerSettings
 from backtester.settings import BacktesterSettings
-from onetape.backtest.metric_definitions import DEFINITIONS, UNIT_WORDS
+from onetape.backtest.metric_definitions import DEFINITIONS, UNIT_TEXTS
 from onetape.cli.flag_values import is_repeated, list_number_settings
 from onetape.cli.flags import format_default
+from onetape.core.fee_tiers import PACKAGED_FILE, FeeSchedule, FeeTier
 from onetape.core.setting import DeclaredSetting, collect_settings
 from onetape.engine.account_config import AccountConfig
 from onetape.execution.risk_limits import RiskLimits
@@ -88,6 +90,7 @@ def generate_files(root: Path) -> dict[Path, str]:
     rules, metrics = ((root / page).read_text(encoding="utf-8") for page in (RULES, METRICS))
     for section in ("account", "exits", "risk"):
         rules = replace_table(rules, f"settings: {section}", iterate_setting_rows(section), RULES)
+    rules = replace_table(rules, "fee tiers", iterate_fee_tier_rows(), RULES)
     return {
         **files,
         RULES: rules,
@@ -96,7 +99,10 @@ def generate_files(root: Path) -> dict[Path, str]:
 
 
 def make_yaml(program: Program) -> str:
-    """Return the commented YAML file of a program, with all its settings at their defaults."""
+    """Return the commented YAML file of a program, with all its settings at their defaults.
+
+    A setting with a `file_default` has that value.
+    """
     name = program.name
     header = (
         f"What `uv run {name}` {program.does} without flags. Your own copy goes to "
@@ -123,7 +129,7 @@ def _iterate_yaml(model: type[msgspec.Struct]) -> Iterator[str]:
         for each in members:
             indent = "  " if is_section else ""
             yield from _iterate_commented(
-                f"{indent}{each.name}: {_format_scalar(each.default)}", _format_note(model, each)
+                f"{indent}{each.name}: {_format_scalar(each.file_value)}", _format_note(model, each)
             )
         was_section = is_section
 
@@ -186,8 +192,25 @@ def iterate_metric_rows() -> Iterator[str]:
     """Yield the lines of the table of metrics."""
     yield "| metric | field | unit | formula | source |\n|---|---|---|---|---|\n"
     for each in DEFINITIONS:
-        unit = UNIT_WORDS[each.unit]
+        unit = UNIT_TEXTS[each.unit]
         yield f"| {each.label} | `{each.field}` | {unit} | {each.formula} | {each.source} |\n"
+
+
+def iterate_fee_tier_rows() -> Iterator[str]:
+    """Yield the lines of the table of the fee tiers that come with the code."""
+    yield "| exchange | tiers: maker / taker in % | source |\n|---|---|---|\n"
+    schedules = msgspec.json.decode(PACKAGED_FILE.read_bytes(), type=dict[str, FeeSchedule])
+    for exchange, schedule in schedules.items():
+        tiers = ", ".join(_format_fee_tier(tier, schedule.currency) for tier in schedule.tiers)
+        if schedule.volume_below < math.inf:
+            tiers += f"; not stored from {schedule.volume_below:,.0f} {schedule.currency} on"
+        yield f"| `{exchange}` | {tiers} | {schedule.source} |\n"
+
+
+def _format_fee_tier(tier: FeeTier, currency: str) -> str:
+    begin = f"from {tier.volume:,.0f} {currency}" if tier.volume else "from 0"
+    name = f"`{tier.name}` {begin}" if tier.name else begin
+    return f"{name}: {100 * tier.maker:.3g} / {100 * tier.taker:.3g}"
 
 
 def iterate_setting_rows(section: str) -> Iterator[str]:

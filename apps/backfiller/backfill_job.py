@@ -10,10 +10,11 @@ from backfiller.settings import BackfillerSettings
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import check_range, format_day
 from onetape.core.dates import parse_moment
-from onetape.core.errors import UsageError, naming_settings
+from onetape.core.errors import UsageError, name_settings
 from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.rest import RestExchange, check_exchange
+from onetape.exchange.catalogue import check_exchange
+from onetape.exchange.rest import RestExchange
 
 _DAY_SECONDS = 86_400
 
@@ -73,12 +74,12 @@ def make_job(settings: BackfillerSettings, *, days: int | None) -> BackfillJob:
     Raises:
         UsageError: an exchange, symbol, timeframe or range that cannot be used.
     """
-    with naming_settings("exchange"):
+    with name_settings("exchange"):
         for exchange in settings.exchange:
             check_exchange(exchange)
-    with naming_settings("symbol"):
+    with name_settings("symbol"):
         symbols = dict.fromkeys(parse_spot_symbol(symbol) for symbol in settings.symbol)
-    with naming_settings("timeframe"):
+    with name_settings("timeframe"):
         timeframes = dict.fromkeys(Timeframe.parse(name).name for name in settings.timeframe)
     keys = [
         SeriesKey(exchange, symbol, name)

@@ -72,10 +72,10 @@ def make_endpoint(exchange: str, simulator_url: str | None, stack: ExitStack) ->
     """
     if exchange != SIMULATOR_ID:
         return Endpoint(exchange)
-    from onetape.simulator.embedded import find_or_start
+    from onetape.simulator.embedded import find_or_start_simulator
 
     check_simulator_url(simulator_url)
-    return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(simulator_url)))
+    return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start_simulator(simulator_url)))
 
 
 async def _run_until_stopped(

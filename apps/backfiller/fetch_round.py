@@ -22,7 +22,7 @@ from onetape.exchange.market_clock import fetch_simulator_info
 from onetape.exchange.rest import MarketInfo, RestExchange
 from onetape.store.database import Store
 from onetape.store.market_data import save_trading_rules
-from onetape.store.simulated_source import require_source
+from onetape.store.simulated_source import ensure_simulated_source
 
 #: Number of series of one exchange that are fetched at once; CCXT delays requests over its limits.
 SERIES_AT_ONCE: Final = 4
@@ -193,4 +193,4 @@ async def check_source(endpoint: Endpoint, store: Store) -> None:
     """
     simulated = await asyncio.to_thread(fetch_simulator_info, endpoint)
     if simulated is not None:
-        require_source(store, simulated.source)
+        ensure_simulated_source(store, simulated.source)

@@ -73,7 +73,7 @@ def backfill(
         find_settings_file("backfiller", config),
         collect_flag_values(BackfillerSettings, flags),
     )
-    with loaded.places.adding_places_to_errors():
+    with loaded.places.add_places_to_errors():
         if plan:
             print_plan(loaded.settings, days=days, as_json=json_)
         else:

@@ -111,7 +111,7 @@ async def _plan_all(
 
 
 def format_rough_duration(seconds: float) -> str:
-    """Return a length of time in words: `3 s`, `12 min`, `2.5 h`."""
+    """Return a length of time as a text: `3 s`, `12 min`, `2.5 h`."""
     if seconds < 90:
         return f"{max(1, seconds):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

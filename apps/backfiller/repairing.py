@@ -55,7 +55,7 @@ class RepairResult(Struct, frozen=True):
     """Number of unexplained findings before the repair."""
     inserted: int
     """Number of fetched candles that were not stored before."""
-    withdrawn: int
+    quarantined: int
     """Number of rows moved from the candle store to the quarantine."""
     left: list[Finding]
     """Findings that are unexplained after the repair."""
@@ -66,13 +66,13 @@ class RepairResult(Struct, frozen=True):
         """Return the outcome in one line."""
         if not self.findings and not self.inserted:
             return f"{self.key}: nothing to fix"
-        withdrawn = (
-            f", {format_count(self.withdrawn, 'row')} to quarantine" if self.withdrawn else ""
+        quarantined = (
+            f", {format_count(self.quarantined, 'row')} to quarantine" if self.quarantined else ""
         )
         left = format_count(len(self.left), "finding") + " left" if self.left else "all fixed"
         return (
             f"{self.key}: {format_count(self.findings, 'finding')}, "
-            f"{format_count(self.inserted, 'candle')} fetched{withdrawn}, {left}"
+            f"{format_count(self.inserted, 'candle')} fetched{quarantined}, {left}"
         )
 
     def make_document(self) -> dict[str, Any]:
@@ -109,10 +109,10 @@ async def repair_series(
         StoreError: the file cannot be written.
     """
     findings = _find_series_findings(store, key)
-    seen_ms, withdrawn, inserted = exchange.now_ms(), 0, 0
+    seen_ms, quarantined, inserted = exchange.now_ms(), 0, 0
     for finding in findings:
         if finding.kind in _UNSOUND:
-            withdrawn += quarantine_unsound_rows(
+            quarantined += quarantine_unsound_rows(
                 store, key, finding.start, finding.end, seen_ms=seen_ms
             )
     for start, end in _make_fetch_ranges(findings, key, exchange.quirks.page_limit):
@@ -130,7 +130,7 @@ async def repair_series(
             store, key, [(finding.start, finding.end)]
         ):
             # The exchange is proven to lack this candle, so that no source will ever close it.
-            withdrawn += quarantine_forming_rows(
+            quarantined += quarantine_forming_rows(
                 store, key, finding.start, finding.end, seen_ms=seen_ms
             )
     left = _find_series_findings(store, key)
@@ -139,7 +139,7 @@ async def repair_series(
         for finding in left
         if finding.kind == "gap"
     ]
-    return RepairResult(key, len(findings), inserted, withdrawn, left, gaps)
+    return RepairResult(key, len(findings), inserted, quarantined, left, gaps)
 
 
 def _find_series_findings(store: Store, key: SeriesKey) -> list[Finding]:

@@ -208,6 +208,6 @@ def _store_gap_causes(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps:
 def _combine_gap_states(states: set[GapState]) -> GapState | None:
     """Return the state of a gap over source gaps with these states; None: unproven."""
     if states <= {CONFIRMED, NO_TRADES, ACCEPTED}:
-        # Of several explained states, the one with the least proof counts.
+        # Of several explained states, the one with the weakest proof counts.
         return next((state for state in (ACCEPTED, NO_TRADES, CONFIRMED) if state in states), None)
     return UNKNOWN_IMPORT if UNKNOWN_IMPORT in states else None

@@ -13,7 +13,7 @@ from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.clock import format_utc
 from onetape.core.errors import OnetapeError, RowsRefused
 from onetape.core.message_text import format_count
-from onetape.core.refused import describe_refused_rows
+from onetape.core.refused_rows import describe_refused_rows
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import Page
 from onetape.exchange.rest import RestExchange

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onetape.cli.memory import keep_freed_memory
-from onetape.cli.program import without_garbage_collection
+from onetape.cli.program import disable_garbage_collection
 from onetape.cli.stdout import is_own_process
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def run_command(given: Mapping[str, Any]) -> None:
             and written before the error stays.
     """
     # A run makes few reference cycles and ends soon; collecting them would take 5 % of its time.
-    with without_garbage_collection():
+    with disable_garbage_collection():
         from backtester.configuration import load_chosen_backtest
 
         if is_own_process():
             keep_freed_memory()
         chosen = load_chosen_backtest(given)
         with_report = not given["no_report"]
-        with chosen.places.adding_places_to_errors():
+        with chosen.places.add_places_to_errors():
             _run(
                 chosen.config,
                 as_json=bool(given["json_"]),

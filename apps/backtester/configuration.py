@@ -13,7 +13,7 @@ from backtester.settings import (
 from onetape.backtest.config import BacktestConfig, StrategyChoice
 from onetape.cli.dates import parse_range_flags
 from onetape.cli.flag_values import collect_flag_values
-from onetape.cli.loading import Loaded, SettingPlaces, find_settings_file, load_settings
+from onetape.cli.loading import LoadedSettings, SettingPlaces, find_settings_file, load_settings
 from onetape.cli.stdout import claim_stdout
 from onetape.core.dates import parse_moment
 from onetape.core.errors import UsageError
@@ -53,7 +53,7 @@ def load_chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenB
         )
     loaded = load_backtest_settings(given)
     settings = loaded.settings
-    with loaded.places.adding_places_to_errors():
+    with loaded.places.add_places_to_errors():
         config = make_backtest_config(settings)
         parameters = None if command == "optimize" else settings.strategy.parameters
         check_choice(settings.strategy.name, parameters, USER_FOLDER)
@@ -64,7 +64,7 @@ def load_chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenB
     return ChosenBacktest(config, settings.report, loaded.places)
 
 
-def load_backtest_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
+def load_backtest_settings(given: Mapping[str, Any]) -> LoadedSettings[BacktesterSettings]:
     """Return the unparsed settings of a backtest; arguments as in `load_chosen_backtest`."""
     # Called first by every command that runs a strategy's code, but not for `--help`.
     claim_stdout()

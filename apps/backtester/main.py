@@ -14,10 +14,10 @@ _COMMANDS: Final = {
     "list": Command("backtester.commands.list", "list_runs"),
     "show": Command("backtester.commands.show", "show_run"),
     "compare": Command("backtester.commands.compare", "compare_runs"),
-    "explain": Command("backtester.commands.explain", "explain_moment", keeps_unknown=True),
-    "optimize": Command("backtester.commands.optimize", "optimize", keeps_unknown=True),
+    "explain": Command("backtester.commands.explain", "explain_moment", passes_unknown_flags=True),
+    "optimize": Command("backtester.commands.optimize", "optimize", passes_unknown_flags=True),
     "cluster": Command("backtester.commands.cluster", "app", is_group=True),
-    "check": Command("backtester.commands.check", "check", keeps_unknown=True),
+    "check": Command("backtester.commands.check", "check", passes_unknown_flags=True),
     "costs": Command("backtester.commands.costs", "print_costs"),
     "new-strategy": Command("backtester.commands.new_strategy", "new_strategy"),
 }

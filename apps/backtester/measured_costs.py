@@ -13,7 +13,7 @@ from onetape.backtest.config import BacktestConfig
 from onetape.backtest.spreads import MeasuredSpread, choose_spread_bps, measure_spreads
 from onetape.cli.flag_values import collect_flag_values
 from onetape.cli.loading import (
-    Loaded,
+    LoadedSettings,
     find_own_settings_file,
     find_settings_file,
     load_settings,
@@ -60,8 +60,8 @@ def measure_costs(given: Mapping[str, Any]) -> MeasuredCosts:
         StoreError: the database cannot be used.
     """
     read_file = find_settings_file("backtester", given["config"])
-    loaded = _load(read_file, given)
-    with loaded.places.adding_places_to_errors():
+    loaded = _load_settings(read_file, given)
+    with loaded.places.add_places_to_errors():
         config = make_backtest_config(loaded.settings)
         spreads = measure_spreads(config)
     file = given["config"] or find_own_settings_file("backtester")
@@ -88,11 +88,13 @@ def write_costs(measured: MeasuredCosts) -> MeasuredCosts:
             f"the measured spread cannot be a setting: {error}; {measured.file} is not changed"
         ) from error
     write_setting(measured.file, SPREAD_KEY, measured.spread_bps, base=measured.base)
-    after = _load(measured.file, {}).settings
+    after = _load_settings(measured.file, {}).settings
     return replace(measured, charged_bps=after.account.spread_bps)
 
 
-def _load(file: Path | None, given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
+def _load_settings(
+    file: Path | None, given: Mapping[str, Any]
+) -> LoadedSettings[BacktesterSettings]:
     """Return the settings of a backtest; the file of the strategy is not read."""
     flags = collect_flag_values(BacktesterSettings, given)
     return load_settings(BacktesterSettings, "backtester", file, flags, reads_strategy=False)

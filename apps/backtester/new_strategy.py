@@ -13,7 +13,7 @@ from onetape.strategies.registry import BUILT_IN, LONGEST_NAME
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 #: Names that a strategy file cannot have, because it would hide a file of pytest or a package.
-_TAKEN: Final = ("conftest", "numpy", "onetape")
+_RESERVED_NAMES: Final = ("conftest", "numpy", "onetape")
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 #: Name of the templates, which is also the placeholder for the name in them.
 _NAME_IN_TEMPLATE, _CLASS_IN_TEMPLATE = "my_strategy", "MyStrategy"
@@ -87,7 +87,7 @@ def check_new_name(name: str) -> None:
             "use lower case, digits and _, begin with a letter (not with test_), "
             f"{LONGEST_NAME} characters at most, such as my_trend"
         )
-    if name in _TAKEN:
+    if name in _RESERVED_NAMES:
         raise UsageError(
             f"strategy {name!r} would be taken for another file of that name; choose another one, "
             f"such as my_{name}"

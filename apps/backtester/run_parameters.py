@@ -4,12 +4,14 @@ from pathlib import Path
 
 from backtester.settings import BacktesterSettings, parse_symbols, parse_timeframe
 from onetape.backtest.storage.choices import load_choice
-from onetape.cli.loading import Loaded
+from onetape.cli.loading import LoadedSettings
 from onetape.cli.run_parameters import RunParameters, load_settings_with_run
 from onetape.core.setting import SettingsTree
 
 
-def load_with_run(file: Path | None, flags: SettingsTree, name: str) -> Loaded[BacktesterSettings]:
+def load_with_run(
+    file: Path | None, flags: SettingsTree, name: str
+) -> LoadedSettings[BacktesterSettings]:
     """Return the settings of a backtest, with strategy and parameters of a saved run.
 
     Args:
@@ -25,10 +27,15 @@ def load_with_run(file: Path | None, flags: SettingsTree, name: str) -> Loaded[B
     saved = load_choice(name)
     choice = saved.choice
     run = RunParameters(
-        saved.folder.name, choice.strategy, saved.parameters, choice.settings, saved.origin
+        run=saved.folder.name,
+        strategy=choice.strategy,
+        parameters=saved.parameters,
+        settings=choice.settings,
+        origin=saved.origin,
+        strategy_digest=choice.strategy_digest,
     )
     loaded = load_settings_with_run(BacktesterSettings, "backtester", file, flags, run)
-    with loaded.places.adding_places_to_errors():
+    with loaded.places.add_places_to_errors():
         symbols, timeframe = parse_symbols(loaded.settings), parse_timeframe(loaded.settings)
     saved.check_series(symbols, timeframe)
     return loaded

@@ -7,7 +7,7 @@ import msgspec
 
 from onetape.cli.common_settings import DATABASE, EXCHANGE, SYMBOL, TIMEFRAME, StrategySettings
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
-from onetape.core.errors import naming_settings
+from onetape.core.errors import name_settings
 from onetape.core.setting import DeclaredStruct, Setting
 from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
@@ -91,7 +91,7 @@ def parse_symbols(settings: BacktesterSettings) -> tuple[str, ...]:
     Raises:
         UsageError: a symbol cannot be read; names the setting.
     """
-    with naming_settings("symbol"):
+    with name_settings("symbol"):
         symbols = (symbol.strip() for symbol in settings.symbol.split(","))
         return tuple(parse_spot_symbol(symbol) for symbol in symbols if symbol)
 
@@ -102,7 +102,7 @@ def parse_benchmark(settings: BacktesterSettings) -> str | None:
     Raises:
         UsageError: the symbol cannot be read; names the setting.
     """
-    with naming_settings("benchmark"):
+    with name_settings("benchmark"):
         return None if settings.benchmark is None else parse_spot_symbol(settings.benchmark)
 
 
@@ -112,5 +112,5 @@ def parse_timeframe(settings: BacktesterSettings) -> str:
     Raises:
         UsageError: the timeframe cannot be read; names the setting.
     """
-    with naming_settings("timeframe"):
+    with name_settings("timeframe"):
         return Timeframe.parse(settings.timeframe).name

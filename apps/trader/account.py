@@ -270,7 +270,7 @@ def _check_covers_fills(context: SessionContext, balance: Decimal) -> None:
         raise SafetyRefusal(
             f"account {context.session.account}: an earlier version opened it and did not store "
             f"its start balance, which cannot be {_format_money(balance)} {market.quote}, "
-            f"because its trades took {_format_money(needed)}; "
+            f"because its fills took {_format_money(needed)}; "
             f"give the right one with --cash, or {OTHER_ACCOUNT_HINT}"
         )
 

@@ -1,6 +1,6 @@
 """Objects that the sessions of an account in one process share: rules, money, commands, settings.
 
-Each symbol of the account has a session of its own (`session_context`); what concerns several
+Each symbol of the account has its own session (`session_context`); what concerns several
 symbols is built here, once.
 """
 
@@ -61,7 +61,7 @@ def build_account_context(
 
     symbols = [one.key.symbol for one in contexts]
     rules = AccountRules(
-        StepRules.of(
+        StepRules.from_account(
             context.rules,
             symbols,
             context.settings.max_open_trades,

@@ -24,7 +24,7 @@ from trader.account_rules import AccountRules
 
 
 class SymbolFills(Protocol):
-    """Fills and position of one symbol that this process trades; `OrderBooking` has them."""
+    """Fills and position of one symbol that this process trades; `OrderBooking` implements it."""
 
     @property
     def fills(self) -> Sequence[Fill]:
@@ -38,7 +38,7 @@ class SymbolFills(Protocol):
 
 
 class AccountFunds:
-    """Cash, reservations and equity of one account; one object for all its symbols here."""
+    """Cash, reservations and equity of one account; one for all symbols of this process."""
 
     def __init__(self, store: Store, account: str, mode: Mode, rules: AccountRules) -> None:
         """Initialise; nothing is read yet.
@@ -46,7 +46,7 @@ class AccountFunds:
         Args:
             store: The open database, which holds the account.
             account: Account whose money is reserved.
-            mode: Mode of the trades: paper or live.
+            mode: Mode of the account: paper or live.
             rules: State which positions were sold inside a candle, and how many slots are taken.
         """
         self._store = store
@@ -137,7 +137,7 @@ class AccountFunds:
             if one[1] not in self._symbols
         }
         taken = self._rules.count_taken_slots(symbol, moment) + len(elsewhere)
-        return RefusedOrder("places_taken", taken, most) if taken >= most else None
+        return RefusedOrder("slots_taken", taken, most) if taken >= most else None
 
     def compute_equity(self, price_of: Callable[[SeriesKey], Decimal | None]) -> Decimal | None:
         """Return cash plus positions at given prices, quote currency; None if a price is unknown.
@@ -187,7 +187,7 @@ class AccountFunds:
     def _find_exit_inside_candle(self, symbol: str, moment: int) -> Fill | None:
         """Return the fill that closed a position inside the candle with this open, or None."""
         state = self._rules.state.symbols.get(symbol)
-        if state is None or state.left_inside is None or state.left_inside < moment:
+        if state is None or state.sold_inside is None or state.sold_inside < moment:
             return None
         fills = self._symbols[symbol][1].fills
         return fills[-1] if fills and fills[-1].side == "sell" else None

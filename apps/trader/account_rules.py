@@ -1,8 +1,8 @@
 """The trading rules of one account in one process: symbols share the slots, and enter in turn.
 
 The rules are those of the backtest (`onetape.engine.step`). Candles, signals and fills of a symbol
-are fed as events; exits are returned, and entries are carried out by the handler of their symbol
-(`rule_runner`).
+are fed as events; exits, and fills and ends of open limit orders, are returned, and entries are
+carried out by the handler of their symbol (`rule_runner`).
 
 Entries at one open are made in the order of the backtest: exits first, then the symbols in the
 order of the settings. So an entry waits until each symbol has decided on the candle before, and
@@ -22,13 +22,15 @@ from onetape.cli.output import print_line
 from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
+    CancelLimit,
     CandlesOpened,
     ClosedTrade,
     Enter,
     EntryPause,
-    Event,
     Exit,
+    FillLimit,
     HeldPosition,
+    StepEvent,
     StepRules,
     StepState,
     SymbolStepState,
@@ -37,12 +39,14 @@ from onetape.engine import (
 )
 from onetape.engine.entry_guards import EntryGuard
 
+#: An order of one symbol that its own events lead to; an entry needs its turn.
+SymbolIntent = Exit | FillLimit | CancelLimit
 #: An event without a candle: it changes no state, and only lets the due entries have their turn.
 _NO_CANDLE = CandlesOpened(())
 
 
 class EntryHandler(Protocol):
-    """Carries out the entries of one symbol; `RuleRunner` is one."""
+    """Carries out the entries of one symbol; `RuleRunner` implements it."""
 
     def enter(self, entry: Enter) -> None:
         """Fill the order to buy, and feed the rules with the fill or the refusal."""
@@ -70,8 +74,8 @@ class RulesState:
         self.rules = rules
         self.state = state
 
-    def step(self, symbol: str, event: Event) -> list[Exit]:
-        """Apply an event; return the resulting exits.
+    def step(self, symbol: str, event: StepEvent) -> list[SymbolIntent]:
+        """Apply an event; return the resulting orders of the symbol, except entries.
 
         Args:
             symbol: Unused here; `AccountRules` has the same method.
@@ -79,7 +83,7 @@ class RulesState:
         """
         del symbol
         self.state, intents = step(self.rules, self.state, event, entries="later")
-        return [intent for intent in intents if isinstance(intent, Exit)]
+        return [intent for intent in intents if not isinstance(intent, Enter)]
 
     def replace(self, symbol: str, state: SymbolStepState) -> None:
         """Replace the state of a symbol."""
@@ -122,7 +126,7 @@ class AccountRules(RulesState):
             read_closed: Returns the closed trades of the account that entry guards look at; None:
                 there are none.
         """
-        state = StepState.of(rules)
+        state = StepState.make_flat(rules)
         position = HeldPosition(0.0, 0.0, 0, has_levels=False)
         for symbol in held:
             state.symbols[symbol] = replace(state.symbols[symbol], position=position)
@@ -148,7 +152,7 @@ class AccountRules(RulesState):
         """Set the object that carries out the entries of a symbol from now on."""
         self._handlers[symbol] = handler
 
-    def step(self, symbol: str, event: Event) -> list[Exit]:
+    def step(self, symbol: str, event: StepEvent) -> list[SymbolIntent]:
         """Apply an event of a symbol; carry out the entries that are due.
 
         Args:
@@ -156,13 +160,14 @@ class AccountRules(RulesState):
             event: The event.
 
         Returns:
-            The exits of the symbol to carry out now.
+            The exits of the symbol to carry out now, and the fill or end of its limit order.
         """
-        if self.state.symbols[symbol].buy_due:
+        state = self.state.symbols[symbol]
+        if state.buy_due or state.limit is not None:
             self._refresh_closed_trades()
-        exits = super().step(symbol, event)
+        intents = super().step(symbol, event)
         self.carry_out_due_entries()
-        return exits
+        return intents
 
     def carry_out_due_entries(self) -> None:
         """Carry out the due entries in their order, unless they must wait for another symbol.
@@ -215,7 +220,7 @@ class AccountRules(RulesState):
             return False
         order = state.order
         leaving = None if order is None or order.side == "buy" else order.inside
-        return trade.timestamp in (state.left_inside, leaving)
+        return trade.timestamp in (state.sold_inside, leaving)
 
     def _drop_entries(self, before: Mapping[str, SymbolStepState], entering: set[str]) -> None:
         """Drop the entries for which no slot was free in their turn.
@@ -334,8 +339,8 @@ class AccountRules(RulesState):
         if self._note_late is not None:
             self._note_late(moment, late)
         self._printed = moment
-        words = ", ".join(f"{symbol} ({text})" for symbol, text in late.items())
+        late_symbols = ", ".join(f"{symbol} ({text})" for symbol, text in late.items())
         print_line(
-            f"entries at {format_utc(moment)} waited {self._wait_seconds:g} s for {words} "
+            f"entries at {format_utc(moment)} waited {self._wait_seconds:g} s for {late_symbols} "
             "and go on without; the backtest waits for every symbol, so its entries may differ"
         )

@@ -1,7 +1,7 @@
 """Closed trades of an account for its entry guards, computed from stored fills.
 
 All symbols of the account count, those that other processes trade too. A restart changes nothing,
-because the trades are not kept anywhere else.
+because the fills are the only record of these trades.
 """
 
 from collections.abc import Iterator, Sequence

@@ -16,7 +16,7 @@ from onetape.execution.controls import ControlVerb
 from onetape.store.accounts import AccountSeries
 from onetape.store.controls import NewControl
 
-#: The words of the commands.
+#: Names of the commands.
 VERBS: Final[tuple[ControlVerb, ...]] = get_args(ControlVerb)
 #: Commands with a separate row for each symbol: several processes may trade an account, and each
 #: carries out the rows of its symbols once.
@@ -74,7 +74,7 @@ def parse_exit_symbol(text: str | None) -> str | None:
     """Return the symbol of `exit SYMBOL|all`; None: every symbol.
 
     Args:
-        text: The word after `exit`; None: a command without a symbol.
+        text: The text after `exit`; None: a command without a symbol.
 
     Raises:
         UsageError: the text is no spot symbol.

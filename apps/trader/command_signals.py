@@ -88,7 +88,7 @@ async def _store(database: Path, account: str, number: signal.Signals) -> None:
     printed = ""
 
     def store() -> None:
-        """Store the command, in a thread of its own."""
+        """Store the command, in a separate thread."""
         opened = open_if_exists(database)
         if opened is None:
             raise StoreError(f"{database} does not exist yet")

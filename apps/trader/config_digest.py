@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from onetape.core.folders import USER_FOLDER
-from onetape.strategies.registry import find_strategy_file
+from onetape.strategies.registry import compute_strategy_file_digest
 from trader.settings import TraderSettings
 from trader.settings_reload import make_session_rules
 from trader.traded_symbols import parse_traded_symbols
@@ -19,6 +19,8 @@ from trader.traded_symbols import parse_traded_symbols
 #: Settings of `make_session_rules` that are left out of the digest, because no drill tries them.
 _NOT_TRIED: Final = (
     *("trading_hours", "trading_days", "trading_timezone", "max_volume_share"),
+    # The digest has the fees of the tier.
+    "fee_tier",
     *("stoploss_guard", "drawdown_pause", "low_profit_pairs"),
 )
 
@@ -38,7 +40,7 @@ def compute_config_digest(settings: TraderSettings) -> str:
             one.key.timeframe,
             one.strategy.name,
             dict(one.strategy.parameters),
-            _compute_code_digest(one.strategy.name),
+            compute_strategy_file_digest(one.strategy.name, USER_FOLDER),
         )
         for one in parse_traded_symbols(settings)
     ]
@@ -48,13 +50,3 @@ def compute_config_digest(settings: TraderSettings) -> str:
     document = msgspec.to_builtins(tried, str_keys=True)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _compute_code_digest(strategy: str) -> str:
-    """Return the digest of a user's strategy file; empty for a built-in one, or without a file."""
-    file = find_strategy_file(strategy, USER_FOLDER)
-    try:
-        return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        # Loading the strategy later raises an error that names the fault of its file.
-        return ""

@@ -30,7 +30,7 @@ class ControlWatch:
         context: SessionContext,
         exchange: RestExchange,
         orders: ExitOrders,
-        exits: RuleRunner,
+        rule_runner: RuleRunner,
         states: TraderStates,
         account_context: AccountContext,
     ) -> None:
@@ -40,7 +40,7 @@ class ControlWatch:
             context: Context of the traded symbol.
             exchange: Exchange whose clock dates the commands that were carried out.
             orders: Exits of the symbol; cancels orders, and forbids them during a halt.
-            exits: Sells the position.
+            rule_runner: Sells the position.
             states: States of the trader, which forbid entries during a pause.
             account_context: Reads the commands and applies changed settings, for all symbols of
                 the account in this process.
@@ -48,7 +48,7 @@ class ControlWatch:
         self._context = context
         self._exchange = exchange
         self._orders = orders
-        self._exits = exits
+        self._rule_runner = rule_runner
         self._states = states
         self._commands = account_context.commands
         self._reload = account_context.reload
@@ -142,6 +142,6 @@ class ControlWatch:
             halt = self._orders.halt
             once = "" if halt is None else f", once orders are allowed: {halt}"
             show(control, f"{reason}: the position is sold at the newest price{once}{later}")
-            self._exits.sell_for_command(reason)
+            self._rule_runner.sell_for_command(reason)
         self._commands.finish([control], self._exchange.now_ms())
-        self._exits.fill()
+        self._rule_runner.fill()

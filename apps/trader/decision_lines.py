@@ -2,7 +2,7 @@
 
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
-from onetape.core.simulated import ORIGIN_WORDS
+from onetape.core.simulated import ORIGIN_TEXTS
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading_rules import format_decimal
 from onetape.exchange.rest import RestExchange
@@ -35,7 +35,7 @@ def format_opening_lines(
     url, origin = exchange.endpoint.simulator_url, read_origin(context.store, context.key)
     source = ""
     if origin is not None:
-        words = ORIGIN_WORDS[origin].replace("the simulator", f"the simulator at {url}")
+        words = ORIGIN_TEXTS[origin].replace("the simulator", f"the simulator at {url}")
         source = f", market {words.replace('invented', 'INVENTED')}"
     parameters = ", ".join(f"{name} {value}" for name, value in session.parameters.items())
     return [
@@ -100,10 +100,10 @@ def format_decision_line(context: SessionContext, report: DecisionReport) -> str
     closed = context.timeframe.next(decision.timestamp)
     following = context.timeframe.next(closed)
     blocked = f" ({report.blocked}: no order)" if report.blocked else ""
-    seen = f" {report.seen}" if report.seen else ""
+    text = f" {report.strategy_text}" if report.strategy_text else ""
     return (
         f"{_format_time(context.timeframe, closed)} close "
-        f"{context.get_digits(report.candles).format_price(report.close)}{seen}: "
+        f"{context.get_digits(report.candles).format_price(report.close)}{text}: "
         f"{decision.action}{blocked}, next {_format_time(context.timeframe, following)}"
     )
 

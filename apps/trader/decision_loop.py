@@ -26,6 +26,9 @@ from trader.warm_up import WarmUp
 
 #: Longest interval between two checks for a decision; a closed candle is checked at once.
 LOOP_SECONDS = 1.0
+#: Longest interval between two checks while a decision waits for a candle of another market, which
+#: the session of that market may store.
+INPUT_SECONDS = 0.1
 #: Time that pending exits wait for the first candles over REST, wall seconds.
 WARM_UP_TIMEOUT_SECONDS = 3.0
 #: Maximum time that the first decision waits for the stream, without which it makes no order.
@@ -64,7 +67,7 @@ async def run_decisions(
     executor: Executor,
     runner: StrategyRunner,
     lease: Lease,
-    exits: RuleRunner,
+    rule_runner: RuleRunner,
     orders: ExitOrders,
     pending: PendingDecisions,
     supervisor: Supervisor,
@@ -79,10 +82,10 @@ async def run_decisions(
         warm_up: Warm-up of the session; its events end the first wait.
         recorder: Recorder of the stream; shows whether the market is watched.
         gap_backfiller: Sets its event `closed` when there may be a candle to decide on.
-        executor: Executor of the symbol, whose open order is looked at.
+        executor: Executor of the symbol, whose open order is checked.
         runner: Evaluates the strategy and makes the decisions.
         lease: Renewed in each round.
-        exits: Finds exits of the forming candle, and fills orders.
+        rule_runner: Finds exits of the forming candle, and fills orders.
         orders: Sends pending exits.
         pending: Symbols of the account that are being decided on.
         supervisor: Gets the problems: no candle to decide on, rate limit, stream outage.
@@ -96,9 +99,9 @@ async def run_decisions(
     await _wait_for_event(WARM_UP_TIMEOUT_SECONDS, warm_up.tried)
     while not warm_up.done.is_set():
         recorder.note_running()
-        _print_fill(executor, orders, exits, runner.decided, is_live=recorder.live)
-        exits.watch_forming(runner.decided)
-        exits.watch_held()
+        _print_fill(executor, orders, rule_runner, runner.decided, is_live=recorder.live)
+        rule_runner.watch_forming(runner.decided)
+        rule_runner.watch_held()
         supervisor.note_working()
         await _wait_for_event(LOOP_SECONDS, warm_up.done)
     await recorder.wait_until_live(FIRST_DECISION_TIMEOUT_SECONDS)
@@ -117,12 +120,12 @@ async def run_decisions(
             lease.renew_if_due()
             for line in runner.evaluate_again():
                 print_line(line)
-            _print_fill(executor, orders, exits, runner.decided, is_live=recorder.live)
+            _print_fill(executor, orders, rule_runner, runner.decided, is_live=recorder.live)
             has_decided = runner.is_first
             for report in runner.decide_new():
                 has_decided = True
                 _print_decision(log, report)
-                _print_fill(executor, orders, exits, runner.decided, is_live=recorder.live)
+                _print_fill(executor, orders, rule_runner, runner.decided, is_live=recorder.live)
             pending.note(symbol, is_pending=runner.is_deciding)
             # Other work waits for pending decisions: symbols and traders decide at the same moment.
             if not runner.is_deciding:
@@ -131,14 +134,15 @@ async def run_decisions(
                 pending.note(symbol, is_pending=runner.is_deciding)
             if not runner.is_deciding:
                 recorder.note_running()
-                exits.watch_forming(runner.exits_watched_after)
-                exits.watch_held()
-                _print_fill(executor, orders, exits, runner.decided, is_live=recorder.live)
+                rule_runner.watch_forming(runner.exits_watched_after)
+                rule_runner.watch_held()
+                _print_fill(executor, orders, rule_runner, runner.decided, is_live=recorder.live)
                 supervisor.note_working()
                 supervisor.report(CANDLES_PROBLEM, waiting.find_problem(runner.started))
                 supervisor.report(RATE_LIMIT_PROBLEM, rate_limit.find_problem())
                 outage.report_outage()
-            await _wait_for_event(LOOP_SECONDS, gap_backfiller.closed)
+            seconds = INPUT_SECONDS if runner.is_input_awaited else LOOP_SECONDS
+            await _wait_for_event(seconds, gap_backfiller.closed)
     finally:
         pending.note(symbol, is_pending=False)
         await runner.stop()
@@ -168,7 +172,7 @@ def _print_decision(log: DecisionLog, report: DecisionReport) -> None:
 def _print_fill(
     executor: Executor,
     orders: ExitOrders,
-    exits: RuleRunner,
+    rule_runner: RuleRunner,
     decided: int | None,
     *,
     is_live: bool,
@@ -177,7 +181,7 @@ def _print_fill(
     sent = orders.resend()
     if sent is not None:
         print_line(sent)
-    exits.fill()
+    rule_runner.fill()
     waiting = executor.describe_new_wait(decided, is_live=is_live)
     if waiting is not None:
         print_line(waiting)

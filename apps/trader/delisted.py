@@ -29,7 +29,7 @@ from onetape.execution.events import (
     get_event_kind,
 )
 from onetape.execution.orders import OrderState, advance, fold
-from onetape.execution.positions import Position, get_least_amount, sum_position
+from onetape.execution.positions import Position, get_min_sell_amount, sum_position
 from onetape.store.account_reading import is_lease_holder_alive, read_lease, read_newest_time
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store, open_store
@@ -267,7 +267,7 @@ def _write_off_position(store: Store, session: Session, fence: Fence, price: Dec
         fee=fee,
         fee_currency=quote,
         executed_ms=now_ms,
-        least_amount=None if steps is None else get_least_amount(steps),
+        min_sell_amount=None if steps is None else get_min_sell_amount(steps),
     )
     insert_order(store, order, fence)
     closed = StatusReport("closed", position.base)

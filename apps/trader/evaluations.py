@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import Candle, Candles
+from onetape.core.errors import DataError
 from onetape.core.strategy_levels import LevelRow
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK
@@ -22,7 +23,11 @@ from onetape.strategies import HOLD, Signals
 from trader.evaluator.failures import STRATEGY_PROBLEM, format_gate_verdict, make_failure_problem
 from trader.evaluator.messages import CandleView
 from trader.evaluator.results import Evaluation, EvaluationFailure
-from trader.higher_window import MissingHigherCandles, select_higher_candles
+from trader.higher_window import (
+    MissingHigherCandles,
+    find_late_markets,
+    select_higher_candles,
+)
 from trader.live.start_plan import has_open_series
 from trader.session_context import SessionContext
 from trader.states import TraderStates
@@ -32,8 +37,8 @@ from trader.window import DecisionWindow, WarmupGaps, read_decision_window
 #: The lower bound is for a busy computer, which makes a quick strategy slow for a moment; above the
 #: upper bound, a signal would be too old to become an order.
 DEADLINE_SHARE: Final = 0.1
-LEAST_DEADLINE_SECONDS: Final = 5.0
-MOST_DEADLINE_SECONDS: Final = 60.0
+MIN_DEADLINE_SECONDS: Final = 5.0
+MAX_DEADLINE_SECONDS: Final = 60.0
 _NO_VIEW: Final = CandleView({}, "", "")
 _NO_SIGNAL: Final = Signals(np.zeros(1, dtype=np.int8))
 
@@ -51,7 +56,7 @@ class EvaluatedCandle(Struct, frozen=True):
     warmup: WarmupGaps
     """Gaps of the warm-up, which forbid an order."""
     absent: MissingHigherCandles
-    """Missing higher-timeframe candles, as texts; empty texts: none is missing."""
+    """Missing candles of higher timeframes and other markets; empty texts: none is missing."""
     is_repeated: bool
     """Whether an earlier session decided on the candle; its line is printed again."""
 
@@ -96,7 +101,7 @@ class _RunningEvaluation(Struct, frozen=True):
     window: DecisionWindow
     """Candles that the strategy was given."""
     absent: list[MissingHigherCandles]
-    """Missing higher-timeframe candles, one entry for each candle that is decided on."""
+    """Missing candles of higher timeframes and other markets, for each candle to decide on."""
     task: "asyncio.Task[Evaluation | EvaluationFailure]"
     is_repeated: bool
     started_seconds: float
@@ -157,6 +162,9 @@ class Evaluations:
     def start(self, timestamps: list[int], *, is_repeated: bool) -> None:
         """Start to evaluate closed candles; `take` returns the result later.
 
+        The strategy's code is not run, and the result is a failure, if the newest candle of
+        another market is not stored.
+
         Args:
             timestamps: Opens of the candles to decide on, epoch seconds, oldest first, at least
                 one, without an unexplained gap between them.
@@ -171,12 +179,15 @@ class Evaluations:
         higher, missing = select_higher_candles(context, window.candles, seen_ms=seen_ms)
         absent = [missing] * rows
         if rows > 1 and higher:
-            # The newest candle alone needs fewer higher-timeframe candles.
+            # The newest candle alone needs fewer candles of higher timeframes and other markets.
             _, absent[-1] = select_higher_candles(
                 context, window.candles[-context.window :], seen_ms=seen_ms
             )
+        late = find_late_markets(context, timestamps[-1])
         task = asyncio.create_task(
-            context.evaluator.evaluate(
+            _fail_for_input(late)
+            if late
+            else context.evaluator.evaluate(
                 window.candles, higher, rows, self._compute_deadline_seconds()
             )
         )
@@ -229,7 +240,7 @@ class Evaluations:
             return chosen
         candle_ms = int(self._context.timeframe.average_seconds * 1_000)
         share = self._exchange.clock.wall_seconds(candle_ms) * DEADLINE_SHARE
-        return min(max(share, LEAST_DEADLINE_SECONDS), MOST_DEADLINE_SECONDS)
+        return min(max(share, MIN_DEADLINE_SECONDS), MAX_DEADLINE_SECONDS)
 
     def _report(self, found: Evaluation | EvaluationFailure) -> None:
         """Report a failed evaluation as a problem, once for each kind of failure in a row.
@@ -249,13 +260,20 @@ class Evaluations:
             self._survives_failure |= has_open_series(store, account)
             if not self._survives_failure:
                 raise found.error
-        if self._failure != found.kind:
+        # An evaluation of corrected candles may have ended the problem meanwhile.
+        if self._failure != found.kind or not self._states.has_problem(STRATEGY_PROBLEM):
             self._failure = found.kind
             self._states.report(STRATEGY_PROBLEM, make_failure_problem(found))
 
 
+async def _fail_for_input(late: list[str]) -> EvaluationFailure:
+    """Return the failure of an evaluation that lacks candles of other markets."""
+    text = f"{' and '.join(late)} not stored yet"
+    return EvaluationFailure("input", text, DataError(text))
+
+
 def _take_first_signals(found: Evaluation, count: int) -> Signals:
-    """Return the signals of the first candles of an evaluation, with their stops and targets."""
+    """Return the signals of the first candles of an evaluation, with the strategy's prices."""
     levels = found.levels
     if levels is None:
         return Signals(found.signal[:count])
@@ -265,4 +283,6 @@ def _take_first_signals(found: Evaluation, count: int) -> Signals:
         target=None if levels.target is None else levels.target[:count],
         stop_mode=levels.stop_mode,
         target_mode=levels.target_mode,
+        limit=None if levels.limit is None else levels.limit[:count],
+        limit_expiry_candles=levels.expiry_candles,
     )

@@ -99,12 +99,18 @@ class Executor(OrderBooking, ABC):
         ...
 
     @abstractmethod
-    def set_level_source(self, source: Callable[[], tuple[str, Decimal] | None]) -> None:
+    def set_level_source(
+        self,
+        source: Callable[[], tuple[str, Decimal] | None],
+        knows_position: Callable[[], bool] | None = None,
+    ) -> None:
         """Set the function that returns kind and price of the position's stop; unused on paper.
 
         Args:
             source: Returns `stop_loss` or `trailing_stop`, and the price in quote currency; None:
                 the position has no stop.
+            knows_position: Returns whether the rules know the position; while they do not, a stop
+                that rests stays. None: they always do.
         """
         ...
 
@@ -157,10 +163,47 @@ class Executor(OrderBooking, ABC):
             now_ms: Market time of the fill, epoch milliseconds.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         ...
+
+    def send_limit(self, row: Candle, limit: float, now_ms: int) -> str | None:
+        """Reserve the money of the open limit order to buy; return a text with the result.
+
+        None: there is no such order. If the order is refused, it is not open any more.
+
+        Args:
+            row: The candle at whose open the order is sent.
+            limit: Price of the order, of whole price steps, quote currency.
+            now_ms: Market time, epoch milliseconds.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the account, or finished the order.
+            NotImplementedError: orders are sent to an exchange, where limit entries do not exist.
+        """
+        del row, limit, now_ms
+        msg = "limit entries exist on paper only"
+        raise NotImplementedError(msg)
+
+    def fill_limit(self, row: Candle, price: float, now_ms: int, *, is_inside: bool) -> str | None:
+        """Fill the open limit order to buy; return a text with the result; None: no such order.
+
+        Args:
+            row: The candle that fills the order.
+            price: Open of the candle, or the limit; quote currency, before slippage.
+            now_ms: Market time of the fill, epoch milliseconds.
+            is_inside: Whether the order is filled at the limit, and not at an open below it.
+
+        Raises:
+            StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+            NotImplementedError: orders are sent to an exchange, where limit entries do not exist.
+        """
+        del row, price, now_ms, is_inside
+        msg = "limit entries exist on paper only"
+        raise NotImplementedError(msg)
 
     @abstractmethod
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
@@ -175,7 +218,7 @@ class Executor(OrderBooking, ABC):
                 if nothing differs.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         ...
@@ -199,7 +242,7 @@ class Executor(OrderBooking, ABC):
             now_ms: Market time, epoch milliseconds.
 
         Raises:
-            StoreError: order or trade could not be stored.
+            StoreError: order or fill could not be stored.
             SafetyRefusal: another process trades the account.
         """
         ...

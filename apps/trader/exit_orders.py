@@ -28,11 +28,11 @@ from onetape.store.reading import has_volume, read_first_traded_after, read_newe
 from trader.control_state import format_pause, read_control_state
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
-from trader.lateness import describe_late_price
 from trader.lease import Lease
 from trader.new_orders import make_order
 from trader.session_context import SessionContext
 from trader.stream_recorder import StreamRecorder
+from trader.stream_watch import describe_late_price
 
 
 class ExitOrders:
@@ -203,7 +203,7 @@ class ExitOrders:
             A text that can be printed.
 
         Raises:
-            StoreError: order or trade could not be stored.
+            StoreError: order or fill could not be stored.
             SafetyRefusal: another process trades the account.
         """
         self._lease.renew()
@@ -267,7 +267,7 @@ class ExitOrders:
         None: no such order, or orders are forbidden.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._executor.open_order
@@ -276,6 +276,44 @@ class ExitOrders:
         # The strategy may have computed for a long time since the last check.
         self._lease.renew()
         return self._executor.fill_open_order(candle, self._exchange.now_ms())
+
+    def send_limit(self, candle: Candle, limit: float) -> str | None:
+        """Send the open limit order to buy at the open of a candle; return a text with the result.
+
+        None: no such order, or orders are forbidden.
+
+        Args:
+            candle: The candle at whose open the order is sent.
+            limit: Price of the order, quote currency.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        if not self.is_buying or self.halt is not None:
+            return None
+        self._lease.renew()
+        return self._executor.send_limit(candle, limit, self._exchange.now_ms())
+
+    def fill_limit(self, candle: Candle, price: float, *, is_inside: bool) -> str | None:
+        """Fill the open limit order to buy; return a text with the result.
+
+        None: no such order, or orders are forbidden.
+
+        Args:
+            candle: The candle that fills the order.
+            price: Open of the candle, or the limit; quote currency.
+            is_inside: Whether the order is filled at the limit, and not at an open below it.
+
+        Raises:
+            StoreError: the trade could not be stored; the order stays open.
+            SafetyRefusal: another process trades the account, or finished the order.
+        """
+        if not self.is_buying or self.halt is not None:
+            return None
+        self._lease.renew()
+        now_ms = self._exchange.now_ms()
+        return self._executor.fill_limit(candle, price, now_ms, is_inside=is_inside)
 
     def cancel_entry(self, reason: str) -> str | None:
         """Cancel the open order to buy, if there is one; return a text with the result.
@@ -329,7 +367,7 @@ class ExitOrders:
                 is up, or that price is not needed.
 
         Raises:
-            StoreError: the trade could not be stored; the order stays open.
+            StoreError: the fill could not be stored; the order stays open.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         order = self._executor.open_order

@@ -26,6 +26,7 @@ from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
 from trader.evaluations import EvaluatedCandle, Evaluations
 from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.higher_window import compute_first_traded, compute_higher_starts
+from trader.informative_fetchers import InformativeFetchers, InputWait
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates
@@ -100,6 +101,8 @@ class ExitWatch:
             gap_backfiller = GapBackfiller(context, exchange)
             recorder = StreamRecorder(context, exchange, gap_backfiller)
             evaluations = Evaluations(context, exchange, self._states, gap_backfiller.closed.set)
+            fetchers = InformativeFetchers([context], exchange)
+            fetchers.wake_at_candles(context.key.symbol, gap_backfiller.closed.set)
             repeat = self._supervisor.repeat
             await self._supervisor.run_tasks(
                 {
@@ -107,7 +110,10 @@ class ExitWatch:
                     "REST": repeat(
                         "REST", partial(_close_overdue, gap_backfiller, recorder), solves=False
                     ),
-                    "decisions": self._decide(context, gap_backfiller, evaluations),
+                    "decisions": self._decide(
+                        context, gap_backfiller, evaluations, InputWait(context, fetchers)
+                    ),
+                    **fetchers.make_tasks(context.key.symbol, self._supervisor),
                 }
             )
 
@@ -148,7 +154,11 @@ class ExitWatch:
             await recorder.close()
 
     async def _decide(
-        self, context: SessionContext, gap_backfiller: GapBackfiller, evaluations: Evaluations
+        self,
+        context: SessionContext,
+        gap_backfiller: GapBackfiller,
+        evaluations: Evaluations,
+        input_wait: InputWait,
     ) -> None:
         """Evaluate the candles that close, and store a SELL in the journal, until cancelled."""
         decided = read_last_decided(self._context.store, context.session)
@@ -159,7 +169,7 @@ class ExitWatch:
                     decided = found.timestamp
                     self._save_sell(found)
                 fresh = [] if evaluations.is_running else find_next_candles(context, decided)
-                if fresh:
+                if fresh and not input_wait.must_wait(fresh[-1]):
                     evaluations.start(fresh, is_repeated=False)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(CHECK_SECONDS):

@@ -10,7 +10,7 @@ import time
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle, find_candle_fault
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
-from onetape.core.refused import describe_refused_rows
+from onetape.core.refused_rows import describe_refused_rows
 from onetape.exchange.ccxt_errors import RateLimited
 from onetape.exchange.pages import compute_last_closed_open
 from onetape.exchange.rest import RestExchange
@@ -21,8 +21,8 @@ from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import find_unexplained
 from onetape.store.marked_decisions import USUAL_WINDOW
 from trader.backoff import Backoff
-from trader.comparison import RestComparison, format_correction_line
 from trader.higher_window import compute_first_traded, fetch_higher_warm_up, is_higher_fetch_due
+from trader.rest_comparison import RestComparison, format_correction_line
 from trader.session_context import SessionContext
 
 #: First and longest pause between two requests for a candle that does not arrive, wall seconds.
@@ -44,12 +44,16 @@ NEVER = 2**62
 class GapBackfiller:
     """Fetches the closed candles of one series. The methods may run as tasks of one loop."""
 
-    def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
+    def __init__(
+        self, context: SessionContext, exchange: RestExchange, *, compares_early: bool = False
+    ) -> None:
         """Initialise; nothing is read or written yet.
 
         Args:
             context: Context of the traded symbol.
             exchange: Exchange of the candles, with the market time.
+            compares_early: Whether each candle is compared with REST a minute after its close, also
+                without a position.
         """
         self._context = context
         self._exchange = exchange
@@ -66,7 +70,7 @@ class GapBackfiller:
         """Time when a failure of REST was last printed, monotonic seconds."""
         self._ended: tuple[int, float] = (0, 0.0)
         """The newest candle that has ended, and when that was seen first, monotonic seconds."""
-        self._comparison = RestComparison(context, exchange)
+        self._comparison = RestComparison(context, exchange, is_early=compares_early)
         self.expects_marks = False
         """Whether the stream is up and marks candles as final."""
         self.is_refused = False

@@ -76,12 +76,12 @@ class JournalExits:
         reason = describe_exit_reason(self._context, found, candle)
         return self._save(entry, found.kind, candle.timestamp, found.price, reason)
 
-    def save_sell(self, candle: Candle, seen: str) -> str | None:
+    def save_sell(self, candle: Candle, strategy_text: str) -> str | None:
         """Store the SELL of the strategy, once for each position.
 
         Args:
             candle: The closed candle that the strategy decided on.
-            seen: Text of the strategy about the candle; may be empty.
+            strategy_text: Text of the strategy about the candle; may be empty.
 
         Returns:
             A text to print; None: no position, its exit is decided, or the SELL does not count.
@@ -94,7 +94,7 @@ class JournalExits:
         if held is not None and not exits.sell_counts(held.entry_price, candle.close):
             return None
         reason = f"SELL on the candle of {format_utc(candle.timestamp)}"
-        reason = f"{reason}: {seen}" if seen else reason
+        reason = f"{reason}: {strategy_text}" if strategy_text else reason
         return self._save(entry, "market", candle.timestamp, candle.close, reason)
 
     def _save(

@@ -1,7 +1,7 @@
 """The right to trade a symbol of an account: only one process has it at a time.
 
 A lease is a row of the table `leases` that expires unless it is renewed, and a lock of the kernel,
-which proves on one computer that the holder lives.
+which proves on one computer that the holder still runs.
 """
 
 import os

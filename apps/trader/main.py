@@ -21,7 +21,7 @@ from trader.commands.control import (
     reload_settings,
     resume_entries,
 )
-from trader.commands.drill import drill_settings
+from trader.commands.drill import start_drill
 from trader.commands.explain import explain_moment
 from trader.commands.logs import show_logs
 from trader.commands.profit import show_profit
@@ -34,7 +34,7 @@ from trader.settings import TraderSettings
 from trader.start import COMMAND_SIGNALS, hold_signal, stop_before_trading
 
 if TYPE_CHECKING:
-    from onetape.cli.loading import Loaded
+    from onetape.cli.loading import LoadedSettings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -86,10 +86,10 @@ def trade(
         return
     from onetape.cli.loading import find_settings_file
     from onetape.cli.output import print_line
-    from trader.monitoring.monitored_run import monitored
+    from trader.monitoring.monitored_run import start_monitoring
     from trader.run import run_trader
     from trader.run_parameters import load_trader_settings
-    from trader.settings_reload import reloading_with
+    from trader.settings_reload import set_settings_loader
     from trader.start_settings import check_start_settings
 
     if live and dry_run:
@@ -103,18 +103,20 @@ def trade(
             f"--symbol and the list symbols of {file} exclude each other; leave --symbol out, or "
             "name a file without that list with --config"
         )
-    with loaded.places.adding_places_to_errors():
+    with loaded.places.add_places_to_errors():
         check_start_settings(loaded.settings)
         with (
-            monitored(loaded.settings.monitoring),
-            reloading_with(lambda: _check_settings(load_trader_settings(file, given, params_from))),
+            start_monitoring(loaded.settings.monitoring),
+            set_settings_loader(
+                lambda: _check_settings(load_trader_settings(file, given, params_from))
+            ),
         ):
             if loaded.run_text:
                 print_line(loaded.run_text)
             run_trader(loaded.settings, is_confirmed=yes, strategy_fault=fault)
 
 
-app.command("drill")(drill_settings)
+app.command("drill")(start_drill)
 app.command("reconcile")(reconcile_account)
 app.command("status")(show_status)
 app.command("trades")(list_trades)
@@ -134,7 +136,7 @@ app.command("flatten")(flatten_position)
 
 def _load_with_fault(
     file: Path | None, given: dict[str, Any], params_from: str | None
-) -> "tuple[Loaded[TraderSettings], OnetapeError | None]":
+) -> "tuple[LoadedSettings[TraderSettings], OnetapeError | None]":
     """Return the settings, with the error of the strategy's file or the saved run that they lack.
 
     A freqtrade file states settings too; without them an open position is still managed.
@@ -155,11 +157,11 @@ def _load_with_fault(
         return loaded, error
 
 
-def _check_settings(loaded: "Loaded[TraderSettings]") -> TraderSettings:
+def _check_settings(loaded: "LoadedSettings[TraderSettings]") -> TraderSettings:
     """Return settings that were read again, after the checks of a start."""
     from trader.start_settings import check_settings
 
-    with loaded.places.adding_places_to_errors():
+    with loaded.places.add_places_to_errors():
         check_settings(loaded.settings)
     return loaded.settings
 

@@ -12,12 +12,12 @@ from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.market_clock import SimulatorInfo, fetch_simulator_info
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import read_last_closed_timestamp
-from onetape.store.simulated_source import require_source
+from onetape.store.simulated_source import ensure_simulated_source
 from trader.gap_backfiller import NEVER
 from trader.session_context import SessionContext
 
 
-async def check_same_market(context: SessionContext, exchange: RestExchange) -> None:
+async def fetch_and_check_market(context: SessionContext, exchange: RestExchange) -> None:
     """Request the market's identity and time; refuse a market other than that of the database.
 
     Raises:
@@ -35,7 +35,7 @@ async def check_same_market(context: SessionContext, exchange: RestExchange) -> 
         if fault is not None:
             raise ExchangeUnreachable(f"{context.key.exchange} sent a wrong time: {fault}")
     else:
-        require_source(context.store, simulated.source)
+        ensure_simulated_source(context.store, simulated.source)
         _check_time(context, simulated.now_ms)
 
 
@@ -64,7 +64,7 @@ def check_market(
             decided on.
     """
     if simulated is not None:
-        require_source(context.store, simulated.source)
+        ensure_simulated_source(context.store, simulated.source)
     # A simulator may have stopped responding since: then its clock stands still.
     known_ms = 0 if simulated is None else simulated.now_ms
     _check_time(context, max(known_ms, exchange.now_ms()))

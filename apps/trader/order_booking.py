@@ -28,7 +28,7 @@ from onetape.execution.events import (
     get_event_kind,
 )
 from onetape.execution.orders import FinishedAndBooked, OrderState, StoreFill, advance, fold
-from onetape.execution.positions import Position, get_least_amount, sum_position
+from onetape.execution.positions import Position, get_min_sell_amount, sum_position
 from onetape.store.candles import read_last_closed
 from onetape.store.leases import Fence
 from onetape.store.ledger import read_fills
@@ -70,7 +70,7 @@ class OrderBooking:
             context: Context of the traded symbol.
             fence: The lease of account and symbol; nothing is booked once it is lost.
             funds: Money of the account; it reads the fills of this object from now on.
-            where: Words for printed lines: `on paper`, or `on` the exchange.
+            where: Text for printed lines: `on paper`, or `on` the exchange.
         """
         self._context = context
         self._fence = fence
@@ -164,6 +164,8 @@ class OrderBooking:
         cash: float,
         price: float,
         context: OrderContext,
+        *,
+        is_limit: bool = False,
     ) -> str:
         """Return the text on an entry that `max_volume_share` made smaller; empty: it did not.
 
@@ -173,11 +175,13 @@ class OrderBooking:
             cash: Quote currency that the entry could spend.
             price: Price before slippage, quote currency.
             context: Other values that the size of the entry depends on.
+            is_limit: Whether it is a limit order, whose price is the limit.
         """
         share = rules.max_volume_share
         if share is None or isinstance(fill, RefusedOrder):
             return ""
-        if not FillModel.of(rules).is_buy_limited(fill.amount, cash, price, context):
+        model = FillModel.from_rules(rules)
+        if not model.is_buy_limited(fill.amount, cash, price, context, is_limit=is_limit):
             return ""
         volume = f"{format_number(context.volume, commas=True)} {self._context.market.base}"
         return (
@@ -270,7 +274,7 @@ class OrderBooking:
         """Log each fill as an event of monitoring; the printed line is logged separately."""
         for one in fills:
             log_event(
-                "trade",
+                "fill",
                 self._format_fill(one),
                 side=one.side,
                 amount=str(one.amount),
@@ -310,7 +314,7 @@ class OrderBooking:
             fee=report.fee,
             fee_currency=report.fee_currency,
             executed_ms=executed_ms,
-            least_amount=get_least_amount(self._context.market.trading_rules)
+            min_sell_amount=get_min_sell_amount(self._context.market.trading_rules)
             if order.side == "sell"
             else None,
         )

@@ -28,7 +28,7 @@ class RestPrice:
         exchange: RestExchange,
         recorder: StreamRecorder,
         orders: ExitOrders,
-        exits: RuleRunner,
+        rule_runner: RuleRunner,
         states: TraderStates,
     ) -> None:
         """Initialise; nothing is fetched before an exit is pending.
@@ -38,14 +38,14 @@ class RestPrice:
             exchange: Exchange of the ticker.
             recorder: Recorder that shows whether the stream is up.
             orders: Exits of the symbol; one may be pending.
-            exits: Rules of the symbol, which fill the exit.
+            rule_runner: Rules of the symbol, which fill the exit.
             states: States of the trader: the ticker of a market that is halted is old.
         """
         self._context = context
         self._exchange = exchange
         self._recorder = recorder
         self._orders = orders
-        self._exits = exits
+        self._rule_runner = rule_runner
         self._states = states
         self._waiting_since: float | None = None
         """Time since which an exit waits without a stream, monotonic seconds; None: none does."""
@@ -54,7 +54,7 @@ class RestPrice:
         """Fill a pending exit that has waited for the stream for 5 s; then wait `CHECK_SECONDS`.
 
         Raises:
-            StoreError: the trade could not be stored; the exit stays pending.
+            StoreError: the fill could not be stored; the exit stays pending.
             SafetyRefusal: another process trades the account, or finished the order.
         """
         if self._has_waited():
@@ -66,7 +66,7 @@ class RestPrice:
             price = None if ticker is None else ticker.bid or ticker.last
             # The stream may work again meanwhile: its price is fresher.
             if price and self._recorder.watch is None:
-                self._exits.fill(price)
+                self._rule_runner.fill(price)
         await asyncio.sleep(min(CHECK_SECONDS, AFTER_SECONDS))
 
     def _has_waited(self) -> bool:

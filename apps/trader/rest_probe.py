@@ -11,7 +11,7 @@ from typing import Final
 from onetape.core.errors import ExchangeError
 from onetape.exchange.rest import RestExchange
 
-#: Least time between two requests, wall seconds.
+#: Minimum time between two requests, wall seconds.
 PROBE_SECONDS: Final = 3.0
 
 

@@ -6,42 +6,45 @@ far as it cannot change any more: a target that it has reached waits for its clo
 in the same candle has precedence.
 
 A level (price of a stop or target) that passed while the market was not watched is sold at the
-first price after it (`lateness`).
+first price after it (`stream_watch`).
 """
 
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from itertools import pairwise
 
-from onetape.cli.events import event_context
-from onetape.cli.output import prefixing_lines, print_line
+from onetape.cli.events import add_event_fields
+from onetape.cli.output import prefix_lines, print_line
 from onetape.core.candles import Candle, Candles
+from onetape.core.clock import format_utc
 from onetape.core.strategy_levels import LevelRow
 from onetape.core.trading import ExitCause
 from onetape.engine import (
     EXIT_KINDS,
     BarExit,
+    CancelLimit,
     Enter,
     EntryFilled,
-    EntryPause,
     EntryRefused,
     Exit,
     ExitFilled,
     ExitRefused,
     ExitSent,
+    FillLimit,
+    LimitSent,
 )
 from onetape.engine.exits import compute_levels
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import read_candle_at, read_first_candle_after
 from onetape.store.reading import read_closed_between, read_newest_row
 from onetape.strategies import Signals
-from trader.account_rules import AccountRules
+from trader.account_rules import AccountRules, SymbolIntent
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.journal_exits import JournalExits, describe_exit_reason
 from trader.late_sells import LateSells
-from trader.reentry import describe_entry_obstacle
+from trader.later_candles import LaterCandles
+from trader.rule_obstacles import RuleObstacles
 from trader.session_context import SessionContext
 from trader.stepping import RuleStepper, make_candle_rows
 from trader.stream_recorder import StreamRecorder
@@ -71,14 +74,17 @@ class RuleRunner:
             rules: Rules of all symbols of the account; entries are carried out in their order.
         """
         self._context = context
-        self._exchange = exchange
         self._executor = executor
         self._orders = orders
-        self._recorder = recorder
         self._rules = rules
         self._late_sells = LateSells(context, executor, orders)
         self._unwatched = UnwatchedPrices(context, exchange, recorder)
         self._stepper = self._make_stepper()
+        self._later_candles = LaterCandles(
+            context, recorder, self._unwatched, lambda: self._stepper, self._carry_out
+        )
+        self.obstacles = RuleObstacles(context, executor, rules, lambda: self._stepper)
+        """Reasons of the rules against an entry or a SELL, for the checks of a decision."""
         self.journal_exits = JournalExits(
             context, exchange, executor, orders, lambda: self._stepper
         )
@@ -87,7 +93,7 @@ class RuleRunner:
         """The candle whose open fills the SELL of the strategy that is due; None: none is."""
         self._entering: Enter | None = None
         """The entry that was sent and whose result the rules lack, or None."""
-        executor.set_level_source(self._compute_stop_level)
+        executor.set_level_source(self._compute_stop_level, self._knows_position)
         executor.set_level_exit(self._sell_at_level)
         self._is_outdated = False
         """Whether candles were corrected after the rules were fed with them."""
@@ -116,6 +122,7 @@ class RuleRunner:
             timestamp: Open of the candle to decide on next, epoch seconds.
         """
         self._note_found_position(timestamp)
+        self._note_vanished_limit()
         self._late_sells.sell_for_missed_signal()
         if self._is_outdated and self._executor.open_order is None:
             self._is_outdated = False
@@ -151,6 +158,12 @@ class RuleRunner:
             self._looked_for = entry, timestamp
             self.note_correction()
 
+    def _note_vanished_limit(self) -> None:
+        """End the open limit order by the rules if it was cancelled in another way."""
+        state, order = self._stepper.state, self._executor.open_order
+        if state.limit is not None and (order is None or order.side != "buy"):
+            self._stepper.end_limit()
+
     def watch_forming(self, decided: int | None) -> None:
         """Feed the rules with the candle after the last decided one, as far as it has formed.
 
@@ -172,55 +185,20 @@ class RuleRunner:
         if self._unwatched.is_gap_before(candle, decided):
             if not self._unwatched.has_waited(candle.timestamp):
                 return
-            self._sell_ahead(self._stepper.copy(), candle)
+            self._later_candles.sell_at(candle, self._stepper.copy())
         else:
             self._feed_first_trade(candle)
             self._carry_out(self._stepper.form(candle), candle)
         ended = context.timeframe.next(candle.timestamp)
         if self._unwatched.has_waited(ended):
-            self._watch_later(candle, ended)
-
-    def _watch_later(self, candle: Candle, ended: int) -> None:
-        """Check the candles after one that is overdue for its decision, oldest first, for an exit.
-
-        Args:
-            candle: The candle that is overdue.
-            ended: Time at which it ended, epoch seconds.
-        """
-        context = self._context
-        newest = read_newest_row(context.store, context.key)
-        if newest is None or newest.timestamp < ended:
-            return
-        later = make_candle_rows(
-            read_closed_between(context.store, context.key, ended, newest.timestamp)
-        )
-        ahead = self._stepper.copy()
-        for before, row in pairwise((candle, *later, newest)):
-            ahead.open(before)
-            ahead.close(before)
-            if self._sell_ahead(ahead, row):
-                return
+            self._later_candles.check_after(candle, ended)
 
     def watch_held(self) -> None:
         """Check the candles of the stream that are held back while REST does not respond.
 
         An exit that they lead to is sold at their newest price (`ExitOrders.fill_exit`).
         """
-        ahead: RuleStepper | None = None
-        before: Candle | None = None
-        for row in self._recorder.held_rows:
-            state = self._stepper.state
-            is_known = state.opened is not None and row.timestamp < state.opened.timestamp
-            if is_known or not state.is_before(row.timestamp):
-                continue
-            if ahead is None:
-                ahead = self._stepper.copy()
-            if before is not None:
-                ahead.open(before)
-                ahead.close(before)
-            if self._sell_ahead(ahead, row):
-                return
-            before = row
+        self._later_candles.check_held()
 
     def fill(self, rest_price: float | None = None) -> None:
         """Fill the open order to sell, if its price has come; print the result.
@@ -252,23 +230,12 @@ class RuleRunner:
         order, state = self._executor.open_order, self._stepper.state
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
             return
-        with prefixing_lines(self._context.prefix):
-            line = self._orders.cancel_entry(self._explain_drop())
+        if state.limit is not None:
+            return
+        with prefix_lines(self._context.prefix):
+            line = self._orders.cancel_entry(self.obstacles.describe_drop())
             if line is not None:
                 print_line(line)
-
-    def _explain_drop(self) -> str:
-        """Return the reason why the rules have dropped the entry that was due last, as a text."""
-        state, hours = self._stepper.state, self._stepper.rules.entry_hours
-        moment = state.closed if state.opened is None else state.opened.timestamp
-        if hours is not None and moment is not None and not hours.contains(moment):
-            return hours.describe_closed(moment)
-        pause = None if moment is None else self._find_pause(moment)
-        return self._rules.describe_taken_slots() if pause is None else pause.describe()
-
-    def _find_pause(self, moment: int) -> EntryPause | None:
-        """Return the pause of entries at an open, epoch seconds; None: no guard pauses them."""
-        return self._rules.find_pause(self._context.key.symbol, moment)
 
     def sell_for_command(self, reason: str) -> None:
         """Sell the position for a command of a person, at the newest price.
@@ -303,62 +270,6 @@ class RuleRunner:
         print_line(f"{kind.replace('_', ' ')}: {reason}")
         self._orders.send_late(*self._orders.make_exit(cause, timestamp, level, reason))
 
-    def find_hours_obstacle(self, timestamp: int) -> str | None:
-        """Return a text if the trading hours forbid the entry of a BUY; None: it may enter.
-
-        Args:
-            timestamp: Open of the candle with the BUY, epoch seconds; the next one fills it.
-        """
-        hours = self._stepper.rules.entry_hours
-        if hours is None:
-            return None
-        opened = self._context.timeframe.next(timestamp)
-        return None if hours.contains(opened) else hours.describe_closed(opened)
-
-    def find_guard_obstacle(self, timestamp: int) -> str | None:
-        """Return why no BUY enters by the entry guards, in words; None: it may.
-
-        Args:
-            timestamp: Open of the candle with the BUY, epoch seconds; the next one fills it.
-        """
-        pause = self._find_pause(self._context.timeframe.next(timestamp))
-        return None if pause is None else pause.describe()
-
-    def find_entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
-        """Return the reason why a BUY on the newest closed candle may not enter; None: it may.
-
-        Args:
-            timestamp: Open of the candle, epoch seconds.
-            candles: Input candles of the strategy; the last one is decided on.
-            signals: Signals of the strategy for these candles.
-        """
-        stepper = self._stepper
-        stepper.add_signals(candles, signals)
-        if not stepper.is_decidable(timestamp):
-            return "a later candle has opened already"
-        found = stepper.find_entry_obstacle(timestamp)
-        if found is None:
-            return None
-        return describe_entry_obstacle(
-            found, stepper.rules, stepper.state, self._executor.last_entry
-        )
-
-    def find_sell_obstacle(self, close: float) -> str | None:
-        """Return the reason why a SELL of the open position does not count; None: it counts.
-
-        Args:
-            close: Close of the candle with the SELL.
-        """
-        held, exits = self._stepper.state.position, self._context.rules.exits
-        if held is None or exits.sell_counts(held.entry_price, close):
-            return None
-        bound = held.entry_price * (exits.least_exit or 0.0)
-        digits = self._context.digits
-        return (
-            f"the close {digits.format_price(close)} is not above {digits.format_price(bound)} "
-            f"(exit_profit_offset {exits.exit_profit_offset:g}, both fees paid)"
-        )
-
     def decide(
         self,
         candles: Candles,
@@ -375,25 +286,28 @@ class RuleRunner:
             signals: Signals of the strategy for these candles.
             signal: 1 BUY, -1 SELL, 0 HOLD, or a SELL that may not be sent.
             can_enter: Whether the BUY has become an order.
-            levels: Stop and target of the strategy on the candle; None: it gives none.
+            levels: Prices of the strategy on the candle; None: it gives none.
         """
         self._stepper.add_signals(candles, signals)
         timestamp = int(candles.timestamp[-1])
         if not self._stepper.is_decidable(timestamp):
             return
-        exits = self._stepper.decide(timestamp, signal, can_enter=can_enter, levels=levels)
+        intents = self._stepper.decide(timestamp, signal, can_enter=can_enter, levels=levels)
+        for intent in intents:
+            if isinstance(intent, CancelLimit):
+                self._cancel_limit(intent)
         if signal < 0:
             line = self._orders.cancel_entry("a SELL came while it waited for a trade")
             if line is not None:
                 print_line(line)
         candle = read_first_candle_after(self._context.store, self._context.key, timestamp)
         if candle is not None:
-            self._carry_out(exits, candle)
+            self._carry_out([one for one in intents if isinstance(one, Exit)], candle)
 
     def _feed_first_trade(self, candle: Candle) -> None:
         """Feed the first trade of a candle, and prices that it passed before the watch began."""
         unwatched = self._unwatched.find_exit(candle, self._stepper)
-        exits = self._stepper.open(candle)
+        exits: Sequence[SymbolIntent] = self._stepper.open(candle)
         if self._exit_ahead is not None and candle.timestamp >= self._exit_ahead:
             self._stepper.begin_cooldown(self._exit_ahead)
             self._exit_ahead = None
@@ -401,44 +315,63 @@ class RuleRunner:
             exits = self._stepper.form(self._unwatched.get_first_seen(candle), is_unwatched=True)
         self._carry_out(exits, candle, is_late=unwatched is not None)
 
-    def _sell_ahead(self, ahead: RuleStepper, candle: Candle) -> bool:
-        """Sell the position if a candle leads to an exit, although an earlier candle is missing.
+    def _carry_out(
+        self, intents: Sequence[SymbolIntent], candle: Candle, *, is_late: bool = False
+    ) -> None:
+        """Carry out exits, and the fill or end of a limit order, that a candle leads to.
 
         Args:
-            ahead: A copy of the rules, fed with the known earlier candles.
-            candle: The candle.
-
-        Returns:
-            Whether no later candle needs to be checked: no position, or its exit is decided.
-        """
-        if ahead.state.position is None or ahead.state.order is not None:
-            return True
-        found = self._unwatched.find_exit(candle, ahead)
-        is_late = found is not None
-        found = found or ahead.find_exit(candle, is_unwatched=False)
-        if found is not None:
-            self._stepper.step(ExitSent(self._context.key.symbol))
-            self._carry_out([found], candle, is_late=is_late)
-        return found is not None
-
-    def _carry_out(self, exits: Sequence[Exit], candle: Candle, *, is_late: bool = False) -> None:
-        """Carry out exits that a candle leads to.
-
-        Args:
-            exits: The exits, first to last.
+            intents: The orders, first to last.
             candle: The candle.
             is_late: Whether the price of an exit passed while the market was not watched.
         """
-        for exit_ in exits:
-            if exit_.kind == "signal":
+        for intent in intents:
+            if isinstance(intent, FillLimit):
+                self._fill_limit(intent, candle, is_late=is_late)
+            elif isinstance(intent, CancelLimit):
+                self._cancel_limit(intent)
+            elif intent.kind == "signal":
                 self._due = candle
                 self._late_sells.sell_for_early_signal(candle, self._stepper.state.closed)
                 self.fill()
             else:
                 self._sell_position(
-                    exit_, candle, is_late=is_late or self._unwatched.is_old(candle)
+                    intent, candle, is_late=is_late or self._unwatched.is_old(candle)
                 )
         self._raise_failure()
+
+    def _fill_limit(self, intent: FillLimit, candle: Candle, *, is_late: bool) -> None:
+        """Fill the open limit order, and carry out the exit that its candle leads to.
+
+        Args:
+            intent: Price of the fill by the rules.
+            candle: The candle that fills the order.
+            is_late: Whether the price of an exit passed while the market was not watched.
+        """
+        line = self._orders.fill_limit(candle, intent.price, is_inside=intent.is_inside)
+        if line is not None:
+            print_line(f"limit order: {line}")
+        is_filled = self._executor.entry_order_id is not None
+        symbol = self._context.key.symbol
+        event = EntryFilled(symbol, intent.price) if is_filled else EntryRefused(symbol)
+        self._carry_out(self._stepper.step(event), candle, is_late=is_late)
+        self.drop_entry()
+
+    def _cancel_limit(self, intent: CancelLimit) -> None:
+        """Cancel the limit order that the rules have ended; print the reason."""
+        hours = self._stepper.rules.entry_hours
+        pause = self.obstacles.find_pause(intent.timestamp)
+        reason = "a SELL came while it was open"
+        if intent.reason == "expired":
+            reason = f"it expired with the candle of {format_utc(intent.timestamp)}"
+        elif intent.reason == "trading_hours" and hours is not None:
+            reason = hours.describe_closed(intent.timestamp)
+        elif intent.reason == "entry_guard":
+            reason = "an entry guard" if pause is None else pause.describe()
+        with prefix_lines(self._context.prefix):
+            line = self._orders.cancel_entry(reason)
+            if line is not None:
+                print_line(line)
 
     def enter(self, entry: Enter) -> None:
         """Fill the order to buy; `AccountRules` calls it in the turn of the entry.
@@ -449,15 +382,38 @@ class RuleRunner:
         candle = read_candle_at(self._context.store, self._context.key, entry.timestamp)
         session = self._context.session
         with (
-            prefixing_lines(self._context.prefix),
+            prefix_lines(self._context.prefix),
             # This runs in the task of the symbol whose event made the entry due.
-            event_context(account=session.account, symbol=session.symbol),
+            add_event_fields(account=session.account, symbol=session.symbol),
         ):
-            line = None if candle is None else self._orders.fill_entry(candle)
+            line: str | None = None
+            if candle is not None and entry.limit is not None:
+                line = self._orders.send_limit(candle, entry.limit)
+            elif candle is not None:
+                line = self._fill_entry(candle)
             if line is not None:
                 print_line(line)
+        if entry.limit is not None:
+            self._settle_limit(is_sent=line is not None and self._orders.is_buying)
+            return
         self._entering = entry
         self._settle_entry()
+
+    def _fill_entry(self, candle: Candle) -> str | None:
+        """Fill the order to buy at the open of a candle, or cancel it if that open is past."""
+        missed = self._unwatched.describe_missed_open(candle)
+        if missed is not None:
+            return self._orders.cancel_entry(missed)
+        return self._orders.fill_entry(candle)
+
+    def _settle_limit(self, *, is_sent: bool) -> None:
+        """Feed the rules with the result of a limit order: it is open, or it was not sent."""
+        symbol = self._context.key.symbol
+        intents = self._stepper.step(LimitSent(symbol) if is_sent else EntryRefused(symbol))
+        for intent in intents:
+            if isinstance(intent, CancelLimit):
+                self._cancel_limit(intent)
+        self.drop_entry()
 
     def _settle_entry(self) -> None:
         """Feed the rules with the result of the sent entry, if that order is over."""
@@ -479,6 +435,13 @@ class RuleRunner:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def _knows_position(self) -> bool:
+        """Return whether the rules have the position and its levels.
+
+        They lack them while an entry is on its way, or was taken over from the exchange.
+        """
+        return self._stepper.knows_position
 
     def _compute_stop_level(self) -> tuple[str, Decimal] | None:
         """Return kind and price (quote currency) of the position's stop by the rules, or None."""

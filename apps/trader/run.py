@@ -11,30 +11,27 @@ from uuid import uuid4
 
 from msgspec import Struct, structs
 
-from onetape.cli.line_printer import printing_in_thread
+from onetape.cli.line_printer import print_in_thread
 from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import OnetapeError, naming_settings
+from onetape.core.errors import OnetapeError, name_settings
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Session
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
+from onetape.exchange.catalogue import check_exchange
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import SimulatorInfo
-from onetape.exchange.rest import (
-    BRIEF_RETRY_SECONDS,
-    MarketInfo,
-    RestExchange,
-    check_exchange,
-)
+from onetape.exchange.rest import BRIEF_RETRY_SECONDS, MarketInfo, RestExchange
 from onetape.exchange.trading_records import Credentials
 from onetape.store.candles import ensure_store_kind
 from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
 from onetape.store.live_accounts import confirm_live_account, read_order_tag
+from onetape.store.marked_decisions import INFORMATIVE
 from onetape.store.market_data import save_trading_rules
 from trader.account import (
     get_configured_balance,
@@ -45,7 +42,8 @@ from trader.command_signals import holding_command_signals, taking_command_signa
 from trader.evaluator.built_in import is_built_in
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
-from trader.evaluator.results import Evaluator
+from trader.evaluator.results import StrategyEvaluator
+from trader.exchange_opening import open_exchange
 from trader.live.confirmation import (
     FirstEntry,
     confirm_first_entry,
@@ -55,7 +53,7 @@ from trader.live.confirmation import (
 from trader.live.first_day import format_first_day_lines
 from trader.live.key_watch import make_rights_watch
 from trader.live.keys import load_start_credentials
-from trader.live.opening import LiveAccess, hold_live_account, open_access
+from trader.live.opening import LiveAccess, open_access, open_or_check_account
 from trader.live.shared_money import check_shared_money, warn_of_shared_money
 from trader.live.start_checks import (
     Start,
@@ -70,14 +68,13 @@ from trader.locked_start import (
     trade_once_unlocked,
 )
 from trader.market_guard import find_simulated_market
-from trader.opening_again import open_exchange
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
 from trader.settings import TraderSettings, choose_trader_database
 from trader.settings_reload import make_session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.start_settings import find_strategy_fault
-from trader.start_strategies import StrategyLoader
+from trader.start_strategies import StrategyLoader, refuse_live_limits
 from trader.strategy_origin import ORIGIN, find_loaded_origin, get_stored_origin, make_params_origin
 from trader.traded_symbols import parse_traded_symbols
 from trader.trading_thread import run_in_thread
@@ -104,7 +101,7 @@ def run_trader(
     Raises:
         OnetapeError: as its class describes; rows stored before stay stored.
     """
-    with naming_settings("exchange"):
+    with name_settings("exchange"):
         check_exchange(settings.exchange)
     plan = StartPlan(
         settings,
@@ -131,6 +128,7 @@ def run_trader(
             faulty = structs.replace(plan, strategy_fault=error)
             plan = read_once_unlocked(partial(plan_paper_start, faulty, path))
             plan, evaluators = loader.load_plan(plan)
+        plan = refuse_live_limits(plan, evaluators)
         # A file that cannot be used is reported before any request over the network.
         start = read_once_unlocked(
             partial(_check_stored_accounts, Start(plan, tuple(evaluators)), path)
@@ -139,7 +137,7 @@ def run_trader(
         credentials = load_start_credentials(start.plan)
         endpoint = _make_endpoint(start.plan, stack)
         work = _trade(start, endpoint, credentials, first, is_confirmed=is_confirmed)
-        with printing_in_thread():
+        with print_in_thread():
             runner.run(work)
 
 
@@ -170,9 +168,11 @@ def _make_endpoint(plan: StartPlan, stack: ExitStack) -> Endpoint:
         return Endpoint(SIMULATOR_ID, settings.simulator_url.rstrip("/"))
     if settings.exchange != SIMULATOR_ID:
         return Endpoint(settings.exchange, is_sandbox=settings.sandbox)
-    from onetape.simulator.embedded import find_or_start
+    from onetape.simulator.embedded import find_or_start_simulator
 
-    return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(settings.simulator_url)))
+    return Endpoint(
+        SIMULATOR_ID, stack.enter_context(find_or_start_simulator(settings.simulator_url))
+    )
 
 
 async def _trade(
@@ -269,7 +269,7 @@ async def _open_access(
 async def trade_in_sessions(
     plan: StartPlan,
     exchange: RestExchange,
-    evaluators: Sequence[Evaluator],
+    evaluators: Sequence[StrategyEvaluator],
     markets: Sequence[MarketInfo],
     access: LiveAccess | None,
     stop: StopRequest,
@@ -302,7 +302,9 @@ async def trade_in_sessions(
         if access is not None:
             quote = markets[0].quote
             warn_of_shared_money(store, plan, access)
-            settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
+            settings = open_or_check_account(
+                store, settings, account, access, quote, exchange.now_ms()
+            )
             if access.is_confirmed:
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
             for line in format_first_day_lines(store, settings, account, quote, exchange.now_ms()):
@@ -351,7 +353,7 @@ async def trade_in_sessions(
 
 
 def _choose_session_strategy(
-    plan: StartPlan, symbol: str, evaluator: Evaluator
+    plan: StartPlan, symbol: str, evaluator: StrategyEvaluator
 ) -> tuple[LoadedStrategy, Mapping[str, Any]]:
     """Return the strategy that the session of a symbol stores, and the rules of its origin.
 
@@ -366,6 +368,12 @@ def _choose_session_strategy(
         return strategy, {ORIGIN: find_loaded_origin(evaluator), **run}
     parameters = {} if session is None else dict(session.parameters)
     return structs.replace(strategy, name=name, parameters=parameters), get_stored_origin(session)
+
+
+def _make_informative_rule(key: SeriesKey, strategy: LoadedStrategy) -> dict[str, list[str]]:
+    """Return the rule with the symbols of other markets that a strategy reads; empty: none."""
+    symbols = [one.make_key(key).symbol for one in strategy.inputs if one.is_other_market]
+    return {INFORMATIVE: sorted(set(symbols))} if symbols else {}
 
 
 def make_session(
@@ -398,5 +406,5 @@ def make_session(
         parameters=strategy.parameters,
         code_digest=strategy.code_digest,
         started_ms=now_ms,
-        rules={**make_session_rules(settings), **origin},
+        rules={**make_session_rules(settings), **origin, **_make_informative_rule(key, strategy)},
     )

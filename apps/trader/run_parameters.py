@@ -5,7 +5,7 @@ from pathlib import Path
 from msgspec import structs
 
 from onetape.backtest.storage.choices import load_choice
-from onetape.cli.loading import Loaded, load_settings
+from onetape.cli.loading import LoadedSettings, load_settings
 from onetape.cli.run_parameters import RunParameters, load_settings_with_run
 from onetape.core.setting import SettingsTree
 from trader.settings import TraderSettings
@@ -14,7 +14,7 @@ from trader.traded_symbols import parse_traded_symbols
 
 def load_trader_settings(
     file: Path | None, flags: SettingsTree, name: str | None
-) -> Loaded[TraderSettings]:
+) -> LoadedSettings[TraderSettings]:
     """Read the settings of a trader, with strategy and parameters of a saved run if one is named.
 
     Args:
@@ -33,11 +33,16 @@ def load_trader_settings(
     saved = load_choice(name)
     choice = saved.choice
     run = RunParameters(
-        saved.folder.name, choice.strategy, saved.parameters, choice.settings, saved.origin
+        run=saved.folder.name,
+        strategy=choice.strategy,
+        parameters=saved.parameters,
+        settings=choice.settings,
+        origin=saved.origin,
+        strategy_digest=choice.strategy_digest,
     )
     loaded = load_settings_with_run(TraderSettings, "trader", file, flags, run)
     settings = loaded.settings
-    with loaded.places.adding_places_to_errors():
+    with loaded.places.add_places_to_errors():
         symbols = parse_traded_symbols(settings)
     shared = [one.key.symbol for one in symbols if one.strategy == settings.strategy]
     saved.check_series(shared, symbols[0].key.timeframe)

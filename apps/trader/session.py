@@ -10,8 +10,8 @@ import sys
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
 
-from onetape.cli.events import Level, event_context, log_event
-from onetape.cli.output import prefixing_lines, print_line
+from onetape.cli.events import EventLevel, add_event_fields, log_event
+from onetape.cli.output import prefix_lines, print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.core.message_text import format_count, format_error
@@ -31,9 +31,11 @@ from trader.exit_orders import ExitOrders
 from trader.exit_watch import ExitWatch
 from trader.gap_backfiller import GapBackfiller
 from trader.idle_commands import show_commands_while_idle
+from trader.informative_fetchers import InformativeFetchers
 from trader.journal_entries import JournalEntries
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
+from trader.live.interim_orders import InterimOrders
 from trader.market_status import MarketStatus
 from trader.monitoring.heartbeat import note_heartbeat
 from trader.rate_limit_notice import RateLimitNotice
@@ -52,7 +54,7 @@ LONGEST_REST_PAUSE_SECONDS = 3.0
 #: Maximum time that a write waits for another process, wall seconds; then the trader is degraded.
 WRITE_TIMEOUT_SECONDS = 1.0
 #: Maximum time that a write waits at the end of a session, wall seconds.
-TIDY_TIMEOUT_SECONDS = 0.5
+END_WRITE_TIMEOUT_SECONDS = 0.5
 
 
 class TradingSession:
@@ -67,6 +69,7 @@ class TradingSession:
         account_context: AccountContext,
         states: TraderStates,
         notes: list[str],
+        fetchers: InformativeFetchers,
     ) -> None:
         """Initialise; nothing runs before `run`.
 
@@ -78,6 +81,7 @@ class TradingSession:
             account_context: Objects that the sessions of the account share.
             states: States of this session.
             notes: Lines to print after the opening lines.
+            fetchers: Fetch candles of other markets for all sessions of the account.
         """
         self._context = context
         self._exchange = exchange
@@ -89,18 +93,36 @@ class TradingSession:
         streams.probe.on_recovery.append(self._supervisor.end_pauses)
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
+        self._fetchers = fetchers
         self._executor: Executor | None = None
-        self._exits: RuleRunner | None = None
+        self._rule_runner: RuleRunner | None = None
         self._journal = ExitJournal(
             context.store.path, make_lease_name(context.session.account, context.key.symbol)
         )
         if self._journal.fault:
             notes.append(f"exits cannot be stored on a full disk: {self._journal.fault}")
         self._exit_watch = ExitWatch(
-            context, exchange, self._supervisor, states, self._iterate_events, lambda: self._exits
+            context,
+            exchange,
+            self._supervisor,
+            states,
+            self._iterate_events,
+            lambda: self._rule_runner,
         )
         self._is_open = False
         """Whether the opening lines are printed."""
+        self._is_built = False
+        """Whether the tasks of the session are built or run."""
+        self._interim = InterimOrders(
+            context,
+            exchange,
+            lease,
+            account_context.funds,
+            states,
+            self._journal,
+            is_session_built=lambda: self._is_built,
+            note_built=self._take_executor,
+        )
 
     async def run(self, stop: StopRequest) -> None:
         """Trade until the stop, then store and print the reason of the end.
@@ -110,8 +132,8 @@ class TradingSession:
         """
         session = self._context.session
         with (
-            prefixing_lines(self._context.prefix),
-            event_context(account=session.account, symbol=session.symbol),
+            prefix_lines(self._context.prefix),
+            add_event_fields(account=session.account, symbol=session.symbol),
         ):
             log_event(
                 "session", f"session started with {session.strategy}", session=session.session
@@ -144,13 +166,25 @@ class TradingSession:
             finally:
                 # Also if an error interrupts the settling of the orders.
                 self._end(reason)
-            level: Level = "INFO" if stop.name else "ERROR"
+            level: EventLevel = "INFO" if stop.name else "ERROR"
             log_event("session", f"session ended: {reason}", level=level, reason=reason)
             if self._executor is not None:
                 print_line(format_closing_line(context, self._executor, stop.name or "an error"))
             self._journal.close()
 
     async def _trade(self) -> None:
+        """Build the tasks of the session from the stored state, and run them until one fails."""
+        self._is_built = True
+        try:
+            await self._build_and_run()
+        finally:
+            self._is_built = False
+
+    def _take_executor(self, executor: Executor) -> None:
+        """Take the executor that has the present orders; earlier ones are not used any more."""
+        self._executor = executor
+
+    async def _build_and_run(self) -> None:
         """Build the tasks of the session from the stored state, and run them until one fails."""
         context, exchange, lease = self._context, self._exchange, self._lease
         # If the file cannot be written, nothing is sent to the exchange.
@@ -169,7 +203,7 @@ class TradingSession:
         )
         warm_up = WarmUp(gap_backfiller, since)
         orders = ExitOrders(context, exchange, executor, lease, recorder, self._journal)
-        exits = self._exits = RuleRunner(
+        rule_runner = self._rule_runner = RuleRunner(
             context, exchange, executor, orders, recorder, self._account_context.rules
         )
         strategy_runner = StrategyRunner(
@@ -178,11 +212,13 @@ class TradingSession:
             recorder,
             executor,
             lease,
-            exits,
+            rule_runner,
             orders,
             self._states,
             gap_backfiller.closed.set,
+            self._fetchers,
         )
+        self._fetchers.wake_at_candles(context.key.symbol, gap_backfiller.closed.set)
         await self._supervisor.run_tasks(
             {
                 "stream": self._supervisor.repeat(
@@ -191,7 +227,12 @@ class TradingSession:
                 "REST": self._supervisor.repeat(
                     "REST",
                     partial(
-                        self._close_candles, warm_up, gap_backfiller, recorder, executor, exits
+                        self._close_candles,
+                        warm_up,
+                        gap_backfiller,
+                        recorder,
+                        executor,
+                        rule_runner,
                     ),
                     solves=False,
                     longest_pause=self._compute_longest_rest_pause,
@@ -203,13 +244,13 @@ class TradingSession:
                 "controls": self._supervisor.repeat(
                     "controls",
                     ControlWatch(
-                        context, exchange, orders, exits, self._states, self._account_context
+                        context, exchange, orders, rule_runner, self._states, self._account_context
                     ).carry_out_commands,
                 ),
                 "price": self._supervisor.repeat(
                     "price over REST",
                     RestPrice(
-                        context, exchange, recorder, orders, exits, self._states
+                        context, exchange, recorder, orders, rule_runner, self._states
                     ).fill_if_stream_down,
                 ),
                 "clock": self._supervisor.repeat("clock comparison", self._compare_clocks),
@@ -220,13 +261,14 @@ class TradingSession:
                         drive_orders,
                         context,
                         executor,
-                        exits,
+                        rule_runner,
                         exchange,
                         lease,
                         gap_backfiller.closed.set,
                     ),
                 ),
                 "lease": self._supervisor.repeat("lease", partial(self._renew, journal)),
+                **self._fetchers.make_tasks(context.key.symbol, self._supervisor),
                 "strategy": decision_loop.run_decisions(
                     warm_up,
                     recorder,
@@ -234,7 +276,7 @@ class TradingSession:
                     executor,
                     strategy_runner,
                     lease,
-                    exits,
+                    rule_runner,
                     orders,
                     self._account_context.pending,
                     self._supervisor,
@@ -244,9 +286,10 @@ class TradingSession:
         )
 
     async def _run_exits_and_commands(self) -> None:
-        """Find exits, and print commands, from an error until the tasks run again."""
+        """Find exits, print commands, and drive real orders, until the tasks run again."""
         await self._supervisor.run_tasks(
             {
+                "orders": self._supervisor.keep_running(self._interim.drive),
                 "exits": self._exit_watch.run(),
                 "commands": show_commands_while_idle(
                     self._context, self._account_context.commands, self._states
@@ -271,14 +314,14 @@ class TradingSession:
         gap_backfiller: GapBackfiller,
         recorder: StreamRecorder,
         executor: Executor,
-        exits: RuleRunner,
+        rule_runner: RuleRunner,
     ) -> None:
         """Fetch the warm-up until that succeeds, then close candles that the stream leaves open."""
         if not warm_up.done.is_set():
             new_candles = await warm_up.fetch()
             if new_candles and executor.entry_order_id is not None:
                 # The rules were built before these candles were stored.
-                exits.note_correction()
+                rule_runner.note_correction()
             self._open(executor, new_candles, gap_backfiller.refused)
         await decision_loop.close_candles(gap_backfiller, recorder, self._supervisor)
 
@@ -342,7 +385,7 @@ class TradingSession:
         """Wait a moment for orders that were sent, and protect the coins that they have bought."""
         if sys.exception() is not None and isinstance(sys.exception(), SafetyRefusal):
             return
-        with tidying(self._context):
+        with report_end_errors(self._context):
             if not await settle_orders(self._executor, self._exchange, self._lease):
                 print_line(
                     "an order is on its way, or a position has no stop at the exchange; the next "
@@ -352,7 +395,7 @@ class TradingSession:
     def _end(self, reason: str) -> None:
         """Store the end of the session, and cancel an order to buy that was not sent."""
         context, now_ms = self._context, self._exchange.now_ms()
-        with tidying(context):
+        with report_end_errors(context):
             close_data_outages(context.store, context.session.session, to_ms=now_ms)
             end_session(context.store, context.session.session, ended_ms=now_ms, reason=reason)
             executor = self._executor
@@ -368,7 +411,7 @@ class TradingSession:
 
 
 @contextlib.contextmanager
-def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
+def report_end_errors(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
     """Print, instead of raising, an error of the block, which stores the end of a session.
 
     Nothing is printed if another error ends the session already. A write waits for another process
@@ -380,7 +423,7 @@ def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[No
         is_silent: Whether nothing is printed, because the error was printed before.
     """
     context.store.lock_timeout_seconds = min(
-        context.store.lock_timeout_seconds, TIDY_TIMEOUT_SECONDS
+        context.store.lock_timeout_seconds, END_WRITE_TIMEOUT_SECONDS
     )
     ending = sys.exception()
     try:

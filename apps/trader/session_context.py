@@ -13,10 +13,11 @@ from onetape.engine import AccountConfig
 from onetape.exchange.rest import MarketInfo
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
-from onetape.strategies.lookback_window import LEAST_CANDLES, compute_window_size
+from onetape.strategies import InputSeries
+from onetape.strategies.lookback_window import MIN_CANDLES, compute_window_size
 from trader.brokers.live import LiveBroker
 from trader.evaluator.messages import LoadedStrategy
-from trader.evaluator.results import Evaluator
+from trader.evaluator.results import StrategyEvaluator
 from trader.live.times import LiveTimes
 from trader.settings import TraderSettings
 from trader.states import Problem
@@ -33,7 +34,7 @@ class SessionContext(Struct, frozen=True):
     """Currencies, trading rules and state of the market."""
     strategy: LoadedStrategy
     """Name, parameters and lookback of the strategy, without its code."""
-    evaluator: Evaluator
+    evaluator: StrategyEvaluator
     """Evaluator that runs the strategy's code; code of a user runs in another process."""
     rules: AccountConfig
     """Costs, order sizes and exits of the account in this market."""
@@ -59,18 +60,18 @@ class SessionContext(Struct, frozen=True):
     @property
     def digits(self) -> Digits:
         """Return the decimals that prices, amounts and money are printed with."""
-        return self._choose_digits(read_last_closed(self.store, self.key, LEAST_CANDLES))
+        return self._choose_digits(read_last_closed(self.store, self.key, MIN_CANDLES))
 
     def get_digits(self, candles: Candles) -> Digits:
-        """Return the same as `digits`, without a read of the file if there are enough candles.
+        """Return the decimals that prices, amounts and money are printed with, by given candles.
 
         Args:
-            candles: The newest closed candles, oldest first; too few of them: the stored ones are
-                read.
+            candles: The newest closed candles, oldest first; too few of them: the stored
+                candles are read.
         """
-        if len(candles) < LEAST_CANDLES:
+        if len(candles) < MIN_CANDLES:
             return self.digits
-        return self._choose_digits(candles[-LEAST_CANDLES:])
+        return self._choose_digits(candles[-MIN_CANDLES:])
 
     def _choose_digits(self, candles: Candles) -> Digits:
         return choose_market_digits(
@@ -78,9 +79,14 @@ class SessionContext(Struct, frozen=True):
         )
 
     @property
-    def higher_timeframes(self) -> tuple[Timeframe, ...]:
-        """Return the higher timeframes of the strategy's input."""
-        return tuple(Timeframe.parse(name) for name in self.strategy.higher_timeframes)
+    def higher_timeframes(self) -> tuple[InputSeries, ...]:
+        """Return the higher timeframes of the traded symbol that the strategy reads."""
+        return tuple(one for one in self.strategy.inputs if not one.is_other_market)
+
+    @property
+    def other_markets(self) -> tuple[InputSeries, ...]:
+        """Return the series of other markets that the strategy reads."""
+        return tuple(one for one in self.strategy.inputs if one.is_other_market)
 
     @property
     def window(self) -> int:
@@ -90,4 +96,4 @@ class SessionContext(Struct, frozen=True):
     @property
     def history(self) -> int:
         """Return the number of closed candles needed to decide and to size an entry."""
-        return compute_window_size(self.window, self.settings.account.closes_before)
+        return compute_window_size(self.window, self.settings.account.closes_for_size)

@@ -13,9 +13,10 @@ from onetape.store.sessions import start_session
 from onetape.store.trader_states import insert_state_changes
 from trader.account import describe_session_changes, open_or_continue_account
 from trader.account_context import AccountContext, build_account_context
+from trader.informative_fetchers import InformativeFetchers
 from trader.lease import Lease
 from trader.market_guard import check_market
-from trader.session import TradingSession, tidying
+from trader.session import TradingSession, report_end_errors
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream import MarketStreams, get_dial_file
@@ -72,8 +73,9 @@ async def run_sessions(
                 dial_file=get_dial_file(contexts[0].store.path, exchange.endpoint.exchange),
             )
         )
+        fetchers = InformativeFetchers([context for context, _ in held], exchange)
         sessions = [
-            _begin_session(context, exchange, lease, streams, account_context, lines)
+            _begin_session(context, exchange, lease, streams, account_context, lines, fetchers)
             for (context, lines), lease in zip(held, leases, strict=True)
         ]
         await _run_all([session.run(stop) for session in sessions])
@@ -84,7 +86,7 @@ def _take_lease(context: SessionContext, stack: AsyncExitStack) -> Lease:
 
     def release() -> None:
         # The end of the session has met and printed the error that the release meets.
-        with tidying(context, is_silent=True):
+        with report_end_errors(context, is_silent=True):
             lease.release()
 
     lease = Lease(context)
@@ -99,6 +101,7 @@ def _begin_session(
     streams: MarketStreams,
     account_context: AccountContext,
     lines: list[str],
+    fetchers: InformativeFetchers,
 ) -> TradingSession:
     """Store the start of a symbol's session; return the session that trades."""
     states = TraderStates(
@@ -110,7 +113,9 @@ def _begin_session(
     states.begin()
     if changes is not None:
         lines = [*lines, f"account {context.session.account}: {changes}"]
-    return TradingSession(context, exchange, lease, streams, account_context, states, lines)
+    return TradingSession(
+        context, exchange, lease, streams, account_context, states, lines, fetchers
+    )
 
 
 async def _run_all(sessions: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -17,7 +17,7 @@ from onetape.cli.common_settings import (
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.core.folders import choose_database_path
 from onetape.core.setting import DeclaredStruct, Setting
-from onetape.engine.account_config import MAX_OPEN_TRADES, MOST_MONEY, AccountConfig
+from onetape.engine.account_config import MAX_MONEY, MAX_OPEN_TRADES, AccountConfig
 from onetape.execution.risk_limits import RiskLimits
 from trader.monitoring.settings import MonitoringSettings
 
@@ -49,7 +49,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     symbols: Annotated[
         list[SymbolSettings],
         Setting(
-            "Symbols of one account, instead of symbol, each with a strategy of its own; one "
+            "Symbols of one account, instead of symbol, each with its own strategy; one "
             "without has the strategy below.",
             file_example="[{symbol: BTC/USDT}, {symbol: ETH/USDT, strategy: {name: macd}}]",
         ),
@@ -104,7 +104,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
             metavar="AMOUNT",
             empty="10000",
             gt=0,
-            most=MOST_MONEY,
+            plausible_max=MAX_MONEY,
         ),
     ] = None
     account: AccountConfig = AccountConfig()
@@ -130,7 +130,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     ] = 30.0
     max_signal_age_seconds: Annotated[
         float,
-        Setting("A signal older than this, on the wall clock, becomes no order any more.", ge=0),
+        Setting("A signal older than this, on the wall clock, no longer becomes an order.", ge=0),
     ] = 60.0
     entry_wait_seconds: Annotated[
         float,

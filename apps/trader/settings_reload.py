@@ -33,7 +33,7 @@ _load: Callable[[], TraderSettings] | None = None
 
 
 @contextlib.contextmanager
-def reloading_with(load: Callable[[], TraderSettings]) -> Generator[None]:
+def set_settings_loader(load: Callable[[], TraderSettings]) -> Generator[None]:
     """While the block runs, let reloads of this process read the settings by a function.
 
     Args:
@@ -135,7 +135,7 @@ class SettingsReload:
             force_setattr(context, "rules", rules)
         symbols = [context.key.symbol for context in self._contexts]
         first = self._contexts[0]
-        self._rules.rules = StepRules.of(
+        self._rules.rules = StepRules.from_account(
             first.rules,
             symbols,
             new.max_open_trades,

@@ -7,17 +7,17 @@ that time wait in the sockets, and are read at once when the thread runs again.
 from typing import Final
 
 from onetape.core.clock import Clock
-from onetape.exchange.waiting import ComputerWall
+from onetape.exchange.wall_clock import ComputerWallClock
 
 #: A thread that has not run for longer than this is a stall, seconds.
 STALL_SECONDS: Final = 10.0
 #: Time after a stall in which frames that waited in the sockets are read, seconds.
 BACKLOG_SECONDS: Final = 5.0
-_WALL: Final = ComputerWall()
+_WALL: Final = ComputerWallClock()
 
 
 def get_computer_seconds() -> float:
-    """Return the computer's monotonic time, seconds, in which a computer that sleeps goes on."""
+    """Return the computer's monotonic time, seconds, which also counts while it sleeps."""
     return _WALL.get_monotonic_seconds()
 
 

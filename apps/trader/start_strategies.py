@@ -6,18 +6,19 @@ stop remain.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
 from msgspec import structs
 
 from onetape.cli.common_settings import StrategySettings
-from onetape.core.errors import OnetapeError
+from onetape.core.errors import OnetapeError, UsageError
 from onetape.core.trading import Session
 from trader.evaluator.built_in import BuiltInEvaluator, is_built_in
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import StrategyHelper
-from trader.evaluator.results import Evaluator
+from trader.evaluator.results import StrategyEvaluator
 from trader.live.start_plan import StartPlan
 from trader.live.stored_exits import add_stored_exits
 from trader.strategy_origin import (
@@ -47,10 +48,10 @@ class StrategyLoader:
         self._helper = helper
         self._runner = runner
         self._stack = stack
-        self._known: dict[str, Evaluator] = {}
+        self._known: dict[str, StrategyEvaluator] = {}
         """Evaluators of the loaded strategies, by name and parameters."""
 
-    def load_plan(self, plan: StartPlan) -> tuple[StartPlan, list[Evaluator]]:
+    def load_plan(self, plan: StartPlan) -> tuple[StartPlan, list[StrategyEvaluator]]:
         """Return the symbols of a plan that can be traded, with the evaluator of each.
 
         A symbol with an open position or order goes on with the strategy that entered, without new
@@ -65,7 +66,7 @@ class StrategyLoader:
             ConfigurationError: the file of a strategy cannot be used.
         """
         symbols: list[TradedSymbol] = []
-        evaluators: list[Evaluator] = []
+        evaluators: list[StrategyEvaluator] = []
         exits_only, stand_ins = dict(plan.exits_only), dict(plan.stand_ins)
         failed = ""
         is_another = plan.strategy_fault is not None
@@ -108,7 +109,7 @@ class StrategyLoader:
         )
         return (add_stored_exits(plan) if is_another else plan), evaluators
 
-    def _load(self, plan: StartPlan, one: TradedSymbol) -> Evaluator:
+    def _load(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
         """Return the evaluator of a symbol's strategy, loaded once for equal parameters."""
         choice = repr((one.strategy.name, sorted(one.strategy.parameters.items())))
         if choice not in self._known:
@@ -118,15 +119,44 @@ class StrategyLoader:
             self._known[choice] = evaluator
         return self._known[choice]
 
-    def _make_evaluator(self, plan: StartPlan, one: TradedSymbol) -> Evaluator:
-        """Return a new evaluator: with a process of its own if the code is a user's."""
+    def _make_evaluator(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
+        """Return a new evaluator: with a separate process if the code is a user's."""
         if is_built_in(one.strategy):
             return BuiltInEvaluator(one.strategy, one.key.timeframe)
         memory_mb = plan.settings.strategy_memory_mb
-        return StrategyEvaluator(one.strategy, one.key.timeframe, self._helper, memory_mb=memory_mb)
+        return ProcessEvaluator(one.strategy, one.key.timeframe, self._helper, memory_mb=memory_mb)
 
 
-def _close(runner: asyncio.Runner, evaluator: Evaluator) -> None:
+def refuse_live_limits(plan: StartPlan, evaluators: Sequence[StrategyEvaluator]) -> StartPlan:
+    """Return a plan in which no strategy sends limit entries to an exchange.
+
+    With an open position or order, the symbol of such a strategy makes exits only.
+
+    Args:
+        plan: Plan of the start.
+        evaluators: Evaluator of each symbol.
+
+    Raises:
+        UsageError: a strategy gives limit entries, and orders are live.
+    """
+    if plan.settings.mode != "live":
+        return plan
+    exits_only = dict(plan.exits_only)
+    for one, evaluator in zip(plan.symbols, evaluators, strict=True):
+        if evaluator.strategy.limit_expiry_candles is None:
+            continue
+        reason = (
+            f"strategy {evaluator.strategy.name} gives limit entries, which exist on paper only"
+        )
+        if one.key.symbol not in plan.held:
+            raise UsageError(
+                f"{reason}; trade it without --live, or let its limit_expiry_candles be None"
+            )
+        exits_only.setdefault(one.key.symbol, reason)
+    return structs.replace(plan, exits_only=exits_only)
+
+
+def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
     runner.run(evaluator.close())
 
 
@@ -138,7 +168,9 @@ def _name_strategy_by_file(held: TradedSymbol, session: Session | None) -> Trade
     return structs.replace(held, strategy=structs.replace(held.strategy, name=str(origin)))
 
 
-def _is_another(evaluator: Evaluator | None, held: TradedSymbol, session: Session | None) -> bool:
+def _is_another(
+    evaluator: StrategyEvaluator | None, held: TradedSymbol, session: Session | None
+) -> bool:
     """Return whether the loaded strategy is not the one that entered; True if none is loaded."""
     if evaluator is None or evaluator.strategy.name != held.strategy.name:
         return True
@@ -146,7 +178,7 @@ def _is_another(evaluator: Evaluator | None, held: TradedSymbol, session: Sessio
 
 
 def _describe_difference(
-    now: Evaluator | TradedSymbol, held: TradedSymbol, session: Session | None
+    now: StrategyEvaluator | TradedSymbol, held: TradedSymbol, session: Session | None
 ) -> str:
     """Return a text with the settings' strategy and the one that has entered the position."""
     name = now.strategy.name

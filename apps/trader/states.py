@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.cli.events import Level
+from onetape.cli.events import EventLevel
 from onetape.cli.output import print_line
 from onetape.core.errors import ConfigurationError, StoreError
 from onetape.core.message_text import format_duration
@@ -20,7 +20,7 @@ from onetape.store.trader_states import StateChange, TraderState
 
 #: Source of the problems of the database file; rows wait in memory while such a problem exists.
 DATABASE: Final = "database"
-#: First words of the stored reason of a start that waits for the exchange, before its session.
+#: Beginning of the stored reason of a start that waits for the exchange, before its session.
 WAITING: Final = "waiting for the exchange"
 #: A problem that lasts is printed again this often, wall seconds.
 REMIND_SECONDS: Final = 3_600.0
@@ -148,7 +148,7 @@ class TraderStates:
 
     def _print(self, line: str, problem: Problem | None = None) -> None:
         """Print a change of the state, or a reminder, as an event."""
-        level: Level = "WARNING" if self.state == "degraded" else "ERROR"
+        level: EventLevel = "WARNING" if self.state == "degraded" else "ERROR"
         print_line(
             line,
             event="state",

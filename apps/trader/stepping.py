@@ -18,10 +18,10 @@ from onetape.engine import (
     CandleForming,
     CandlesOpened,
     EntryObstacle,
-    Event,
     Exit,
     ExitSent,
     OpenedCandle,
+    StepEvent,
     StepRules,
     StrategySignal,
     SymbolStepState,
@@ -31,11 +31,12 @@ from onetape.engine import (
 )
 from onetape.store.candles import read_candle_at, read_last_closed_timestamp
 from onetape.store.ledger import DecidedSeries, read_decided_signals, read_last_decided
-from onetape.store.orders import is_exit_rejected, read_signal_timestamp
+from onetape.store.orders import is_exit_rejected, read_signal_timestamp, read_stored_order
 from onetape.store.reading import has_volume, read_closed_between
 from onetape.strategies import BUY, Signals
-from trader.account_rules import AccountRules, RulesState
+from trader.account_rules import AccountRules, RulesState, SymbolIntent
 from trader.executor import Executor
+from trader.limit_entries import read_limit_entry
 from trader.session_context import SessionContext
 from trader.stored_levels import read_decided_levels
 
@@ -65,6 +66,8 @@ class RuleStepper:
         """Rules of the account; of a copy of this object, a state that orders do not follow."""
         self._has_signals = False
         """Whether signals of candles without a stored decision were added (`add_signals`)."""
+        self._is_entry_decided = True
+        """Whether the decision of the position's entry is stored, with its stop and target."""
         self._restore(read_last_decided(context.store, context.session), {}, {})
         if is_exit_pending and self.state.position is not None:
             self.step(ExitSent(context.key.symbol))
@@ -79,18 +82,27 @@ class RuleStepper:
         """Return the state of the rules for the symbol."""
         return self._account.state.symbols[self._context.key.symbol]
 
+    @property
+    def knows_position(self) -> bool:
+        """Return whether the state has the position, with the levels that the strategy gave it.
+
+        Of an entry that was taken over from the exchange no decision is stored: its levels come
+        with the next evaluation of the strategy.
+        """
+        return self.state.position is not None and (self._has_signals or self._is_entry_decided)
+
     def copy(self) -> "RuleStepper":
         """Return a copy whose state later candles change without any order."""
         ahead = copy(self)
         ahead._account = self._account.copy_for_preview()
         return ahead
 
-    def step(self, event: Event) -> list[Exit]:
-        """Apply an event, and carry out entries that are due; return the exits to carry out now."""
+    def step(self, event: StepEvent) -> list[SymbolIntent]:
+        """Apply an event, and carry out entries that are due; return the orders of the symbol."""
         return self._account.step(self._context.key.symbol, event)
 
-    def open(self, candle: Candle) -> list[Exit]:
-        """Feed the first trade of a candle, once; return the exits to carry out now."""
+    def open(self, candle: Candle) -> list[SymbolIntent]:
+        """Feed the first trade of a candle, once; return the orders to carry out now."""
         self._drop_vanished(candle)
         if self.state.opened is not None:
             return []
@@ -101,8 +113,8 @@ class RuleStepper:
         first = OpenedCandle(symbol, candle.timestamp, candle.open, price_step)
         return self.step(CandlesOpened((first,)))
 
-    def form(self, candle: Candle, *, is_unwatched: bool = False) -> list[Exit]:
-        """Feed the prices of a candle that forms; return the exits to carry out now.
+    def form(self, candle: Candle, *, is_unwatched: bool = False) -> list[SymbolIntent]:
+        """Feed the prices of a candle that forms; return the orders to carry out now.
 
         Args:
             candle: The candle; without its first trade (`open`) it changes nothing.
@@ -114,8 +126,8 @@ class RuleStepper:
         symbol, price_step = self._context.key.symbol, self._compute_price_step(candle)
         return self.step(CandleForming(symbol, candle, price_step, is_unwatched))
 
-    def close(self, candle: Candle) -> list[Exit]:
-        """Feed the final prices of a candle; return the exits to carry out now."""
+    def close(self, candle: Candle) -> list[SymbolIntent]:
+        """Feed the final prices of a candle; return the orders to carry out now."""
         self._drop_vanished(candle)
         opened = self.state.opened
         if opened is not None and opened.timestamp != candle.timestamp:
@@ -133,8 +145,8 @@ class RuleStepper:
             is_unwatched: See `CandleForming`.
         """
         ahead = self.copy()
-        exits = ahead.open(candle) + ahead.form(candle, is_unwatched=is_unwatched)
-        return next(iter(exits), None)
+        intents = ahead.open(candle) + ahead.form(candle, is_unwatched=is_unwatched)
+        return next((one for one in intents if isinstance(one, Exit)), None)
 
     def find_entry_obstacle(self, timestamp: int) -> EntryObstacle | None:
         """Return the reason why a BUY on the newest closed candle may not enter; None: it may.
@@ -147,17 +159,23 @@ class RuleStepper:
 
     def decide(
         self, timestamp: int, signal: int, *, can_enter: bool, levels: LevelRow | None = None
-    ) -> list[Exit]:
-        """Feed the signal on a closed candle; return the exits to carry out now.
+    ) -> list[SymbolIntent]:
+        """Feed the signal on a closed candle; return the orders to carry out now.
 
         Args:
             timestamp: Open of the candle, epoch seconds.
             signal: 1 BUY, -1 SELL, 0 HOLD.
             can_enter: Whether a BUY may lead to an entry.
-            levels: Stop and target of the strategy on the candle; None: it gives none.
+            levels: Prices of the strategy on the candle; None: it gives none.
         """
         symbol = self._context.key.symbol
         return self.step(StrategySignal(symbol, timestamp, signal, can_enter, levels))
+
+    def end_limit(self) -> None:
+        """End the open limit order, which was cancelled without the rules, such as by a person."""
+        state = self.state
+        opened = state.closed if state.opened is None else state.opened.timestamp
+        self._account.replace(self._context.key.symbol, state.end_limit(opened or 0))
 
     def begin_cooldown(self, exit_timestamp: int) -> None:
         """Begin the cooldown in the candle of an exit that was filled before the rules reached it.
@@ -242,7 +260,9 @@ class RuleStepper:
             is_last_undecided: Whether the signal of the candle `until` is fed later.
         """
         context, entered, left = self._context, self._executor.last_entry, self._executor.last_exit
-        symbol = context.key.symbol
+        symbol, entry = context.key.symbol, self._executor.entry_order_id
+        stored = None if entry is None else read_stored_order(context.store, entry)
+        self._is_entry_decided = stored is None or stored.order.decision is not None
         if entered is None:
             self._account.replace(symbol, SymbolStepState())
             return
@@ -268,7 +288,7 @@ class RuleStepper:
             if row is not None:
                 opened = self._make_candle_facts(row, None, entered, left)
                 facts.append(replace(opened, is_open=True))
-        rules = StepRules.of(
+        rules = StepRules.from_account(
             context.rules, [symbol], candle_seconds=context.timeframe.average_seconds
         )
         self._account.replace(symbol, restore_state(rules, {symbol: facts}).symbols[symbol])
@@ -296,6 +316,13 @@ class RuleStepper:
             left: Open of the candle that filled the last exit, epoch seconds, or None.
         """
         is_entry = row.timestamp == entered
+        bought = None
+        if is_entry and not self._executor.is_live:
+            bought = read_limit_entry(self._context.store, self._executor.fills)
+        is_inside = bought is not None and bought.is_inside(row.open)
+        price = self._executor.compute_entry_price(row.open)
+        if bought is not None and is_inside:
+            price = bought.limit
         entry = self._executor.entry_order_id
         is_refused = is_entry and entry is not None and is_exit_rejected(self._context.store, entry)
         exit_ = "filled" if row.timestamp == left else "refused" if is_refused else ""
@@ -305,7 +332,9 @@ class RuleStepper:
             # A SELL that is still pending is an obligation; orders to buy end with their session.
             signal=None if signal is None else max(signal, 0),
             can_enter=False,
-            entry_price=self._executor.compute_entry_price(row.open) if is_entry else None,
+            entry_price=price if is_entry else None,
+            is_entry_inside=is_inside,
+            entry_signal=None if bought is None else bought.signal_timestamp,
             exit=exit_,
         )
 

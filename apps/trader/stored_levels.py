@@ -1,4 +1,4 @@
-"""Stop and target of a strategy, which are stored with each decision next to the indicators.
+"""Prices of a strategy, which are stored with each decision next to the indicators.
 
 A new session reads the levels of an open position from there, so a restart does not change them.
 """
@@ -30,7 +30,12 @@ def read_decided_levels(
 
 
 def read_position_levels(
-    store: Store, series: DecidedSeries, signal_timestamp: int, entered: int
+    store: Store,
+    series: DecidedSeries,
+    signal_timestamp: int,
+    entered: int,
+    *,
+    is_limit: bool = False,
 ) -> LevelRow | None:
     """Return the levels of the strategy that are in force for an open position; None: none.
 
@@ -39,6 +44,7 @@ def read_position_levels(
         series: Account and market.
         signal_timestamp: Open of the candle whose BUY led to the entry, epoch seconds.
         entered: Open of the candle that filled the entry, epoch seconds.
+        is_limit: Whether the entry was a limit order, which no later BUY has changed.
     """
     held: LevelRow | None = None
     for timestamp, signal, values in read_decisions_with_levels(
@@ -46,5 +52,7 @@ def read_position_levels(
     ):
         row = parse_level_values(values)
         is_of_entry = signal > 0 and timestamp < entered
+        if is_limit:
+            is_of_entry = timestamp == signal_timestamp
         held = row if is_of_entry else update_levels(held, row)
     return held

@@ -13,12 +13,13 @@ from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import SafetyRefusal
 from onetape.core.folders import USER_FOLDER
 from onetape.core.trading import Session
+from onetape.store.marked_decisions import INFORMATIVE
 from onetape.strategies.registry import find_strategy_file
 from trader.account import OTHER_ACCOUNT_HINT
 from trader.settings import TraderSettings
 
 if TYPE_CHECKING:
-    from trader.evaluator.results import Evaluator
+    from trader.evaluator.results import StrategyEvaluator
 
 #: Key in the rules of a session; missing in sessions of an earlier version.
 ORIGIN: Final = "strategy_file"
@@ -47,19 +48,20 @@ def find_strategy_origin(name: str, class_name: str = "") -> str:
     return f"{text}:{class_name}" if class_name else text
 
 
-def find_loaded_origin(evaluator: "Evaluator") -> str:
+def find_loaded_origin(evaluator: "StrategyEvaluator") -> str:
     """Return the file and the class of a loaded strategy; empty: a built-in strategy."""
     return find_strategy_origin(evaluator.settings.name, evaluator.strategy.class_name)
 
 
 def get_stored_origin(session: Session | None) -> dict[str, Any]:
-    """Return the rules of a session that state strategy file and saved run; empty: no session."""
+    """Return the rules of `get_origin_rules` of a session; empty: no session."""
     return {} if session is None else get_origin_rules(session.rules)
 
 
 def get_origin_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a session's rules that state strategy file and saved run."""
-    return {name: value for name, value in rules.items() if name in (ORIGIN, PARAMS_FROM)}
+    """Return those of a session's rules that state strategy file, saved run and other markets."""
+    names = (ORIGIN, PARAMS_FROM, INFORMATIVE)
+    return {name: value for name, value in rules.items() if name in names}
 
 
 def make_params_origin(
@@ -80,7 +82,7 @@ def make_params_origin(
     return {PARAMS_FROM: settings.params_from}
 
 
-def is_of_other_file(session: Session | None, evaluator: "Evaluator") -> bool:
+def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") -> bool:
     """Return whether a strategy is another one than a session's of the same name.
 
     It is, if it comes from another file with other code, or from another class of the same file. A
@@ -102,7 +104,7 @@ def is_of_other_file(session: Session | None, evaluator: "Evaluator") -> bool:
     return not stored or Path(_parse_file(stored)).exists()
 
 
-def check_origin(session: Session | None, evaluator: "Evaluator") -> None:
+def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> None:
     """Refuse a strategy that has the name of the account's strategy and is another one.
 
     Args:
@@ -120,7 +122,7 @@ def check_origin(session: Session | None, evaluator: "Evaluator") -> None:
             raise SafetyRefusal(
                 f"account {session.account} trades {session.symbol} by strategy "
                 f"{session.strategy} of {stored}, which holds several strategies now, and an "
-                "earlier version has not stored which of them it was; leave that one alone in the "
+                "earlier version has not stored which of them it was; leave only that one in the "
                 f"file, or {OTHER_ACCOUNT_HINT}"
             )
         raise SafetyRefusal(

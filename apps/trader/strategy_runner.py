@@ -18,6 +18,7 @@ from onetape.cli.output import print_line
 from onetape.core.candles import Candles
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
+from onetape.core.strategy_levels import LevelRow
 from onetape.core.trading import Action, Decision, ExitObligation, Order
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK, RiskContext, check_entry, check_exit, find_obstacle
@@ -31,13 +32,16 @@ from onetape.store.ledger import insert_decision, read_last_decided
 from onetape.store.orders import read_signal_timestamp
 from onetape.store.sessions import open_data_outage
 from onetape.strategies import BUY, HOLD, SELL
+from trader.correction_review import CorrectionReview
 from trader.evaluations import EvaluatedCandle, Evaluations
+from trader.evaluator.failures import INPUT_LATE
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
+from trader.informative_fetchers import InformativeFetchers, InputWait
 from trader.lease import Lease
+from trader.limit_entries import make_entry_type
 from trader.new_orders import make_order
-from trader.reconsider import CorrectionReview
 from trader.reentry import find_command_obstacle
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
@@ -59,7 +63,7 @@ class DecisionReport(Struct, frozen=True):
     """The decision, as it is stored."""
     candles: Candles
     """Candles of the evaluation; the last one is decided on."""
-    seen: str
+    strategy_text: str
     """Text of the strategy about the candle; may be empty."""
     blocked: str | None
     """Reason why a signal led to no order; None: nothing blocked the order."""
@@ -84,10 +88,11 @@ class StrategyRunner:
         recorder: StreamRecorder,
         executor: Executor,
         lease: Lease,
-        exits: RuleRunner,
+        rule_runner: RuleRunner,
         exit_orders: ExitOrders,
         states: TraderStates,
         on_evaluated: Callable[[], None],
+        fetchers: InformativeFetchers,
     ) -> None:
         """Continue after the last decision of an earlier session of the account.
 
@@ -97,17 +102,18 @@ class StrategyRunner:
             recorder: Recorder that shows whether the stream is up.
             executor: Executor of the symbol, which sends the orders.
             lease: Lease that is renewed right before an order is stored.
-            exits: Rules of the symbol, which check each candle before it is decided on.
+            rule_runner: Rules of the symbol, which check each candle before it is decided on.
             exit_orders: Sends the strategy's exits.
             states: States of the trader; while there is a problem, no position is entered.
             on_evaluated: Called when an evaluation is done, so that `decide_new` is called soon.
+            fetchers: Fetch the candles of other markets that the strategy reads.
         """
         self._context = context
         self._lease = lease
         self._exchange = exchange
         self._recorder = recorder
         self._executor = executor
-        self._exits = exits
+        self._rule_runner = rule_runner
         self._exit_orders = exit_orders
         self._states = states
         self._decided = read_last_decided(context.store, context.session)
@@ -119,11 +125,13 @@ class StrategyRunner:
         self._evaluations = Evaluations(context, exchange, states, on_evaluated)
         self._evaluated = deque[EvaluatedCandle]()
         """Evaluated candles without a decision, oldest first."""
+        self._input_wait = InputWait(context, fetchers)
+        """Holds a decision until the candles of other markets are stored."""
         self._waiting_since: float | None = None
         """Time since which a BUY waits for an exit, monotonic seconds; None: no BUY waits."""
         review = Evaluations(context, exchange, states, on_evaluated)
         self._review = CorrectionReview(
-            context, review, self._sell_for_correction, on_start=exits.note_correction
+            context, review, self._sell_for_correction, on_start=rule_runner.note_correction
         )
 
     @property
@@ -143,7 +151,7 @@ class StrategyRunner:
         If no candle is being evaluated, that is the last decided candle.
         """
         is_waiting = self._waiting_since is not None
-        waiting = self._evaluated[0].timestamp if is_waiting else None
+        waiting = self._evaluated[0].timestamp if is_waiting else self._input_wait.candle
         return waiting or self._evaluations.newest or self._decided
 
     @property
@@ -153,7 +161,8 @@ class StrategyRunner:
         Exits in a candle wait for the decision on the candle before it, unless the strategy takes
         longer than exits may wait.
         """
-        is_slow = self._evaluations.seconds > EXITS_WAIT_SECONDS
+        seconds = max(self._evaluations.seconds, self._input_wait.seconds)
+        is_slow = seconds > EXITS_WAIT_SECONDS
         return self.started if is_slow or self._waiting_since is not None else self._decided
 
     @property
@@ -166,6 +175,11 @@ class StrategyRunner:
         return running.newest is not None and running.seconds <= EXITS_WAIT_SECONDS
 
     @property
+    def is_input_awaited(self) -> bool:
+        """Return whether the next decision waits for a candle of another market."""
+        return self._input_wait.candle is not None
+
+    @property
     def is_first(self) -> bool:
         """Return whether no evaluation has started yet."""
         return self._is_first
@@ -173,12 +187,13 @@ class StrategyRunner:
     def start_next(self) -> bool:
         """Start to evaluate the closed candles to decide on next; return whether there are any.
 
-        No evaluation is started while one is running, or while a decision waits.
+        No evaluation is started while one is running, while a decision waits, or while a candle of
+        another market is waited for.
 
         Raises:
             StoreError: the file cannot be read or written.
         """
-        if self._evaluated or self._evaluations.is_running:
+        if self._evaluated or self._evaluations.is_running or self._must_wait_for_input():
             return False
         timestamps, is_repeated = (
             self._find_first_candles() if self._is_first else (self._find_next_candles(), False)
@@ -188,6 +203,14 @@ class StrategyRunner:
         self._is_first = False
         self._evaluations.start(timestamps, is_repeated=is_repeated)
         return True
+
+    def _must_wait_for_input(self) -> bool:
+        """Return whether the next decision waits for a candle of another market; request it."""
+        if not self._context.other_markets:
+            return False
+        newest = read_last_closed_timestamp(self._context.store, self._context.key, NEVER)
+        is_decided = not self._is_first and newest == self._decided
+        return newest is not None and not is_decided and self._input_wait.must_wait(newest)
 
     def decide_new(self) -> Iterator[DecisionReport]:
         """Decide on the candles whose evaluation is done, and yield the decisions.
@@ -206,7 +229,7 @@ class StrategyRunner:
         while self._evaluated:
             found = self._evaluated[0]
             if not found.is_repeated:
-                self._exits.watch_closed(found.timestamp)
+                self._rule_runner.watch_closed(found.timestamp)
             if self._is_waiting_for_exit(found):
                 return
             self._evaluated.popleft()
@@ -280,7 +303,7 @@ class StrategyRunner:
         close = read_last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[
             -1
         ]
-        if self._exits.find_sell_obstacle(float(close)) is not None:
+        if self._rule_runner.obstacles.find_sell_obstacle(float(close)) is not None:
             return False
         if not self._exit_orders.is_exit_pending:
             price = Decimal(repr(float(close)))
@@ -321,35 +344,43 @@ class StrategyRunner:
         )
         return True
 
-    def _make_decision_report(self, found: EvaluatedCandle) -> DecisionReport:
-        """Store the decision on an evaluated candle, and return it."""
-        context, timestamp, is_repeated = self._context, found.timestamp, found.is_repeated
+    def _make_gates(self, found: EvaluatedCandle) -> dict[str, str]:
+        """Return the verdict of each check on the signal of an evaluated candle, by its name."""
+        context, timestamp, obstacles = self._context, found.timestamp, self._rule_runner.obstacles
         holding = self._executor.entry_order_id is not None
         signal = int(found.signals.signal[-1])
         order_context = self._make_risk_context(found)
         gates = {"strategy": found.verdict}
         gates |= check_exit(order_context) if signal == SELL else check_entry(order_context)
         if signal == SELL and holding:
-            gates["profit"] = self._exits.find_sell_obstacle(float(found.candles.close[-1])) or OK
+            gates["profit"] = obstacles.find_sell_obstacle(float(found.candles.close[-1])) or OK
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
-        if signal == BUY and not holding and not is_repeated:
-            closed = self._exits.find_hours_obstacle(timestamp)
+        if signal == BUY and not holding and not found.is_repeated:
+            closed = obstacles.find_hours_obstacle(timestamp)
             if closed is not None:
                 gates["trading hours"] = closed
-            paused = self._exits.find_guard_obstacle(timestamp)
+            paused = obstacles.find_guard_obstacle(timestamp)
             if paused is not None:
                 gates["entry guards"] = paused
-            reentry = self._exits.find_entry_obstacle(
+            reentry = obstacles.find_entry_obstacle(
                 timestamp, found.candles, found.signals
             ) or find_command_obstacle(
                 context.store, context.session, self._executor.fills, timestamp
             )
             gates["re-entry"] = reentry or OK
+        return gates
+
+    def _make_decision_report(self, found: EvaluatedCandle) -> DecisionReport:
+        """Store the decision on an evaluated candle, and return it."""
+        context, timestamp, is_repeated = self._context, found.timestamp, found.is_repeated
+        holding = self._executor.entry_order_id is not None
+        signal = int(found.signals.signal[-1])
+        gates = self._make_gates(found)
         blocked = find_obstacle(gates)
         wanted = _choose_action(signal, holding=holding)
         action = wanted if blocked is None else "HOLD"
-        seen = found.view.holding if holding else found.view.flat
+        strategy_text = found.view.holding if holding else found.view.flat
         decision = Decision(
             decision=uuid4().hex,
             session=context.session.session,
@@ -364,13 +395,13 @@ class StrategyRunner:
             decided_ms=self._exchange.now_ms(),
         )
         if not is_repeated:
-            self._record(decision, found.candles, seen)
-        if found.verdict != OK:
+            self._record(decision, found.candles, strategy_text, found.levels)
+        if found.verdict not in (OK, INPUT_LATE):
             self._review.wait_for_next(timestamp)
         if not is_repeated and found.verdict == OK:
             # Of a candle without signals the rules get the signal of the next evaluation.
             is_sent = signal != SELL or not holding or action == "SELL"
-            self._exits.decide(
+            self._rule_runner.decide(
                 found.candles,
                 found.signals,
                 signal if is_sent else HOLD,
@@ -381,7 +412,7 @@ class StrategyRunner:
         return DecisionReport(
             decision,
             found.candles,
-            seen,
+            strategy_text,
             blocked if is_blocked else None,
             found.warmup.wait or found.absent.wait,
             is_missed=timestamp < self._missed_until,
@@ -408,21 +439,28 @@ class StrategyRunner:
             missing_since=missing[0][0] if missing else None,
             candles=len(found.candles),
             lookback=context.strategy.lookback,
-            higher_obstacle=found.absent.gate if context.strategy.higher_timeframes else None,
+            higher_obstacle=found.absent.gate if context.higher_timeframes else None,
+            market_obstacle=found.absent.market_gate if context.other_markets else None,
             is_stream_up=self._recorder.live,
             open_order=None if order is None else order.side,
         )
 
-    def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
+    def _record(
+        self,
+        decision: Decision,
+        candles: Candles,
+        strategy_text: str,
+        levels: LevelRow | None,
+    ) -> None:
         """Store a decision with its order in one transaction, then send the order."""
         order: Order | None = None
         obligation: ExitObligation | None = None
         close = Decimal(repr(float(candles.close[-1])))
         if decision.action == "BUY":
-            order = self._make_entry_order(decision, close, seen)
+            order = self._make_entry_order(decision, close, strategy_text, levels)
         elif decision.action == "SELL":
             order, obligation = self._exit_orders.make_exit(
-                "market", decision.timestamp, close, seen, decision=decision.decision
+                "market", decision.timestamp, close, strategy_text, decision=decision.decision
             )
             if self._exit_orders.halt is not None:
                 order = None
@@ -434,14 +472,17 @@ class StrategyRunner:
         if order is not None:
             self._executor.place(order, self._exchange.now_ms())
 
-    def _make_entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
+    def _make_entry_order(
+        self, decision: Decision, close: Decimal, strategy_text: str, levels: LevelRow | None
+    ) -> Order:
+        type_, price = make_entry_type(levels, close, self._context.rules.trading_rules)
         return make_order(
             self._context.session,
             self._executor.make_order_id(),
             "buy",
-            "market",
-            close,
-            seen,
+            type_,
+            price,
+            strategy_text,
             signal_timestamp=decision.timestamp,
             decided_ms=decision.decided_ms,
             ticker=self._recorder.tickers.ticker,

@@ -6,7 +6,7 @@ from onetape.cli.output import print_line
 from onetape.core.message_text import format_duration
 from onetape.websocket.events import StreamOpened
 
-#: Least interval between two lines about a market without trades, wall seconds.
+#: Minimum interval between two lines about a market without trades, wall seconds.
 QUIET_LINE_SECONDS = 3_600.0
 
 

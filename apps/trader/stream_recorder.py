@@ -1,7 +1,7 @@
 """Handles the events of one series' stream: stores them, and notes when the market is watched.
 
 Candles that come after a gap are held back until REST has filled the gap; then `stream_candles`
-writes them. `ticker_recorder` writes the best prices. The watch (`lateness.StreamWatch`) begins
+writes them. `ticker_recorder` writes the best prices. The watch (`stream_watch.StreamWatch`) begins
 when the gap is filled, and ends with the connection, a stall of the thread, or frames that cannot
 be used.
 """
@@ -28,12 +28,12 @@ from onetape.websocket.events import (
     TradeUpdate,
 )
 from trader.gap_backfiller import NEVER, GapBackfiller
-from trader.lateness import StreamWatch, make_stream_watch
-from trader.market_guard import check_same_market
+from trader.market_guard import fetch_and_check_market
 from trader.session_context import SessionContext
 from trader.stalls import StallWatch, get_computer_seconds
 from trader.stream_candles import StreamCandleWriter
 from trader.stream_lines import QuietLines, format_source_line
+from trader.stream_watch import StreamWatch, make_stream_watch
 from trader.ticker_recorder import TickerRecorder
 
 #: Time in which a position may be sold at the price of a frame that waits for REST, seconds.
@@ -376,7 +376,7 @@ class StreamRecorder:
         self._went_live.clear()
         before = self._gap_backfiller.inserted
         try:
-            await check_same_market(self._context, self._exchange)
+            await fetch_and_check_market(self._context, self._exchange)
         except ExchangeUnreachable as error:
             self.lost_reason = str(error)
             return  # to be tried again, as below

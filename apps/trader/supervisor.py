@@ -198,12 +198,15 @@ class Supervisor:
                     await asyncio.Event().wait()
                 is_file = _choose_source(error, PROGRAM) == DATABASE
                 if self._meanwhile is None:
-                    self._meanwhile = asyncio.create_task(self._keep_running(meanwhile))
+                    self._meanwhile = asyncio.create_task(self.keep_running(meanwhile))
                 longest = LONGEST_DATABASE_PAUSE_SECONDS if is_file else LONGEST_PAUSE_SECONDS
                 await self._pause(PROGRAM, longest)
 
-    async def _keep_running(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Run work again and again while the session is built again; its errors are reported."""
+    async def keep_running(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Run work again and again while the session is built again; its errors are reported.
+
+        Errors of the file are not, because the session reports them.
+        """
         while True:
             try:
                 await work()

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.candles import SeriesKey
-from onetape.core.errors import UsageError, naming_settings
+from onetape.core.errors import UsageError, name_settings
 from onetape.core.folders import USER_FOLDER
 from onetape.core.symbols import parse_spot_symbol, split_symbol
 from onetape.core.timeframes import Timeframe
@@ -30,7 +30,7 @@ def parse_traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
         UsageError: a symbol or timeframe that cannot be read, a symbol twice, or symbols that are
             paid in different currencies.
     """
-    with naming_settings("timeframe"):
+    with name_settings("timeframe"):
         timeframe = Timeframe.parse(settings.timeframe).name
     if settings.symbols:
         setting = "symbols"
@@ -40,7 +40,7 @@ def parse_traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
         given = [(name, settings.strategy) for name in settings.symbol.split(",")]
     found: dict[str, TradedSymbol] = {}
     for name, strategy in given:
-        with naming_settings(setting):
+        with name_settings(setting):
             symbol = parse_spot_symbol(name.strip())
         if symbol in found:
             raise UsageError(
@@ -64,7 +64,7 @@ def check_own_strategies(settings: TraderSettings) -> None:
         if own is not None and read_stated_settings(own.name, USER_FOLDER) is not None:
             raise UsageError(
                 f"{one.symbol}: {own.name} is a freqtrade strategy, whose stops and timeframe are "
-                "those of the account; name it as strategy.name, in a trader of its own",
+                "those of the account; name it as strategy.name, in a separate trader",
                 setting="symbols",
             )
 

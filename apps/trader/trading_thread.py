@@ -1,4 +1,4 @@
-"""The trading thread: the sessions run in a thread of their own, with its own event loop.
+"""The trading thread: the sessions run in a separate thread with its own event loop.
 
 The main thread's loop has the sockets and the signals. The trading thread reads and writes the
 database: a write that waits for another process, or for the disk, holds up neither sockets nor

@@ -1,6 +1,6 @@
 """Tests whether prices of a candle passed while the market was watched, and are still current.
 
-An exit at a price that passed while the market was not watched is late (`lateness`).
+An exit at a price that passed while the market was not watched is late (`stream_watch`).
 """
 
 from onetape.core.candles import Candle
@@ -70,6 +70,31 @@ class UnwatchedPrices:
         age_ms = max(0, self._exchange.now_ms() - ended_ms)
         age_seconds = self._exchange.clock.wall_seconds(age_ms)
         return age_seconds > self._context.settings.max_signal_age_seconds
+
+    def describe_missed_open(self, candle: Candle) -> str | None:
+        """Return a text if a candle opened too long ago while the market was not watched.
+
+        The price that an entry is decided for, that of the open, has passed then. An open that was
+        watched is not too old: the first trade of a quiet market may come late.
+
+        Args:
+            candle: The candle whose open fills an entry.
+
+        Returns:
+            None: the open was watched, or it is not old.
+        """
+        watch = self._recorder.watch
+        if watch is not None and candle.timestamp > watch.first.timestamp:
+            return None
+        age_ms = max(0, self._exchange.now_ms() - candle.timestamp * 1_000)
+        age_seconds = self._exchange.clock.wall_seconds(age_ms)
+        allowed = self._context.settings.max_signal_age_seconds
+        if age_seconds <= allowed:
+            return None
+        return (
+            f"the candle opened {age_seconds:.0f} s ago, while the market was not watched "
+            f"(allowed {allowed:g} s)"
+        )
 
     def is_gap_before(self, candle: Candle, decided: int) -> bool:
         """Return whether candles are missing before one for an unknown reason.

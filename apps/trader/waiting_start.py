@@ -1,7 +1,7 @@
 """Shows a start that waits for exchange or file: lines, a heartbeat, a state for `trader status`.
 
 No session has begun yet, so the state is stored with the last session of each symbol that has a
-position or an order open; a lease of the symbol proves that the process lives.
+position or an order open; a lease of the symbol proves that the process runs.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from onetape.cli.events import event_context
-from onetape.cli.output import prefixing_lines, print_line
+from onetape.cli.events import add_event_fields
+from onetape.cli.output import prefix_lines, print_line
 from onetape.core.clock import format_utc
 from onetape.core.errors import (
     ConfigurationError,
@@ -38,7 +38,7 @@ from trader.states import REMIND_SECONDS, WAITING
 RENEW_SECONDS: Final = 0.5
 #: Maximum time that a write waits for another process, wall seconds; it blocks the event loop.
 WRITE_TIMEOUT_SECONDS: Final = 0.2
-#: Least time between two printed errors, if different ones alternate, wall seconds.
+#: Minimum time between two printed errors, if different ones alternate, wall seconds.
 PRINT_SECONDS: Final = 60.0
 #: Remedy of an exchange that cannot be reached.
 _REMEDY: Final = "check the network and the status page of the exchange, if this lasts"
@@ -192,12 +192,12 @@ class WaitingStart:
         for line in commands.read():
             print_line(line)
         if is_first:
-            with event_context(account=self._account):
+            with add_event_fields(account=self._account):
                 show_state(self._account, commands.state)
         for symbol in self._held:
             with (
-                prefixing_lines(f"{symbol}: " if len(self._held) > 1 else ""),
-                event_context(account=self._account, symbol=symbol),
+                prefix_lines(f"{symbol}: " if len(self._held) > 1 else ""),
+                add_event_fields(account=self._account, symbol=symbol),
             ):
                 taken = commands.take_new(symbol)
                 show_waiting(self._account, taken, symbol, "the exchange can be reached")

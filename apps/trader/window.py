@@ -12,7 +12,6 @@ from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
-from onetape.core.timeframes import Timeframe
 from onetape.history.gaps import DECIDING_RESPONSES
 from onetape.store.candles import find_series_gaps, read_closed_timestamps, read_last_closed
 from onetape.store.gaps import find_unexplained
@@ -89,22 +88,21 @@ def _make_warmup(
         return WarmupGaps([], "")
     full = context.timeframe.shift(int(after.timestamp[0]), context.history)
     warm_up = format_count(context.history, "candle")
-    return WarmupGaps(missing, describe_warmup_wait(context.timeframe, missing[-1], full, warm_up))
+    label = context.timeframe.name
+    return WarmupGaps(missing, describe_warmup_wait(label, missing[-1], full, warm_up))
 
 
-def describe_warmup_wait(
-    timeframe: Timeframe, gap: tuple[int, int], full: int, warm_up: str
-) -> str:
+def describe_warmup_wait(label: str, gap: tuple[int, int], full: int, warm_up: str) -> str:
     """Return a text with the time from which orders are possible after a gap.
 
     Args:
-        timeframe: Timeframe of the missing candles.
+        label: Name of the series of the missing candles, such as `1h` or `BTC/USDT 1h`.
         gap: Half-open range of their opens, epoch seconds.
         full: Earliest time at which the warm-up is full, epoch seconds.
         warm_up: Description of the warm-up, such as `200 candles`.
     """
     start, end = (format_utc(moment) for moment in gap)
     return (
-        f"{timeframe.name} candles missing, cause unknown, {start} to {end}: no orders before "
+        f"{label} candles missing, cause unknown, {start} to {end}: no orders before "
         f"{format_utc(full)}, when a warm-up of {warm_up} is full again"
     )

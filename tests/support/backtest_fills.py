@@ -13,6 +13,7 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.strategies import evaluate_strategy, load_strategy
+from onetape.strategies.testing import higher_of
 from session_harness import HOUR, MARCH, SessionHarness, SteppedMarket
 from symbol_desk import Made, get_simulator_candles
 
@@ -33,6 +34,7 @@ EXITS = {
         exit_profit_offset=0.0,
     ),
     "levels of the strategy": ExitConfig(stop_loss=0.03, break_even=0.001),
+    "limit entries": ExitConfig(stop_loss=0.004, take_profit=0.006, trailing_stop=0.008),
 }
 SIZINGS: dict[str, dict[str, float]] = {
     "all_in": {},
@@ -72,6 +74,36 @@ LEVEL_DIPS = DIPS.replace(
     ".astype(np.int8), {}, "
     'stop=np.where(hour % 4 == 3, np.nan, candles.low * 0.998), stop_mode="each_candle", '
     "target=candles.close * 1.004)",
+)
+#: Buys after a falling candle while BTC falls too, and sells now and then while BTC rises.
+MARKET_DIPS = (
+    DIPS.replace(
+        "from onetape.strategies import Signals", "from onetape.strategies import Market, Signals"
+    )
+    .replace(
+        '    name: ClassVar[str] = "dips"\n',
+        '    name: ClassVar[str] = "dips"\n    informative = (Market("BTC/{quote}"),)\n',
+    )
+    .replace(
+        "        return Signals(np.where(candles.close < candles.open, 1, -sells)",
+        '        leader = higher["BTC/{quote}"]\n'
+        "        rises = leader.as_of(leader.close - leader.open) > 0\n"
+        "        dips = (candles.close < candles.open) & ~rises\n"
+        "        return Signals(np.where(dips, 1, -sells * rises)",
+    )
+)
+#: The same signals as `DIPS`, with a limit below most closes for two candles, and market orders.
+LIMIT_DIPS = DIPS.replace(
+    ".astype(np.int8), {})",
+    ".astype(np.int8), {}, "
+    "limit=np.where(hour % 5 == 4, np.nan, candles.close * (1 - 0.0005 * (hour % 4))))",
+).replace(
+    "    def evaluate(",
+    """    @property
+    def limit_expiry_candles(self):
+        return 2
+
+    def evaluate(""",
 )
 #: The same signals in a file for freqtrade.
 FREQTRADE_DIPS = """
@@ -131,7 +163,10 @@ def list_backtest_fills(
     for symbol, own in desks.items():
         start = first - BEFORE * HOUR
         candles = get_simulator_candles(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
-        signals = evaluate_strategy(load_strategy(own.context.evaluator.settings.name), candles)
+        strategy = load_strategy(own.context.evaluator.settings.name)
+        leader = candles_of(opened, "BTC/USDT", start, MARCH + (last_hour + 1) * HOUR)
+        higher = higher_of(strategy, candles, markets={"BTC/USDT": leader}, symbol=symbol)
+        signals = evaluate_strategy(strategy, candles, higher)
         signal = np.where(candles.timestamp < first, 0, signals.signal).astype(np.int8)
         series.append(
             SymbolSeries(

@@ -1,6 +1,7 @@
 """Write the files that a page of docs/ shows."""
 
 import re
+import shutil
 from pathlib import Path
 
 
@@ -12,3 +13,8 @@ def write_files(page: Path, folder: Path) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return [folder / name for name, _ in blocks]
+
+
+def copy_config(repository: Path, folder: Path) -> None:
+    """Copy the settings files of the checkout, which the commands of a page read, to a folder."""
+    shutil.copytree(repository / "config", folder / "config")

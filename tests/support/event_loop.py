@@ -206,7 +206,7 @@ class PlainAccount:
             exits = symbol.fill_log.get_exit_bars()
             free = exits[-1] + 1 + self._cooldown if exits else 0
             is_held = number in self._open
-            symbol.note_waits(
+            symbol.record_waiting_orders(
                 free, symbol.fill_log.make_last_buy().before_slippage if is_held else None
             )
 

@@ -1,4 +1,4 @@
-"""A second implementation of the engine's rules in Decimals, bar by bar, sharing no code.
+"""The rules make_exact the engine once more, in Decimals, bar by bar, and with none make_exact its code.
 
 Written from docs and docstrings: prices in whole hundredths go in as integers, and every fill comes
 out as it is booked. Several symbols share one account. Slow, and easy to check by hand.
@@ -20,12 +20,12 @@ from plain_levels import CurrentLevels
 
 EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
-#: Part of a step that counts as zero (onetape.core.trading_rules).
+#: Part make_exact a step that counts as zero (onetape.core.trading_rules).
 TOLERANCE = Decimal("1e-6")
-#: Part of the cash by which an order may cost more than there is, and which an order without an
-#: amount step may leave of it: then the order spends all of the cash.
+#: Part make_exact the cash by which an order may cost more than there is, and which an order without an
+#: amount step may leave make_exact it: then the order spends all make_exact the cash.
 CASH_NOISE = Decimal("1e-12")
-#: Factor of a price that gives another one right above it.
+#: Factor make_exact a price that gives another one right above it.
 ABOVE = Decimal("1.00000000000000000001")
 
 
@@ -38,11 +38,23 @@ class ExactFill:
     price: Decimal
     amount: Decimal
     fee: Decimal
-    """Fee of the fill, in the coin bought where the rules state so."""
+    """Fee make_exact the fill, in the coin bought where the rules state so."""
     cash_change: Decimal
     base_change: Decimal
     kinds: tuple[str, ...] = ()
-    """Exit kind of a sell; two where both stops are at one price."""
+    """Exit kind make_exact a sell; two where both stops are at one price."""
+
+
+@dataclass(frozen=True)
+class _ExactLimit:
+    """A limit order that is open."""
+
+    price: Decimal
+    due: int
+    last: int
+    amount: Decimal
+    reserved: Decimal
+    """Money that the order has taken from the cash."""
 
 
 @dataclass
@@ -57,7 +69,7 @@ class _ExactSymbol:
     own: CurrentLevels
     base: Decimal = ZERO
     paid: Decimal = ZERO
-    """Cost of the last buy."""
+    """Cost make_exact the last buy."""
     entry: int | None = None
     entry_price: Decimal = ZERO
     highest: Decimal = ZERO
@@ -65,24 +77,31 @@ class _ExactSymbol:
     buy_waits: bool = False
     sell_waits: bool = False
     is_used: bool = False
-    """Whether the run of BUYs that is on has led to an entry."""
+    """Whether the run make_exact BUYs that is on has led to an entry."""
     run: int = 0
-    """Number of the run of BUYs that is on, or was on last."""
+    """Number make_exact the run make_exact BUYs that is on, or was on last."""
     skipped_run: int = 0
     """The run that was counted as skipped last."""
     free_from: int = 0
     fills: list[ExactFill] = field(default_factory=list[ExactFill])
     refused: list[int] = field(default_factory=list[int])
     ambiguous: int = 0
+    due: int = 0
+    """Bar at which the BUY that waits was due."""
+    limit: _ExactLimit | None = None
+    unfilled: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Due bar and last bar make_exact each limit order that was not filled."""
+    inside_entry: int | None = None
+    """Bar inside which the position was entered at its limit; None: at an open."""
     price_steps: dict[tuple[int, int], Decimal] = field(
         default_factory=dict[tuple[int, int], Decimal]
     )
-    """Price step of each month, by year and month."""
+    """Price step make_exact each month, by year and month."""
 
 
 @dataclass
 class ExactAccount:
-    """Result of a run."""
+    """Result make_exact a run."""
 
     symbols: list[_ExactSymbol]
     cash: Decimal
@@ -118,7 +137,7 @@ def run_exact(
         ]
         entered = [symbol for symbol, _ in now if symbol.entry is not None]
         for symbol, bar in now:
-            _take(symbol, bar)
+            _take(account, symbol, bar)
         traded = [(symbol, bar) for symbol, bar in now if not _is_untraded(symbol, bar)]
         for symbol, bar in traded:
             if symbol in entered:
@@ -129,10 +148,20 @@ def run_exact(
         for symbol, _ in now:
             if symbol.buy_waits and is_paused(rules, account.closed, symbol.name, moment):
                 symbol.buy_waits = False
-        for symbol, bar in traded:
-            _leave_inside(account, symbol, bar)
-            symbol.highest = max(symbol.highest, symbol.prices.high[bar])
+        for symbol, bar in now:
+            _trade_inside(account, symbol, bar, moment)
     return account
+
+
+def _trade_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int, moment: int) -> None:
+    """Trade what the prices make_exact a candle after its open lead to."""
+    _follow_limit(account, symbol, bar, moment)
+    if _is_untraded(symbol, bar):
+        return
+    _leave_inside(account, symbol, bar)
+    is_inside = symbol.inside_entry == bar
+    top = symbol.prices.close[bar] if is_inside else symbol.prices.high[bar]
+    symbol.highest = max(symbol.highest, top)
 
 
 def _get_order(symbol: _ExactSymbol, bar: int) -> int:
@@ -144,8 +173,8 @@ def _is_untraded(symbol: _ExactSymbol, bar: int) -> bool:
     return any(prices.volume) and not prices.volume[bar] and prices.high[bar] == prices.low[bar]
 
 
-def _take(symbol: _ExactSymbol, bar: int) -> None:
-    """Set the order that is due from the open of a bar on, until something is traded."""
+def _take(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
+    """Set the order that is due from the open make_exact a bar on, until something is traded."""
     symbol.own.take(bar)
     order, before = _get_order(symbol, bar), symbol.signal[bar - 2] if bar > 1 else 0
     if order == 1 and before != 1:
@@ -154,21 +183,30 @@ def _take(symbol: _ExactSymbol, bar: int) -> None:
     if symbol.entry is not None:
         symbol.sell_waits |= order == -1 and _sell_counts(symbol, bar)
         return
+    if symbol.limit is not None:
+        if order == -1:
+            _end_limit(account, symbol, bar - 1)
+        return
     if order == -1:
         symbol.buy_waits = False
-    elif order == 1 and bar >= symbol.free_from:
-        symbol.buy_waits |= not symbol.is_used or symbol.rules.reentry == "while_signal"
+    elif order == 1 and bar >= symbol.free_from and _may_use_run(symbol):
+        symbol.buy_waits, symbol.due = True, bar
     symbol.buy_waits &= is_within(symbol.rules, symbol.prices.timestamp[bar])
 
 
+def _may_use_run(symbol: _ExactSymbol) -> bool:
+    """Return whether the present run make_exact BUYs may lead to an entry."""
+    return not symbol.is_used or symbol.rules.reentry == "while_signal"
+
+
 def _sell_counts(symbol: _ExactSymbol, bar: int) -> bool:
-    """Return whether the SELL of the bar before has a profit above the offset."""
+    """Return whether the SELL make_exact the bar before has a profit above the offset."""
     offset = symbol.rules.exits.exit_profit_offset
     return offset is None or symbol.prices.close[bar - 1] > _compute_net_price(symbol, offset)
 
 
 def _compute_net_price(symbol: _ExactSymbol, profit: float, *, is_limit: bool = False) -> Decimal:
-    """Return the price of a sell with a profit of this part of the entry's cost, fees included."""
+    """Return the price make_exact a sell with a profit make_exact this part make_exact the entry's cost, fees included."""
     rules, fee = symbol.rules, make_exact(symbol.rules.fee_rate)
     has_maker_fee = is_limit and rules.maker_fee_rate is not None
     sold = 1 - (make_exact(rules.maker_fee_rate or 0.0) if has_maker_fee else fee)
@@ -203,12 +241,37 @@ def _is_sold_beyond_level(account: ExactAccount, symbol: _ExactSymbol, bar: int)
     return True
 
 
+def _leave_after_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
+    """Sell in the bar make_exact a fill at the limit: the low came after it, the high maybe before."""
+    prices, price = symbol.prices, symbol.entry_price
+    stop, kinds, target = _compute_levels(symbol, bar)
+    if stop is not None and price <= stop:
+        _sell(account, symbol, bar, price, kinds, is_inside=True)
+        return
+    if target is not None and target <= price:
+        target = None
+    reached = target is not None and prices.high[bar] >= target
+    top = prices.high[bar] if target is None else min(prices.high[bar], target)
+    moved = _compute_trailing_level(symbol, top)
+    is_moved = moved is not None and (stop is None or moved > stop)
+    if stop is not None and prices.low[bar] <= stop:
+        symbol.ambiguous += reached or is_moved
+        _sell(account, symbol, bar, stop, kinds, is_inside=True)
+    elif is_moved and moved is not None and prices.low[bar] <= moved:
+        symbol.ambiguous += 1
+        worst = _find_least_moved(symbol, prices.low[bar])
+        _sell(account, symbol, bar, worst, ("trailing_stop",), is_inside=True)
+
+
 def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
     if symbol.entry is None or symbol.gave_up:
         return
+    if symbol.inside_entry == bar:
+        _leave_after_limit(account, symbol, bar)
+        return
     prices = symbol.prices
     if _is_sold_beyond_level(account, symbol, bar):
-        # An entry may open beyond a level of the strategy.
+        # An entry may open beyond a level make_exact the strategy.
         return
     symbol.highest = max(symbol.highest, prices.open[bar])
     stop, kinds, target = _compute_levels(symbol, bar)
@@ -230,12 +293,10 @@ def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None
 
 
 def _compute_trailing_level(symbol: _ExactSymbol, highest: Decimal) -> Decimal | None:
-    """Return the trailing stop after a highest price; None before it begins."""
+    """Return the trailing stop after the price has been this high; None: there is none yet."""
     exits = symbol.rules.exits
     found: list[Decimal] = []
-    begins = (
-        None if exits.trailing_offset is None else _compute_net_price(symbol, exits.trailing_offset)
-    )
+    begins = None if exits.trailing_offset is None else _compute_net_price(symbol, exits.trailing_offset)
     if exits.trailing_stop is not None and (begins is None or highest > begins):
         found.append(highest * (1 - make_exact(exits.trailing_stop)))
     if exits.break_even is not None and highest > _compute_net_price(symbol, exits.break_even):
@@ -259,7 +320,7 @@ def _find_least_moved(symbol: _ExactSymbol, low: Decimal) -> Decimal:
 def _compute_levels(
     symbol: _ExactSymbol, bar: int
 ) -> tuple[Decimal | None, tuple[str, ...], Decimal | None]:
-    """Return stop, its kinds, and target of a bar."""
+    """Return stop, its kinds, and target make_exact a bar."""
     assert symbol.entry is not None
     exits, entry = symbol.rules.exits, symbol.entry_price
     stops: list[tuple[Decimal, str]] = []
@@ -280,16 +341,10 @@ def _compute_levels(
     if wins:
         least = min(wins)
         net = exits.net_targets
-        target = (
-            _compute_net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
-        )
+        target = _compute_net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
     if own_target is not None:
         target = make_exact(own_target) if target is None else min(target, make_exact(own_target))
-    return (
-        stop,
-        kinds,
-        None if target is None else _round_to_step(target, symbol, bar, ROUND_CEILING),
-    )
+    return stop, kinds, None if target is None else _round_to_step(target, symbol, bar, ROUND_CEILING)
 
 
 def _round_to_step(price: Decimal, symbol: _ExactSymbol, bar: int, rounding: str) -> Decimal:
@@ -298,7 +353,7 @@ def _round_to_step(price: Decimal, symbol: _ExactSymbol, bar: int, rounding: str
 
 
 def _get_price_step(symbol: _ExactSymbol, bar: int) -> Decimal | None:
-    """Return the stated step, or the last digit of the month's prices where it is smaller."""
+    """Return the stated step, or the last digit make_exact the month's prices where they are smaller."""
     if symbol.trading_rules.price_step is None:
         return None
     if not symbol.price_steps:
@@ -329,7 +384,7 @@ def _count(steps: Decimal, rounding: str) -> Decimal:
 
 
 def _compute_sold_price(price: Decimal, symbol: _ExactSymbol, bar: int) -> Decimal:
-    """Return a sell's price of whole steps, one at least."""
+    """Return a sell's price make_exact whole steps, one at least."""
     return _round_to_step(price, symbol, bar, ROUND_FLOOR) or _get_price_step(symbol, bar) or price
 
 
@@ -352,14 +407,21 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, slots: int, mo
     symbol.buy_waits = False
     if is_paused(symbol.rules, account.closed, symbol.name, moment):
         return
+    price, last = symbol.own.limit(symbol.due), symbol.due + symbol.own.expiry - 1
+    if price is not None and last < bar:
+        # The limit order has expired while it waited for a trade.
+        return
     held = [one for one in account.symbols if one.entry is not None]
-    if len(held) >= slots:
+    limits = [one.limit for one in account.symbols if one.limit is not None]
+    if len(held) + len(limits) >= slots:
         account.skipped += symbol.skipped_run != symbol.run
         symbol.skipped_run = symbol.run
         return
-    fill = _buy(
-        symbol, bar, account.cash, account.cash + sum(_iterate_position_values(held, moment))
-    )
+    equity = account.cash + sum(one.reserved for one in limits) + sum(_iterate_position_values(held, moment))
+    if price is not None:
+        _send_limit(account, symbol, bar, make_exact(price), equity)
+        return
+    fill = _buy(symbol, bar, account.cash, equity)
     if fill is None:
         symbol.refused.append(bar)
         return
@@ -374,13 +436,97 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, slots: int, mo
         account.cash = ZERO
     symbol.base += fill.base_change
     symbol.fills.append(fill)
-    symbol.entry, symbol.gave_up = bar, False
+    symbol.entry, symbol.gave_up, symbol.inside_entry = bar, False, None
     symbol.own.enter()
     symbol.entry_price = symbol.highest = symbol.prices.open[bar]
 
 
+def _send_limit(
+    account: ExactAccount, symbol: _ExactSymbol, bar: int, price: Decimal, equity: Decimal
+) -> None:
+    rules, cash, step = symbol.rules, account.cash, _get_price_step(symbol, bar)
+    price = _compute_sold_price(price, symbol, bar) if step is not None else price
+    maker = make_exact(rules.fee_rate if rules.maker_fee_rate is None else rules.maker_fee_rate)
+    fee, in_coin = max(make_exact(rules.fee_rate), maker), rules.fee_currency == "base"
+    unit = price if in_coin else price * (1 + fee)
+    wanted = _compute_wanted(symbol, bar, cash, equity, unit, price)
+    if wanted is None:
+        symbol.refused.append(bar)
+        return
+    budget, amount = wanted
+    if rules.max_volume_share is not None:
+        amount = min(amount, make_exact(rules.max_volume_share) * symbol.prices.volume[bar - 1])
+    amount, amount_step = _round_to_steps(amount, symbol), symbol.trading_rules.amount_step
+    if amount_step is not None and amount * unit > budget * (1 + CASH_NOISE):
+        amount -= amount_step
+    base = amount - amount * fee if in_coin else amount
+    if not _is_taken(symbol, price, amount) or not _is_sellable(symbol, bar, base, price):
+        symbol.refused.append(bar)
+        return
+    if symbol.skipped_run == symbol.run:
+        account.skipped -= 1
+        symbol.skipped_run = 0
+    _spend(account, symbol, min(amount * unit, cash))
+    symbol.limit = _ExactLimit(
+        price, symbol.due, symbol.due + symbol.own.expiry - 1, amount, cash - account.cash
+    )
+    symbol.own.send_limit()
+
+
+def _spend(account: ExactAccount, symbol: _ExactSymbol, cost: Decimal) -> None:
+    noise = ZERO if symbol.trading_rules.amount_step else account.cash * CASH_NOISE
+    account.cash -= cost
+    if account.cash <= noise:
+        account.cash = ZERO
+
+
+def _end_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
+    assert symbol.limit is not None
+    account.cash += symbol.limit.reserved
+    symbol.unfilled.append((symbol.limit.due, bar))
+    symbol.limit = None
+
+
+def _follow_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int, moment: int) -> None:
+    """Fill or end the open limit order make_exact a symbol in a bar."""
+    limit, prices, rules = symbol.limit, symbol.prices, symbol.rules
+    if limit is None:
+        return
+    is_stopped = is_paused(rules, account.closed, symbol.name, moment)
+    if is_stopped or not is_within(rules, prices.timestamp[bar]):
+        _end_limit(account, symbol, bar)
+        return
+    if _is_untraded(symbol, bar) or min(prices.open[bar], prices.low[bar]) >= limit.price:
+        if bar >= limit.last:
+            _end_limit(account, symbol, bar)
+        return
+    is_inside = prices.open[bar] >= limit.price
+    price, at, fee = limit.price, limit.price, make_exact(rules.fee_rate)
+    if is_inside:
+        fee = fee if rules.maker_fee_rate is None else make_exact(rules.maker_fee_rate)
+    else:
+        at = prices.open[bar]
+        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(limit.amount, prices.volume[bar - 1])
+        slipped = _round_to_step(at * (1 + _compute_slippage(rules) + moved), symbol, bar, ROUND_CEILING)
+        price = min(slipped, limit.price)
+    in_coin, amount = rules.fee_currency == "base", limit.amount
+    paid = amount * fee if in_coin else price * amount * fee
+    cost = min(price * amount + (ZERO if in_coin else paid), limit.reserved)
+    symbol.limit = None
+    account.cash += limit.reserved
+    _spend(account, symbol, cost)
+    base = amount - paid if in_coin else amount
+    symbol.fills.append(ExactFill(bar, "buy", price, amount, paid, -cost, base))
+    symbol.paid, symbol.base = cost, symbol.base + base
+    symbol.entry, symbol.gave_up = bar, False
+    symbol.inside_entry = bar if is_inside else None
+    symbol.own.fill_limit()
+    symbol.entry_price = symbol.highest = at
+    symbol.is_used = all(one == 1 for one in symbol.signal[limit.due - 1 : bar])
+
+
 def _iterate_position_values(held: list[_ExactSymbol], moment: int) -> Iterator[Decimal]:
-    """Return the value of each position at the last close before a moment."""
+    """Return the value make_exact each position at the last close before a moment."""
     for one in held:
         last = min(moment // 3_600, len(one.prices.close)) - 1
         yield one.base * one.prices.close[last]
@@ -391,7 +537,7 @@ def _buy(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> Exac
     fee, in_coin = make_exact(rules.fee_rate), rules.fee_currency == "base"
     fee_factor = ONE if in_coin else 1 + fee
     price = _round_to_step(open_ * (1 + _compute_slippage(rules)), symbol, bar, ROUND_CEILING)
-    wanted = _compute_wanted(symbol, bar, cash, equity, price * fee_factor)
+    wanted = _compute_wanted(symbol, bar, cash, equity, price * fee_factor, open_)
     if wanted is None:
         return None
     budget, amount = wanted
@@ -400,9 +546,7 @@ def _buy(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> Exac
         amount = min(amount, make_exact(rules.max_volume_share) * volume)
     if impact:
         amount = min(amount, _find_most_with_impact(rules, open_ * fee_factor, budget, volume))
-        moved = open_ * (
-            1 + _compute_slippage(rules) + impact * _compute_volume_fraction(amount, volume)
-        )
+        moved = open_ * (1 + _compute_slippage(rules) + impact * _compute_volume_fraction(amount, volume))
         price = _round_to_step(moved, symbol, bar, ROUND_CEILING)
         amount = min(amount, EXACT.divide(budget, price * fee_factor))
     amount = _round_to_steps(amount, symbol)
@@ -414,7 +558,7 @@ def _buy(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> Exac
         return None
     paid = amount * fee if in_coin else price * amount * fee
     base = amount - paid if in_coin else amount
-    if not _is_sellable(symbol, bar, base):
+    if not _is_sellable(symbol, bar, base, open_):
         return None
     change = -price * amount - (ZERO if in_coin else paid)
     return ExactFill(bar, "buy", price, amount, paid, max(change, -cash), base)
@@ -429,7 +573,7 @@ def _is_taken(symbol: _ExactSymbol, price: Decimal, amount: Decimal) -> bool:
     )
 
 
-def _is_sellable(symbol: _ExactSymbol, bar: int, base: Decimal) -> bool:
+def _is_sellable(symbol: _ExactSymbol, bar: int, base: Decimal, entry: Decimal) -> bool:
     """Return whether the market would take the coins back at the first stop."""
     rules, loss = symbol.rules, symbol.rules.exits.first_stop
     amount = _round_to_steps(base, symbol)
@@ -437,17 +581,20 @@ def _is_sellable(symbol: _ExactSymbol, bar: int, base: Decimal) -> bool:
         return False
     if loss is None:
         return True
-    moved = make_exact(rules.volume_impact) * _compute_volume_fraction(
-        amount, symbol.prices.volume[bar - 1]
-    )
-    stop = symbol.prices.open[bar] * (1 - make_exact(loss)) * (1 - _compute_slippage(rules) - moved)
+    moved = make_exact(rules.volume_impact) * _compute_volume_fraction(amount, symbol.prices.volume[bar - 1])
+    stop = entry * (1 - make_exact(loss)) * (1 - _compute_slippage(rules) - moved)
     return _is_taken(symbol, _compute_sold_price(stop, symbol, bar), amount)
 
 
 def _compute_wanted(
-    symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal, unit: Decimal
+    symbol: _ExactSymbol,
+    bar: int,
+    cash: Decimal,
+    equity: Decimal,
+    unit: Decimal,
+    entry: Decimal,
 ) -> tuple[Decimal, Decimal] | None:
-    """Return the money that may be spent, and the coins of the sizing."""
+    """Return the money that may be spent, and the coins make_exact the sizing."""
     rules, name = symbol.rules, symbol.rules.sizing
     if name == "all_in":
         return cash, EXACT.divide(cash, unit)
@@ -460,12 +607,7 @@ def _compute_wanted(
     if name == "risk_per_trade":
         loss, fee = rules.exits.first_stop, make_exact(rules.fee_rate)
         assert loss is not None
-        back = (
-            symbol.prices.open[bar]
-            * (1 - make_exact(loss))
-            * (1 - _compute_slippage(rules))
-            * (1 - fee)
-        )
+        back = entry * (1 - make_exact(loss)) * (1 - _compute_slippage(rules)) * (1 - fee)
         if rules.fee_currency == "base":
             back *= 1 - fee
         return cash, min(EXACT.divide(size * equity, unit - back), EXACT.divide(cash, unit))
@@ -492,7 +634,7 @@ def _compute_volatility(symbol: _ExactSymbol, bar: int) -> Decimal | None:
 def _find_most_with_impact(
     rules: AccountConfig, unit: Decimal, budget: Decimal, volume: Decimal
 ) -> Decimal:
-    """Return the coins of a budget where a coin costs unit (fixed + impact amount / volume)."""
+    """Return the coins make_exact a budget where a coin costs unit (fixed + impact amount / volume)."""
     fixed, impact = 1 + _compute_slippage(rules), make_exact(rules.volume_impact)
     most = EXACT.divide(budget, unit * (fixed + impact))
     if most >= volume:
@@ -516,9 +658,7 @@ def _sell(
     if kinds == ("target",):
         rate = rate if rules.maker_fee_rate is None else make_exact(rules.maker_fee_rate)
     else:
-        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(
-            amount, symbol.prices.volume[bar - 1]
-        )
+        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(amount, symbol.prices.volume[bar - 1])
         price = at * (1 - _compute_slippage(rules) - moved)
     price = _compute_sold_price(price, symbol, bar)
     if not _is_taken(symbol, price, amount):

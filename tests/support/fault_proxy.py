@@ -30,6 +30,8 @@ class FaultProxy:
         """End of the path of REST requests whose response is held back; empty: all requests."""
         self.hidden_candles: set[int] = set()
         """Opens, in milliseconds, of candles that REST responses leave out."""
+        self.hidden_market = ""
+        """Binance's name of the market whose candles are left out, as ETHUSDT; empty: of all."""
         self.refuses_sockets = False
         """Reset every new WebSocket."""
         self.resets_new_sockets = False
@@ -107,7 +109,8 @@ class FaultProxy:
             content = await response.read()
             if request.path.endswith(self.delayed_path):
                 await asyncio.sleep(self.rest_delay_seconds)
-            if request.path.endswith("/klines") and self.hidden_candles:
+            is_hidden = self.hidden_market in ("", request.query.get("symbol"))
+            if request.path.endswith("/klines") and self.hidden_candles and is_hidden:
                 rows = [row for row in json.loads(content) if row[0] not in self.hidden_candles]
                 content = json.dumps(rows).encode()
             return web.Response(

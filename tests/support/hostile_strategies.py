@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candles
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.results import Evaluation, EvaluationFailure
 
 #: Time limit that only an evaluation that hangs exceeds, also on a busy machine.
@@ -114,10 +114,10 @@ def let_others_be_slow(monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
         monkeypatch: Fixture of the test.
         hanging: Open of the newest candle of that evaluation, epoch seconds.
     """
-    evaluate = StrategyEvaluator.evaluate
+    evaluate = ProcessEvaluator.evaluate
 
     async def evaluate_with_deadline(
-        self: StrategyEvaluator,
+        self: ProcessEvaluator,
         candles: Candles,
         higher: Mapping[str, Any],
         rows: int,
@@ -128,7 +128,7 @@ def let_others_be_slow(monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
             self, candles, higher, rows, seconds if is_hanging else LONG_DEADLINE_SECONDS
         )
 
-    monkeypatch.setattr(StrategyEvaluator, "evaluate", evaluate_with_deadline)
+    monkeypatch.setattr(ProcessEvaluator, "evaluate", evaluate_with_deadline)
 
 
 def read_noted_processes(folder: Path) -> list[int]:

@@ -81,7 +81,7 @@ QUICK = LiveTimes(
     answer_read=0.02,
     stop_grows=0.02,
     stop_again=0.2,
-    naked=0.5,
+    unprotected=0.5,
     price_poll=0.05,
 )
 
@@ -337,7 +337,7 @@ class LiveDesk:
     @property
     def resting(self) -> list[Any]:
         """Return the open orders at the simulator."""
-        return self.simulator.account.exchange.open_orders(None)
+        return self.simulator.account.exchange.get_open_orders(None)
 
     @property
     def taken(self) -> list[str]:

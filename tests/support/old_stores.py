@@ -65,11 +65,12 @@ ADDED_COLUMNS = {
         "latecomers": "session, timestamp, noted_ms, waited_seconds, reason",
     },
     6: {"command_files": "name, stored_ms"},
+    7: {"compared_balances": "exchange, exchange_account, currency, total, read_ms"},
 }
 SERIES = ("binance", "BTC/USDT", "1h")
 SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql",
-           "schema_6.sql")  # fmt: skip
-VERSIONS = (1, 2, 3, 4, 5, 6)
+           "schema_6.sql", "schema_7.sql")  # fmt: skip
+VERSIONS = (1, 2, 3, 4, 5, 6, 7)
 
 
 def make_old_store(path: Path, version: int = 1, *, rows: bool = True) -> Path:
@@ -240,4 +241,8 @@ def _fill_6(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO command_files VALUES ('commands.taken', 5)")
 
 
-_FILLS = {1: _fill, 2: _fill_2, 3: _fill_3, 4: _fill_4, 5: _fill_5, 6: _fill_6}
+def _fill_7(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO compared_balances VALUES ('binance', '7', 'BTC', '0.5', 5)")
+
+
+_FILLS = {1: _fill, 2: _fill_2, 3: _fill_3, 4: _fill_4, 5: _fill_5, 6: _fill_6, 7: _fill_7}

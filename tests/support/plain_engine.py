@@ -43,6 +43,18 @@ class PlainResult:
     equity: list[float] = field(default_factory=list[float])
     refused: list[int] = field(default_factory=list[int])
     ambiguous: int = 0
+    unfilled: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Due bar and last bar of each limit order that was not filled."""
+
+
+@dataclass
+class PlainLimit:
+    """A limit order that is open."""
+
+    price: float
+    due: int
+    last: int
+    reserved: Any
 
 
 class PlainLoop:
@@ -57,7 +69,7 @@ class PlainLoop:
     ) -> None:
         self.own = CurrentLevels(levels, signal)
         self.candles, self.signal, self.rules = candles, signal, rules
-        self.model = FillModel.of(rules)
+        self.model = FillModel.from_rules(rules)
         self.once = rules.reentry == "new_signal"
         self.done = PlainResult(rules.cash)
         self.entry: int | None = None
@@ -67,6 +79,11 @@ class PlainLoop:
         self.paid = 0.0
         self.closed: list[PlainTrade] = []
         self.untraded = find_untraded_rows(candles).tolist()
+        self.due = 0
+        """Bar at which the BUY that waits was due."""
+        self.limit: PlainLimit | None = None
+        self.inside_entry: int | None = None
+        """Bar inside which the position was entered at its limit; None: at an open."""
 
     def run(self) -> PlainResult:
         for bar, (open_, high, low, close) in enumerate(
@@ -85,16 +102,30 @@ class PlainLoop:
             self.own.take(bar)
             if self.buy_waits and not self._may_enter(int(self.candles.timestamp[bar])):
                 self.buy_waits = False
+            if self.limit and not self._may_enter(int(self.candles.timestamp[bar])):
+                self._end_limit(bar)
             if not self.untraded[bar]:
-                if self.entry is not None:
-                    self._at_open(bar, open_)
-                elif self.buy_waits:
-                    self._enter(bar, open_, order)
-                if self.entry is not None and not self.gave_up:
-                    self.inside(bar, open_, high, low)
-                self.highest = max(self.highest, high)
+                self._trade_bar(bar, order, open_, high, low, close)
+            if self.limit and bar >= self.limit.last:
+                self._end_limit(bar)
             self.done.equity.append(self.done.cash + self.done.base * close)
+        if self.limit and self.signal[-1] == -1:
+            self._end_limit(len(self.signal) - 1)
         return self.done
+
+    def _trade_bar(
+        self, bar: int, order: int, open_: float, high: float, low: float, close: float
+    ) -> None:
+        """Trade at the open of a bar, and inside it."""
+        if self.entry is not None:
+            self._at_open(bar, open_)
+        elif self.buy_waits:
+            self._enter_or_send(bar, open_, order)
+        self._fill_limit(bar, open_, low)
+        is_inside = self.inside_entry == bar
+        if self.entry is not None and not self.gave_up:
+            (self._inside_after_limit if is_inside else self.inside)(bar, open_, high, low)
+        self.highest = max(self.highest, close if is_inside else high)
 
     def _may_enter(self, moment: int) -> bool:
         seconds = int(np.diff(self.candles.timestamp).min())
@@ -106,11 +137,73 @@ class PlainLoop:
         if self.entry is not None:
             self.sell_waits = self.sell_waits or (order == -1 and self._counts(bar))
             return
+        if self.limit is not None:
+            if order == -1:
+                self._end_limit(bar - 1)
+            return
         can_enter = bar >= self.free_from and not (self.is_used and self.once)
         if order == -1:
             self.buy_waits = False
         elif order == 1 and can_enter:
-            self.buy_waits = True
+            self.buy_waits, self.due = True, bar
+
+    def _enter_or_send(self, bar: int, open_: float, order: int) -> None:
+        limit, last = self.own.limit(self.due), self.due + self.own.expiry - 1
+        if limit is None:
+            self._enter(bar, open_, order)
+            return
+        self.buy_waits = False
+        if last < bar:
+            return
+        step = self.rules.trading_rules.price_step
+        if step is not None:
+            limit = float(max(Decimal(repr(limit)) // step, 1) * step)
+        reserved = self.model.compute_limit_values(self.done.cash, limit, self._market(bar))
+        if isinstance(reserved, RefusedOrder):
+            self.done.refused.append(bar)
+            return
+        self.limit = PlainLimit(limit, self.due, last, reserved)
+        self.own.send_limit()
+
+    def _end_limit(self, bar: int) -> None:
+        assert self.limit is not None
+        self.done.unfilled.append((self.limit.due, bar))
+        self.limit = None
+
+    def _fill_limit(self, bar: int, open_: float, low: float) -> None:
+        limit = self.limit
+        if limit is None or min(open_, low) >= limit.price:
+            return
+        self.limit, is_inside = None, open_ >= limit.price
+        price = limit.price if is_inside else open_
+        values = self.model.compute_limit_fill(
+            limit.reserved, None if is_inside else open_, float(self.candles.volume[bar - 1])
+        )
+        fill = self.model.make_buy_fill(values, price, is_maker=is_inside)
+        self.entry, self.entry_price, self.highest, self.gave_up = bar, price, price, False
+        self.inside_entry = bar if is_inside else None
+        self.is_used = all(one == 1 for one in self.signal[limit.due - 1 : bar])
+        self.paid = -fill.cash_change
+        self.own.fill_limit()
+        self._book(bar, "buy", fill, "")
+
+    def _inside_after_limit(self, bar: int, open_: float, high: float, low: float) -> None:
+        """Leave in the bar of a fill at the limit: by a stop, because a target may be too early."""
+        assert self.entry is not None
+        step = float(self.rules.trading_rules.price_step or 0)
+        levels = compute_levels(
+            self.rules.exits, self.entry_price, self.entry_price, 0, step, self.own.row
+        )
+        self._check_levels(levels, 0, step)
+        if self.entry_price <= levels.stop:
+            self.leave(bar, self.entry_price, levels.stop_kind)
+            return
+        if levels.target <= self.entry_price:
+            levels = levels._replace(target=math.inf)
+        found = find_exit_in_bar(self.entry_price, high, low, levels)
+        if found is not None and found.kind != TARGET:
+            self.done.ambiguous += found.is_ambiguous
+            self.leave(bar, found.price, found.kind)
 
     def _counts(self, bar: int) -> bool:
         """Return whether the SELL before a bar has a profit above the offset, after both fees."""
@@ -175,18 +268,22 @@ class PlainLoop:
         is_at_offset = any(math.isclose(self.highest, one, rel_tol=1e-12) for one in (begins, even))
         assert is_at_offset or math.isclose(max(levels.stop, 0.0), max(stops), rel_tol=1e-12)
 
-    def _enter(self, bar: int, price: float, order: int) -> None:
+    def _market(self, bar: int) -> OrderContext:
+        """Return what is known about the market when an entry is sent at the open of a bar."""
         seconds = int(self.candles.timestamp[1] - self.candles.timestamp[0])
         known = compute_volatility_before(
             self.candles.close, bar, self.rules.volatility_bars, seconds
         )
-        market = OrderContext(float(self.candles.volume[bar - 1]), None, known)
-        fill = self.model.buy(self.done.cash, price, market)
+        return OrderContext(float(self.candles.volume[bar - 1]), None, known)
+
+    def _enter(self, bar: int, price: float, order: int) -> None:
+        fill = self.model.buy(self.done.cash, price, self._market(bar))
         self.buy_waits = False
         if isinstance(fill, RefusedOrder):
             self.done.refused.append(bar)
             return
         self.entry, self.entry_price, self.highest, self.gave_up = bar, price, price, False
+        self.inside_entry = None
         self.is_used = order == 1
         self.paid = -fill.cash_change
         self.own.enter()
@@ -256,7 +353,7 @@ def make_signals(seed: int, count: int) -> list[int]:
     return rng.choice([1, -1, 0], count, p=[0.07, sells, 0.93 - sells]).tolist()
 
 
-#: A market with steps of a hundredth and a least order that small accounts run into.
+#: A market with steps of a hundredth and a minimum order that small accounts run into.
 STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 _SIZINGS: dict[str, tuple[float, ...]] = {
     "quote_amount": (15.0, 400.0, 2_000.0),

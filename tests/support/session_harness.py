@@ -22,7 +22,7 @@ from onetape.engine import AccountConfig, ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading_records import Credentials
-from onetape.exchange.waiting import Wall
+from onetape.exchange.wall_clock import WallClock
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server.simulator import Simulator
@@ -32,9 +32,9 @@ from onetape.store.live_accounts import read_order_tag
 from onetape.strategies import Strategy, load_strategy
 from trader.account import get_configured_balance
 from trader.brokers.live import LiveBroker
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import StrategyHelper
-from trader.live.opening import hold_live_account, open_access
+from trader.live.opening import open_access, open_or_check_account
 from trader.live.times import LiveTimes
 from trader.market_guard import find_simulated_market
 from trader.run import make_account_config
@@ -220,10 +220,10 @@ def get_strategy_helper() -> StrategyHelper:
     return StrategyHelper()
 
 
-def make_evaluator(name: str, timeframe: str = KEY.timeframe) -> StrategyEvaluator:
+def make_evaluator(name: str, timeframe: str = KEY.timeframe) -> ProcessEvaluator:
     """Return the evaluator of a strategy; nothing is started yet."""
     settings = StrategySettings(name=name)
-    return StrategyEvaluator(settings, timeframe, get_strategy_helper(), memory_mb=4_096)
+    return ProcessEvaluator(settings, timeframe, get_strategy_helper(), memory_mb=4_096)
 
 
 async def _run_session(context: SessionContext, exchange: RestExchange, stop: StopRequest) -> None:
@@ -252,7 +252,7 @@ async def open_session(
     rules: Mapping[str, object] | None = None,
     in_thread: bool = False,
     live: LiveTimes | None = None,
-    wall: Wall | None = None,
+    wall: WallClock | None = None,
     **settings: Any,
 ) -> AsyncGenerator[SessionHarness]:
     """Run a session while the block lasts; then stop it cleanly.
@@ -298,7 +298,7 @@ async def open_session(
         with open_store(db, create=True) as store:
             if access is not None:
                 now_ms = exchange.now_ms()
-                values = hold_live_account(store, values, account_name, access, "USDT", now_ms)
+                values = open_or_check_account(store, values, account_name, access, "USDT", now_ms)
             context = SessionContext(
                 settings=values,
                 key=KEY,

@@ -130,7 +130,7 @@ class Spender:
         start_session(store, self.session, self.fence)
         self.cash = AccountCash(store, ACCOUNT, "paper")
         self.key = SeriesKey(*key)
-        step_rules = StepRules.of(AccountConfig(), (self.symbol,), most_positions)
+        step_rules = StepRules.from_account(AccountConfig(), (self.symbol,), most_positions)
         hour = Timeframe.parse("1h")
         rules = AccountRules(step_rules, hour, wait_seconds=0, most_positions=most_positions)
         self.funds = AccountFunds(store, ACCOUNT, "paper", rules)

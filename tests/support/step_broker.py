@@ -17,6 +17,7 @@ from onetape.core.strategy_levels import LevelRow
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import (
     AccountConfig,
+    CancelLimit,
     CandleClosed,
     CandleFacts,
     CandlesOpened,
@@ -24,16 +25,18 @@ from onetape.engine import (
     Enter,
     EntryFilled,
     EntryRefused,
-    Event,
     Exit,
     ExitFilled,
     ExitRefused,
+    FillLimit,
     FillModel,
     Intent,
+    LimitSent,
     ModelFill,
     OpenedCandle,
     OrderContext,
     RefusedOrder,
+    StepEvent,
     StepRules,
     StepState,
     StrategySignal,
@@ -48,7 +51,7 @@ from onetape.engine.ratios import compute_candle_seconds
 #: Side, bar, price, amount and kind of a fill; the price and amount of a refused order are 0.
 Made = tuple[str, int, float, float, str]
 _OF_EQUITY = ("equity_share", "risk_per_trade", "volatility_target")
-Step = Callable[[StepRules, StepState, Event], tuple[StepState, list[Intent]]]
+Step = Callable[[StepRules, StepState, StepEvent], tuple[StepState, list[Intent]]]
 
 
 class SymbolMarket:
@@ -77,6 +80,11 @@ class SymbolMarket:
         self.ambiguous = 0
         self.facts: list[CandleFacts] = []
         self.fact = CandleFacts(Candle(0, 0, 0, 0, 0, 0))
+        self.reserved: Any = None
+        """Most expensive fill of the limit order that is open; None: none is."""
+        self.bought = 0
+        """Open of the candle whose BUY led to that order."""
+        self.unfilled = 0
 
     @property
     def price_step(self) -> float:
@@ -89,7 +97,7 @@ class SymbolMarket:
 
     @property
     def model(self) -> FillModel:
-        return FillModel.of(make_rules_at(self.rules, self.rows[self.bar].timestamp))
+        return FillModel.from_rules(make_rules_at(self.rules, self.rows[self.bar].timestamp))
 
     def market(self, equity: float | None) -> OrderContext:
         """Return the context of an order in the open candle."""
@@ -121,7 +129,7 @@ class StepBroker:
     ) -> None:
         self.markets = {one.symbol: SymbolMarket(one, account) for one in series}
         lengths = [compute_candle_seconds(market.all.timestamp) for market in self.markets.values()]
-        self.rules = StepRules.of(
+        self.rules = StepRules.from_account(
             account,
             tuple(self.markets),
             max_open_trades,
@@ -129,7 +137,7 @@ class StepBroker:
         )
         self.closed: list[ClosedTrade] = []
         """All trades that have been closed, as they came."""
-        self.state = StepState.of(self.rules)
+        self.state = StepState.make_flat(self.rules)
         self.cash = float(account.cash)
         self._exact = None
         if len(series) > 1:
@@ -159,8 +167,12 @@ class StepBroker:
             self.react(CandleClosed(market.name, market.rows[market.bar], market.price_step))
         for market in now:
             signal, levels = market.signals[market.bar], market.own_levels
+            # A BUY while a limit order is open has no effect.
+            can_enter = self.state.symbols[market.name].limit is None
             self.react(StrategySignal(market.name, moment, signal, levels=levels))
-            market.facts.append(replace(market.fact, signal=signal, levels=levels))
+            market.facts.append(
+                replace(market.fact, signal=signal, levels=levels, can_enter=can_enter)
+            )
 
     def _begins(self, market: SymbolMarket, moment: int) -> bool:
         bar = market.bar + 1
@@ -170,20 +182,77 @@ class StepBroker:
         market.fact = CandleFacts(market.rows[bar], has_trade=not market.untraded[bar])
         return True
 
-    def react(self, event: Event) -> None:
+    def react(self, event: StepEvent) -> None:
         """Pass an event to the stepper, and carry out the orders that follow."""
-        events = deque[Event]([event])
+        events = deque[StepEvent]([event])
         waiting = deque[Intent]()
         while events or waiting:
             if events:
                 self.state, intents = self._step(self.rules, self.state, events.popleft())
                 waiting.extend(intents)
             else:
-                intent = waiting.popleft()
-                is_entry = isinstance(intent, Enter)
-                events.append(self._enter(intent) if is_entry else self._exit(intent))
+                event_ = self._carry_out(waiting.popleft())
+                if event_ is not None:
+                    events.append(event_)
 
-    def _enter(self, intent: Enter) -> Event:
+    def _carry_out(self, intent: Intent) -> StepEvent | None:
+        match intent:
+            case Enter():
+                return self._enter(intent) if intent.limit is None else self._send_limit(intent)
+            case Exit():
+                return self._exit(intent)
+            case FillLimit():
+                return self._fill_limit(intent)
+            case CancelLimit():
+                self.release(self.markets[intent.symbol])
+                self.markets[intent.symbol].unfilled += 1
+                return None
+
+    def _send_limit(self, intent: Enter) -> StepEvent:
+        market, limit = self.markets[intent.symbol], intent.limit
+        assert limit is not None
+        equity = self._equity(intent.timestamp) if self._asks_equity else None
+        found = market.model.compute_limit_values(self.cash, limit, market.market(equity))
+        if isinstance(found, RefusedOrder):
+            market.refused.append(market.bar)
+            return EntryRefused(intent.symbol)
+        market.reserved = found
+        if self._exact is not None:
+            number, has_step = [*self.markets].index(market.name), bool(market.price_step)
+            self.cash = self._exact.reserve(number, found, has_price_step=has_step)
+        order = self.state.symbols[market.name].order
+        assert order is not None
+        assert order.limit is not None
+        assert market.levels is not None
+        signal_bar = order.limit.last - market.levels.expiry_candles
+        market.bought = market.rows[signal_bar].timestamp
+        return LimitSent(intent.symbol)
+
+    def release(self, market: SymbolMarket) -> None:
+        assert market.reserved is not None
+        market.reserved = None
+        if self._exact is not None:
+            self.cash = self._exact.release([*self.markets].index(market.name))
+
+    def _fill_limit(self, intent: FillLimit) -> StepEvent:
+        market = self.markets[intent.symbol]
+        assert intent.timestamp == market.rows[market.bar].timestamp
+        reserved, model = market.reserved, market.model
+        self.release(market)
+        opened = None if intent.is_inside else intent.price
+        values = model.compute_limit_fill(reserved, opened, market.market(None).volume)
+        fill = model.make_buy_fill(values, intent.price, is_maker=intent.is_inside)
+        self._book(market, fill, "")
+        market.is_held, market.paid = True, -fill.cash_change
+        market.fact = replace(
+            market.fact,
+            entry_price=intent.price,
+            is_entry_inside=intent.is_inside,
+            entry_signal=market.bought,
+        )
+        return EntryFilled(intent.symbol, intent.price)
+
+    def _enter(self, intent: Enter) -> StepEvent:
         market = self.markets[intent.symbol]
         assert intent.timestamp == market.rows[market.bar].timestamp
         equity = self._equity(intent.timestamp) if self._asks_equity else None
@@ -196,7 +265,7 @@ class StepBroker:
         market.fact = replace(market.fact, entry_price=intent.price)
         return EntryFilled(intent.symbol, intent.price)
 
-    def _exit(self, intent: Exit) -> Event:
+    def _exit(self, intent: Exit) -> StepEvent:
         market = self.markets[intent.symbol]
         assert intent.timestamp == market.rows[market.bar].timestamp
         is_maker = intent.kind == "target"
@@ -235,9 +304,12 @@ class StepBroker:
 
     def _equity(self, moment: int) -> float | None:
         held = [market for market in self.markets.values() if market.is_held]
-        if not held:
+        is_reserved = any(market.reserved is not None for market in self.markets.values())
+        if not held and not is_reserved:
             return None
         equity = self.cash
+        if is_reserved and self._exact is not None:
+            equity = self._exact.compute_total()
         for market in held:
             equity += market.base * market.last_close(moment)
         return equity

@@ -31,13 +31,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from onetape.strategies import Signals, Strategy
+from onetape.strategies import Market, Signals, Strategy
 
 
 @dataclass(frozen=True)
 class Scripted(Strategy):
     name: ClassVar[str] = "scripted"
     higher_timeframes: ClassVar[tuple[str, ...]] = HIGHER
+    informative: ClassVar[tuple[Market, ...]] = tuple(map(Market, INFORMATIVE))
 
     @property
     def lookback(self):
@@ -51,7 +52,11 @@ class Scripted(Strategy):
 
 
 def make_scripted_source(
-    buys: list[int], sells: list[int], *, higher_timeframes: tuple[str, ...] = ()
+    buys: list[int],
+    sells: list[int],
+    *,
+    higher_timeframes: tuple[str, ...] = (),
+    informative: tuple[str, ...] = (),
 ) -> str:
     """Return a strategy that trades on candles of 1h.
 
@@ -59,6 +64,8 @@ def make_scripted_source(
         buys: BUY on the candles of these hours after March 2024.
         sells: SELL on those of these hours.
         higher_timeframes: Higher timeframes that it uses.
+        informative: Symbols of other markets that it reads, in the traded timeframe.
     """
     source = _SCRIPTED.replace("BUYS", str(buys)).replace("SELLS", str(sells))
+    source = source.replace("INFORMATIVE", repr(informative))
     return source.replace("HIGHER", repr(higher_timeframes))

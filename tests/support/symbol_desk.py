@@ -21,7 +21,7 @@ from onetape.store.database import open_store
 from onetape.store.ledger import read_fills
 from session_harness import ACCOUNT, SessionHarness, SteppedMarket, make_evaluator
 from trader.account import get_configured_balance
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.market_guard import find_simulated_market
 from trader.run import make_account_config
 from trader.session_context import SessionContext
@@ -127,7 +127,7 @@ async def run_symbol_sessions(
         cash=None if cash is None else Decimal(cash),
         **settings,
     )
-    evaluators: dict[str, StrategyEvaluator] = {}
+    evaluators: dict[str, ProcessEvaluator] = {}
     for name in strategies.values():
         if name not in evaluators:
             evaluators[name] = make_evaluator(name)

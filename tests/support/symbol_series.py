@@ -14,7 +14,7 @@ from onetape.engine import AccountConfig, ExitConfig, IntrabarSource, SymbolSeri
 from onetape.engine.intrabar import make_candle_reader
 from plain_engine import STEPS, make_signals, walk
 
-#: A least order that is a large part of a small account.
+#: A minimum order that is a large part of a small account.
 NARROW = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal("5.5"))
 FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 

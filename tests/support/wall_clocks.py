@@ -2,7 +2,7 @@
 
 import asyncio
 
-from onetape.exchange.waiting import ComputerWall
+from onetape.exchange.wall_clock import ComputerWallClock
 
 #: 2024-03-01 00:20 UTC.
 START_MS = 1_709_252_400_000
@@ -36,7 +36,7 @@ class QuickWall:
         self.now = max(self.now, until)
 
 
-class AdjustableWall(ComputerWall):
+class AdjustableWall(ComputerWallClock):
     """The computer's time, which a test adjusts."""
 
     def __init__(self) -> None:

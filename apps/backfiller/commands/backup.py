@@ -63,7 +63,7 @@ def restore_backup(
     path = choose_database_file(settings.db, settings.exchange)
     replaced = restore(file, path)
     if json_:
-        print_json({"database": path, "backup": file, "kept": replaced})
+        print_json({"database": path, "backup": file, "replaced_file": replaced})
     else:
         before = f"; the database before is saved as {replaced}" if replaced else ""
         print_line(f"{path} is now the backup {file}{before}")

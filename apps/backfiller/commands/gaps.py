@@ -46,7 +46,12 @@ def list_gaps(
     json_: options.Json = False,
 ) -> None:
     """List every missing range, and why its candles are missing."""
-    from backfiller.accepting import accept_gaps, parse_range, parse_reason_flags, undo_accepted
+    from backfiller.gap_acceptance import (
+        accept_gaps,
+        parse_range,
+        parse_reason_flags,
+        undo_acceptance,
+    )
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
     from onetape.core.message_text import format_count
@@ -60,7 +65,7 @@ def list_gaps(
             now_ms = SystemClock().now_ms()
             changed = accept_gaps(store, chosen, requested, reason=reason, now_ms=now_ms)
         elif undo is not None:
-            changed = undo_accepted(store, chosen, requested)
+            changed = undo_acceptance(store, chosen, requested)
         known = {key: read_known_gaps(store, key) for key in chosen}
         path = store.path
     found = {key: gaps for key, gaps in known.items() if gaps is not None}
@@ -78,10 +83,8 @@ def list_gaps(
 
 
 def _make_gap_document(key: "SeriesKey", gap: "Gap") -> dict[str, Any]:
-    """Return a gap for --json; the number of responses has the key `answers`."""
-    document = asdict(gap)
-    reason, responses = document.pop("reason"), document.pop("responses")
-    return {**asdict(key), **document, "answers": responses, "reason": reason}
+    """Return a gap for --json."""
+    return {**asdict(key), **asdict(gap)}
 
 
 def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:

@@ -238,8 +238,8 @@ def _note_guesses(done: "list[ImportResult]") -> None:
         first = next(result for result in guesses if result.exchange == exchange)
         more = f" and {format_count(count - 1, 'other table')}" if count > 1 else ""
         note(
-            f"{Path(first.source).name}{more}: exchange {exchange} is a guess by the kind of name; "
-            "if it is another, name it with --exchange, and another --db"
+            f"{Path(first.source).name}{more}: exchange {exchange} is a guess from the style of "
+            "the name; if it is another, name it with --exchange, and another --db"
         )
 
 

@@ -47,7 +47,7 @@ class MarketLine(Struct, frozen=True):
         rules = market.pop("trading_rules")
         return {
             **market,
-            "steps": rules,
+            "trading_rules": rules,
             "listed": self.listed,
             "last": ticker.last if ticker else None,
             "quote_volume": ticker.quote_volume if ticker else None,
@@ -79,7 +79,7 @@ def list_markets(
     simulator_url: options.SimulatorUrl = None,
     json_: options.Json = False,
 ) -> None:
-    """List an exchange's spot markets: volume, spread, smallest order, steps, fees, age.
+    """List an exchange's spot markets: volume, spread, minimum order, steps, fees, age.
 
     The volume is that of the last 24 hours.
     """
@@ -89,7 +89,7 @@ def list_markets(
     from backfiller.backfiller_runs import make_endpoint
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import DataError, UsageError
-    from onetape.exchange.rest import check_exchange
+    from onetape.exchange.catalogue import check_exchange
 
     if sort not in SORTS:
         raise UsageError(f"--sort {sort!r} is not one of {', '.join(SORTS)}")
@@ -162,7 +162,7 @@ def _format_market_table(lines: Sequence[MarketLine]) -> str:
             ["" if spread is None else f"{spread:.4%}" for spread in spreads],
             right=True,
         ),
-        Column("min order", [_format_least_order(market) for market in markets], right=True),
+        Column("min order", [_format_minimum_order(market) for market in markets], right=True),
         Column(
             "price step",
             [_format_step(market.trading_rules.price_step) for market in markets],
@@ -186,8 +186,8 @@ def _format_market_table(lines: Sequence[MarketLine]) -> str:
     return fit_table(columns)
 
 
-def _format_least_order(market: "MarketInfo") -> str:
-    """Return the smallest order: its value in quote currency, or its amount; empty: not stated."""
+def _format_minimum_order(market: "MarketInfo") -> str:
+    """Return the minimum order: its value in quote currency, or its amount; empty: not stated."""
     trading_rules = market.trading_rules
     if trading_rules.min_notional:
         return f"{trading_rules.min_notional.normalize():f} {market.quote}"

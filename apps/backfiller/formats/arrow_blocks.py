@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from backfiller.formats.column_roles import (
-    ColumnPlaces,
+    ColumnIndexes,
     find_columns_by_flag,
     find_columns_by_header,
     is_futures_header,
@@ -83,17 +83,17 @@ def _read_parquet_batches(
     # Small buffers: by default pyarrow reads whole columns into memory.
     table = pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
     schema = table.schema_arrow
-    places = _find_column_places(schema, bases, columns, notes, table_file.source, is_spot)
-    chosen = [*places.fields, *_find_label_columns(schema, places).values()]
-    names = [schema.names[place] for place in chosen]
+    indexes = _find_column_indexes(schema, bases, columns, notes, table_file.source, is_spot)
+    chosen = [*indexes.fields, *_find_label_columns(schema, indexes).values()]
+    names = [schema.names[index] for index in chosen]
     # `iter_batches` selects columns by name only. Where two columns share a name, all columns are
     # read, and selected by position.
     if len(set(schema.names)) == len(schema.names):
         for batch in table.iter_batches(_BATCH_ROWS, columns=names):
-            yield batch.select(names), len(places.fields)
+            yield batch.select(names), len(indexes.fields)
         return
     for batch in table.iter_batches(_BATCH_ROWS):
-        yield batch.select(chosen), len(places.fields)
+        yield batch.select(chosen), len(indexes.fields)
 
 
 def _read_feather_batches(
@@ -110,22 +110,22 @@ def _read_feather_batches(
         reader: Any = pa.ipc.open_file(file)
         schema = reader.schema
         batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
-    places = _find_column_places(schema, bases, columns, notes, table_file.source, is_spot)
-    chosen = [*places.fields, *_find_label_columns(schema, places).values()]
+    indexes = _find_column_indexes(schema, bases, columns, notes, table_file.source, is_spot)
+    chosen = [*indexes.fields, *_find_label_columns(schema, indexes).values()]
     for whole in batches:
         batch = whole.select(chosen)
         for first in range(0, batch.num_rows, _BATCH_ROWS):
-            yield batch.slice(first, _BATCH_ROWS), len(places.fields)
+            yield batch.slice(first, _BATCH_ROWS), len(indexes.fields)
 
 
-def _find_column_places(
+def _find_column_indexes(
     schema: Any,
     bases: Sequence[str],
     columns: Sequence[str] | None,
     notes: TableNotes,
     source: str,
     is_spot: bool,
-) -> ColumnPlaces:
+) -> ColumnIndexes:
     """Return the positions of the candle's columns; add a note where the volume is missing.
 
     Raises:
@@ -139,16 +139,16 @@ def _find_column_places(
         raise make_futures_header_error(source)
     if columns is not None:
         return find_columns_by_flag(columns, len(names), source)
-    places = find_columns_by_header(names, bases, source)
-    if len(places.fields) < 6:
+    indexes = find_columns_by_header(names, bases, source)
+    if len(indexes.fields) < 6:
         notes.add(NO_VOLUME)
-    return ColumnPlaces(places.fields)
+    return ColumnIndexes(indexes.fields)
 
 
-def _find_label_columns(schema: Any, places: ColumnPlaces) -> dict[str, int]:
+def _find_label_columns(schema: Any, indexes: ColumnIndexes) -> dict[str, int]:
     """Return the positions of the columns that name the market of a row, by column name."""
     found = find_label_columns([_parse_first_level(name) for name in schema.names])
-    return {name: place for name, place in found.items() if place not in places.fields}
+    return {name: index for name, index in found.items() if index not in indexes.fields}
 
 
 def _parse_first_level(name: str) -> str:

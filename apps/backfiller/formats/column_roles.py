@@ -52,7 +52,7 @@ _FUTURES_HEADER: Final = {
 _BY_COUNT: Final = (6, 7, 12)
 
 
-class ColumnPlaces(Struct, frozen=True):
+class ColumnIndexes(Struct, frozen=True):
     """Positions of the six columns of a candle in a table, counted from 0."""
 
     fields: tuple[int, ...]
@@ -82,7 +82,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
 
 def find_columns_by_header(
     header: Sequence[str], bases: Sequence[str], source: str
-) -> ColumnPlaces:
+) -> ColumnIndexes:
     """Return the positions of the columns in a table with a header.
 
     Args:
@@ -103,12 +103,12 @@ def find_columns_by_header(
         if "id" in plain and not any(names.get(name) == "timestamp" for name in plain):
             names["id"] = "timestamp"
     found = {
-        field: [place for place, name in enumerate(plain) if names.get(name) == field]
+        field: [index for index, name in enumerate(plain) if names.get(name) == field]
         for field in FIELDS
     }
     time_of_day = _choose_time_column(plain, found)
     _choose_volume_column(plain, found, bases)
-    places: list[int] = []
+    indexes: list[int] = []
     for field in FIELDS:
         if field == "volume" and not found[field] and not any("vol" in name for name in plain):
             continue
@@ -119,8 +119,8 @@ def find_columns_by_header(
                 f"{escape_unprintable(','.join(header))[:120]}; "
                 "rename them to timestamp,open,high,low,close,volume"
             )
-        places.append(found[field][0])
-    return ColumnPlaces(tuple(places), time_of_day)
+        indexes.append(found[field][0])
+    return ColumnIndexes(tuple(indexes), time_of_day)
 
 
 def _choose_time_column(plain: Sequence[str], found: dict[str, list[int]]) -> int | None:
@@ -132,12 +132,12 @@ def _choose_time_column(plain: Sequence[str], found: dict[str, list[int]]) -> in
     """
     times = found["timestamp"]
     if not times:
-        unnamed = [place for place, name in enumerate(plain) if name in _UNNAMED_INDEX]
+        unnamed = [index for index, name in enumerate(plain) if name in _UNNAMED_INDEX]
         found["timestamp"] = unnamed[:1]
         return None
     if len(times) == 1:
         return None
-    by_name = {plain[place]: place for place in reversed(times)}
+    by_name = {plain[index]: index for index in reversed(times)}
     if set(by_name) == {"date", "time"}:
         found["timestamp"] = [by_name["date"]]
         return by_name["time"]
@@ -160,7 +160,7 @@ def _choose_volume_column(
     if len(volumes) < 2:
         return
     for rank in (*_make_volume_names(bases), *_VOLUME_RANKS[:-1]):
-        named = [place for place in volumes if plain[place] == rank]
+        named = [index for index in volumes if plain[index] == rank]
         if len(named) == 1:
             found["volume"] = named
             return
@@ -179,7 +179,7 @@ def is_futures_header(header: Sequence[str]) -> bool:
 
 def find_columns_by_count(
     count: int, source: str, *, has_time_of_day: bool = False
-) -> ColumnPlaces:
+) -> ColumnIndexes:
     """Return the positions of the columns in a table without a header, by its number of columns.
 
     Args:
@@ -191,16 +191,16 @@ def find_columns_by_count(
         DataError: tables with this number of columns are unknown, or the columns are ambiguous.
     """
     if has_time_of_day and count == len(FIELDS) + 1:
-        return ColumnPlaces((0, 2, 3, 4, 5, 6), 1)
+        return ColumnIndexes((0, 2, 3, 4, 5, 6), 1)
     if count not in _BY_COUNT or has_time_of_day:
         raise DataError(
             f"{source} has no header and {count} columns, so which is which cannot be known; "
             "name them: --columns timestamp,open,high,low,close,volume, with - for any other"
         )
-    return ColumnPlaces((0, 1, 2, 3, 4, 5))
+    return ColumnIndexes((0, 1, 2, 3, 4, 5))
 
 
-def find_columns_by_flag(names: Sequence[str], count: int, source: str) -> ColumnPlaces:
+def find_columns_by_flag(names: Sequence[str], count: int, source: str) -> ColumnIndexes:
     """Return the positions of the columns that --columns names.
 
     Args:
@@ -213,7 +213,7 @@ def find_columns_by_flag(names: Sequence[str], count: int, source: str) -> Colum
     """
     if count < len(names):
         raise DataError(f"{source} has {count} columns, and --columns names {len(names)}")
-    return ColumnPlaces(tuple(names.index(field) for field in FIELDS if field in names))
+    return ColumnIndexes(tuple(names.index(field) for field in FIELDS if field in names))
 
 
 def simplify_column_name(name: str) -> str:

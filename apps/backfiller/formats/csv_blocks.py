@@ -89,7 +89,7 @@ def _check_layout(
         and is_unlike_spot(layout.header, layout.first_row)
     ):
         notes.add(UNLIKE_SPOT)
-    if len(layout.places.fields) < 6:
+    if len(layout.indexes.fields) < 6:
         notes.add(NO_VOLUME)
     if any(name.lower().replace(" ", "") == "adjclose" for name in layout.header):
         notes.add("looks like Yahoo's: its volume of coins is in quote currency, not in coins")
@@ -159,9 +159,9 @@ def _parse_as_numbers_or_text(text: bytes, layout: Layout, source: str) -> "pd.D
     """
     import pandas as pd
 
-    prices = [str(place) for place in layout.places.fields[1:]]
+    prices = [str(index) for index in layout.indexes.fields[1:]]
     texts = _choose_text_columns(layout)
-    names = [str(place) for place in range(layout.width)]
+    names = [str(index) for index in range(layout.width)]
     options: dict[str, Any] = {
         "sep": layout.delimiter,
         "header": None,
@@ -193,8 +193,8 @@ def _parse_as_numbers_or_text(text: bytes, layout: Layout, source: str) -> "pd.D
 
 def _choose_text_columns(layout: Layout) -> dict[str, type[str]]:
     """Return pandas types of the columns that stay text: 010000, a time, is 10000 as a number."""
-    at = layout.places.time_of_day
-    return {} if at is None else {str(layout.places.fields[0]): str, str(at): str}
+    at = layout.indexes.time_of_day
+    return {} if at is None else {str(layout.indexes.fields[0]): str, str(at): str}
 
 
 def _parse_csv(text: bytes, **options: Any) -> "pd.DataFrame":
@@ -209,18 +209,18 @@ def _parse_csv(text: bytes, **options: Any) -> "pd.DataFrame":
 
 def _make_row_block(frame: "pd.DataFrame", layout: Layout, *, is_named: bool) -> RowBlock:
     """Return a block of parsed lines; `is_named`: the columns have names, by header or by flag."""
-    fields = [frame[str(place)] for place in layout.places.fields]
+    fields = [frame[str(index)] for index in layout.indexes.fields]
     times = fields[0]
-    if layout.places.time_of_day is not None:
-        times = times.astype(str) + " " + frame[str(layout.places.time_of_day)].astype(str)
+    if layout.indexes.time_of_day is not None:
+        times = times.astype(str) + " " + frame[str(layout.indexes.time_of_day)].astype(str)
     empty = fields[1].isna() & fields[2].isna() & fields[3].isna() & fields[4].isna()
     prices = [parse_numbers(column, layout.style) for column in fields[1:]]
     if len(prices) < 5:
         prices.append(np.zeros(len(frame)))
     others: tuple[FloatArray, ...] = ()
     if not is_named:
-        behind = range(6, layout.width) if layout.places.time_of_day is None else range(0)
-        others = tuple(parse_numbers(frame[str(place)], layout.style) for place in behind)
+        behind = range(6, layout.width) if layout.indexes.time_of_day is None else range(0)
+        others = tuple(parse_numbers(frame[str(index)], layout.style) for index in behind)
     labels = {
         name: frame[str(at)].unique() for name, at in find_label_columns(layout.header).items()
     }

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from backfiller.formats.column_roles import (
-    ColumnPlaces,
+    ColumnIndexes,
     find_columns_by_count,
     find_columns_by_flag,
     find_columns_by_header,
@@ -292,7 +292,7 @@ class _RowReader:
         self._notes = notes
         self._is_spot = is_spot
         self._header: list[str] | None = None
-        self._places: ColumnPlaces | None = None
+        self._indexes: ColumnIndexes | None = None
         self._width = 0
 
     def make_row_block(self, rows: list[Any]) -> RowBlock:
@@ -303,9 +303,9 @@ class _RowReader:
         """
         import pandas as pd
 
-        if self._places is None:
+        if self._indexes is None:
             self._find_columns(rows[0])
-        places = cast("ColumnPlaces", self._places)
+        indexes = cast("ColumnIndexes", self._indexes)
         if self._header is None:
             if any(
                 not isinstance(row, list) or len(cast("list[Any]", row)) != self._width
@@ -317,10 +317,10 @@ class _RowReader:
             if any(not isinstance(row, dict) for row in rows):
                 raise DataError(f"{self._source} {_NO_ROWS}")
             columns = [tuple(row.get(name) for row in rows) for name in self._header]
-        series = [_make_column(columns[place]) for place in places.fields]
+        series = [_make_column(columns[index]) for index in indexes.fields]
         times = series[0]
-        if places.time_of_day is not None:
-            times = times.astype(str) + " " + _make_column(columns[places.time_of_day]).astype(str)
+        if indexes.time_of_day is not None:
+            times = times.astype(str) + " " + _make_column(columns[indexes.time_of_day]).astype(str)
         empty = pd.Series(np.logical_and.reduce([column.isna() for column in series[1:5]]))
         prices = [parse_numbers(column) for column in series[1:]]
         if len(prices) < 5:
@@ -344,8 +344,8 @@ class _RowReader:
                 raise make_futures_header_error(self._source)
             self._width = len(self._header)
             self._notes.has_header = True
-            self._places = find_columns_by_header(self._header, self._bases, self._source)
-            if len(self._places.fields) < 6:
+            self._indexes = find_columns_by_header(self._header, self._bases, self._source)
+            if len(self._indexes.fields) < 6:
                 self._notes.add(NO_VOLUME)
             return
         if not isinstance(first, list):
@@ -353,11 +353,11 @@ class _RowReader:
         self._width = len(cast("list[Any]", first))
         if self._columns is not None:
             self._notes.has_header = True
-            self._places = find_columns_by_flag(self._columns, self._width, self._source)
-            if len(self._places.fields) < 6:
+            self._indexes = find_columns_by_flag(self._columns, self._width, self._source)
+            if len(self._indexes.fields) < 6:
                 self._notes.add(NO_VOLUME)
         else:
-            self._places = find_columns_by_count(self._width, self._source)
+            self._indexes = find_columns_by_count(self._width, self._source)
 
 
 def _collect_scalars(values: Sequence[Any]) -> set[object]:

@@ -37,7 +37,7 @@ _PRINTED: Final = 3
 def find_label_columns(header: Sequence[str]) -> dict[str, int]:
     """Return the positions of the label columns, by column name."""
     return {
-        name: place for place, name in enumerate(header) if simplify_column_name(name) in _LABELS
+        name: index for index, name in enumerate(header) if simplify_column_name(name) in _LABELS
     }
 
 
@@ -128,7 +128,7 @@ class LabelCheck(Struct):
                 f"{self.source} is of {self.symbol} by its name, and its field {name!r} is "
                 f"{shown}; name the right one with --symbol"
             )
-        notes.add(f"its field {name!r} is {shown}; --symbol {self.symbol} counts")
+        notes.add(f"its field {name!r} is {shown}; --symbol {self.symbol} is used")
 
     def _make_several_values_error(self, name: str, values: frozenset[str]) -> DataError:
         kind = _LABELS[simplify_column_name(name)]
@@ -136,5 +136,5 @@ class LabelCheck(Struct):
         return DataError(
             f"{self.source}: its column {escape_unprintable(name)[:40]!r} has rows "
             f"of {format_count(len(values), kind)} ({shown}), and a table is of one; "
-            "write each to a file of its own"
+            "write each to a separate file"
         )

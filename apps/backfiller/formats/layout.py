@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from backfiller.formats.column_roles import (
     FIELDS,
-    ColumnPlaces,
+    ColumnIndexes,
     find_columns_by_count,
     find_columns_by_flag,
     find_columns_by_header,
@@ -48,7 +48,7 @@ class Layout(Struct, frozen=True):
     """Number of lines above the first row."""
     width: int
     """Number of columns, by the header; without a header, by the first row."""
-    places: ColumnPlaces
+    indexes: ColumnIndexes
     """Positions of the candle's columns."""
     header: tuple[str, ...]
     """Names of the columns; empty for a table without a header."""
@@ -154,25 +154,25 @@ def _detect_layout(
     header, skipped = _find_header(above, bases, sample, columns, source)
     width = len(header or (sample[0] if sample else ()))
     if header:
-        places = find_columns_by_header(header, bases, source) if columns is None else None
+        indexes = find_columns_by_header(header, bases, source) if columns is None else None
     elif not sample:
         raise DataError(
             f"{source} has no candles: {escape_unprintable(delimiter.join(rows[first]))[:80]!r}"
         )
     else:
         has_time_of_day = is_date(sample[0][0]) and is_time_of_day(sample[0][1])
-        places = (
+        indexes = (
             find_columns_by_count(width, source, has_time_of_day=has_time_of_day)
             if columns is None
             else None
         )
-    if places is None:
-        places = find_columns_by_flag(columns or (), width, source)
-    places = _correct_time_of_day_column(places, sample)
-    cells = [row[at] for row in sample for at in places.fields[1:] if at < len(row)]
+    if indexes is None:
+        indexes = find_columns_by_flag(columns or (), width, source)
+    indexes = _correct_time_of_day_column(indexes, sample)
+    cells = [row[at] for row in sample for at in indexes.fields[1:] if at < len(row)]
     numbers = detect_number_style(cells, source)
     return Layout(
-        encoding, delimiter, start, width, places, tuple(header), numbers,
+        encoding, delimiter, start, width, indexes, tuple(header), numbers,
         tuple(escape_unprintable(delimiter.join(row).rstrip(delimiter)) for row in skipped),
         tuple(sample[0]) if sample else (),
     )  # fmt: skip
@@ -262,23 +262,23 @@ def _merge_header_lines(above: Sequence[Sequence[str]], wide: Sequence[Sequence[
     width = max(len(row) for row in above)
     known = {*FIELDS, "date", "time", "datetime", "vol"}
     merged: list[str] = []
-    for place in range(width):
-        names = [row[place] for row in above if place < len(row) and row[place]]
+    for index in range(width):
+        names = [row[index] for row in above if index < len(row) and row[index]]
         fitting = [name for name in names if simplify_column_name(name) in known]
         merged.append((fitting or names or [""])[0])
     return merged
 
 
 def _correct_time_of_day_column(
-    places: ColumnPlaces, sample: Sequence[Sequence[str]]
-) -> ColumnPlaces:
+    indexes: ColumnIndexes, sample: Sequence[Sequence[str]]
+) -> ColumnIndexes:
     """Return the positions, corrected if the column `time` holds no times of day.
 
     It may hold the epoch, which is then read instead of the date.
     """
-    at = places.time_of_day
+    at = indexes.time_of_day
     if at is None or not sample or at >= len(sample[0]) or is_time_of_day(sample[0][at]):
-        return places
+        return indexes
     if is_number(sample[0][at]):  # the epoch, in addition to a date
-        return ColumnPlaces((at, *places.fields[1:]))
-    return ColumnPlaces(places.fields)
+        return ColumnIndexes((at, *indexes.fields[1:]))
+    return ColumnIndexes(indexes.fields)

@@ -40,7 +40,7 @@ class TableFile(Struct, frozen=True):
     name_facts: NameFacts
     """Facts that the name of the table states."""
     open: Callable[[], IO[bytes]]
-    """Opens the decompressed table for reading; each call opens it anew."""
+    """Opens the decompressed table for reading; each call opens it again."""
     is_archive_member: bool = False
     """Whether the archive has other tables too, so that flags choose among them."""
     is_packed: bool = False

@@ -138,9 +138,7 @@ def _fill_spool(
     kind.finish(table.notes)
     labels.finish(table.notes)
     if options.zone is not None and not times.used_zone:
-        table.notes.add(
-            "its times have a zone of their own, or are numbers: --timezone is not used"
-        )
+        table.notes.add("its times state a zone, or are numbers: --timezone is not used")
     if times.outside:
         table.rows_outside_years = times.outside
         table.notes.add(

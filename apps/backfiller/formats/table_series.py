@@ -310,4 +310,4 @@ def _note_contradiction(
 ) -> None:
     """Print a note if the value of a flag and that of the file's name differ."""
     if given is not None and found is not None and given != found:
-        note(f"{table_file.source} is of {found} by its name; --{flag} {given} counts")
+        note(f"{table_file.source} is of {found} by its name; --{flag} {given} is used")

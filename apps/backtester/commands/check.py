@@ -26,7 +26,7 @@ def check(
     unless --all is given. Exit code 6 if a bar differs.
     """
     from backtester.flags import load_backtest_from_flags
-    from backtester.process_signals import stoppable
+    from backtester.process_signals import exit_on_signal
     from backtester.rendering.check import (
         find_check_failure,
         format_series_check,
@@ -41,8 +41,8 @@ def check(
     done: list[CheckedSeries] = []
     for symbol in config.symbols:
         with (
-            chosen.places.adding_places_to_errors(),
-            stoppable("stopped before every bar was checked"),
+            chosen.places.add_places_to_errors(),
+            exit_on_signal("stopped before every bar was checked"),
         ):
             single = config.select_symbol(symbol)
             done.append(check_series(single, whole=all_, show_progress=progress_bar))

@@ -26,7 +26,10 @@ _FOLDER: Final = DATA_FOLDER / "cluster"
 
 @app.command("certs")
 def write_certificates(
-    *, folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for them.")]
+    *,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="New folder for the certificates.")
+    ],
 ) -> None:
     """Make the certificates once; copy the folder to each computer of the cluster."""
     from onetape.cli.output import print_line
@@ -35,7 +38,7 @@ def write_certificates(
     make_certificates(folder)
     print_line(
         f"{folder}: certificates for {VALID_DAYS // 365} years; copy the folder to each computer, "
-        "and let nobody else read it"
+        "and do not let other people read it"
     )
 
 

@@ -10,7 +10,7 @@ from onetape.cli import options
 from onetape.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from onetape.backtest.storage.runs import Run
+    from onetape.backtest.storage.runs import SavedRun
 
 
 def compare_runs(
@@ -46,8 +46,8 @@ def compare_runs(
         print_line(f"\nreport: {written}")
 
 
-def _write_page(found: "Sequence[Run]", path: Path | None) -> Path | None:
-    """Return the file of the page that was written; None where none is wanted."""
+def _write_page(found: "Sequence[SavedRun]", path: Path | None) -> Path | None:
+    """Return the file of the page that was written; None: no page was requested."""
     if path is None:
         return None
     from backtester.rendering.comparison_page import write_comparison_page
@@ -55,7 +55,7 @@ def _write_page(found: "Sequence[Run]", path: Path | None) -> Path | None:
     return write_comparison_page(found, path)
 
 
-def _make_document(found: "Sequence[Run]", report: Path | None) -> dict[str, Any]:
+def _make_document(found: "Sequence[SavedRun]", report: Path | None) -> dict[str, Any]:
     """Return the document for --json."""
     from backtester.rendering.runs import find_run_differences
 

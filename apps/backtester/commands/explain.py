@@ -40,7 +40,7 @@ def explain_moment(
     if run is None:
         chosen = load_backtest_from_flags(context.args, "explain")
         config = chosen.config
-        with chosen.places.adding_places_to_errors():
+        with chosen.places.add_places_to_errors():
             backtest, changes = run_backtest(config), list[str]()
     elif context.args:
         raise UsageError(f"--run has its own settings; leave out {context.args[0]}")

@@ -33,7 +33,7 @@ def list_runs(*, json_: options.Json = False) -> None:
 
         print_line(format_run_list(runs, width=get_terminal_width()))
     print_line(
-        f"{format_count(len(runs), 'run')} in {RUNS_FOLDER}; to forget one, delete its folder"
+        f"{format_count(len(runs), 'run')} in {RUNS_FOLDER}; to remove one, delete its folder"
     )
     for text in damaged:
         note(text)

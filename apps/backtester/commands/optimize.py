@@ -81,7 +81,7 @@ def optimize(
         str | None,
         typer.Option(
             metavar="RULE",
-            help="Open position between test parts: close sells it, carry keeps it.  "
+            help="Open position between test parts: close sells it, carry holds it.  "
             "[default: close]",
         ),
     ] = None,
@@ -118,7 +118,7 @@ def optimize(
     result.
     """
     from backtester.flags import load_backtest_from_flags
-    from backtester.process_signals import stoppable
+    from backtester.process_signals import exit_on_signal
     from backtester.rendering.optimization_page import show_optimization
     from backtester.rendering.optimization_progress import show_progress
     from onetape.backtest.parallel import count_processors
@@ -145,23 +145,23 @@ def optimize(
         constraints=tuple(parse_constraint(text) for text in constraint or ()),
         cluster=_parse_cluster(cluster, tls),
     )
-    own = [] if strategy is None else ["--strategy", strategy]
+    flags = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
-        own += ["--param", text]
-    chosen = load_backtest_from_flags([*own, *context.args], "optimize")
+        flags += ["--param", text]
+    chosen = load_backtest_from_flags([*flags, *context.args], "optimize")
     config = chosen.config
-    goes_on = stoppable("stopped; to continue, run the same command again")
+    stop = exit_on_signal("stopped; to continue, run the same command again")
     if walk_forward is not None:
         from backtester.rendering.walk_forward_page import show_walk_forward
         from onetape.optimization.walk_forward_run import run_walk_forward
         from onetape.optimization.windows import parse_scheme
 
         scheme = parse_scheme(walk_forward, is_anchored=anchored, boundary=boundary or "close")
-        with chosen.places.adding_places_to_errors(), goes_on:
+        with chosen.places.add_places_to_errors(), stop:
             walked = run_walk_forward(config, options, scheme, show_progress)
         show_walk_forward(walked, as_json=json_)
         return
-    with chosen.places.adding_places_to_errors(), goes_on:
+    with chosen.places.add_places_to_errors(), stop:
         found = run_optimization(config, options, show_progress)
     show_optimization(found, context.args, as_json=json_)
     failure = find_no_result_error(found)

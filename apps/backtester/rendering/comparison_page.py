@@ -7,7 +7,7 @@ import numpy as np
 
 from backtester.rendering.runs import make_difference_rows, make_metric_rows
 from onetape.backtest.records import TradeRecord
-from onetape.backtest.storage.runs import Run
+from onetape.backtest.storage.runs import SavedRun
 from onetape.backtest.warning_banner import format_warning
 from onetape.core.candles import IntArray
 from onetape.core.clock import format_day
@@ -17,7 +17,7 @@ from onetape.report.trade_groups import NO_REASON, TradeOutcome
 from onetape.report.write import write_page
 
 
-def write_comparison_page(runs: Sequence[Run], path: Path) -> Path:
+def write_comparison_page(runs: Sequence[SavedRun], path: Path) -> Path:
     """Write the page that compares saved runs; return its absolute path.
 
     Raises:
@@ -33,7 +33,7 @@ def write_comparison_page(runs: Sequence[Run], path: Path) -> Path:
     return write_page(lambda: render_runs_comparison(page), path)
 
 
-def _make_compared_run(run: Run) -> ComparedRun:
+def _make_compared_run(run: SavedRun) -> ComparedRun:
     summary, trades = run.summary, run.read_trade_records()
     rows = run.read_equity()
     opens: IntArray = rows["timestamp"].astype(np.int64)
@@ -56,7 +56,7 @@ def _make_compared_run(run: Run) -> ComparedRun:
     )
 
 
-def _describe_run(run: Run) -> str:
+def _describe_run(run: SavedRun) -> str:
     summary = run.summary
     values = ", ".join(f"{name} {value}" for name, value in summary.parameters.items())
     parameters = f" ({values})" if values else ""

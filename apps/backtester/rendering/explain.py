@@ -15,12 +15,13 @@ def render_explanation(found: CandleExplanation) -> str:
         f"{found.strategy} on {found.series}, candle {format_utc(found.opened)} to "
         f"{format_utc(found.closed)} UTC",
         f"candle:     {format_candle(found.candle, digits)}",
+        *(f"input:      {text}" for text in found.inputs),
         *(f"inside it:  {text}" for text in found.inside),
         f"indicators: {format_indicators(found.indicators)}",
         *_format_conditions(found.conditions),
         f"position:   {found.position}; equity {digits.format_money(found.equity)}",
         f"signal:     {found.signal}{reason}",
-        f"order:      {found.followed}",
+        f"order:      {found.order}",
     ]
     if found.has_finer_steps:
         lines.append(f"trading rules: {found.trading_rules}")

@@ -33,7 +33,7 @@ from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.space import format_parameter_value
 
 #: Number of combinations shown in the terminal; the page and `--json` have all of them.
-SHOWN: Final = 10
+SHOWN_COMBINATIONS: Final = 10
 #: Metrics shown for both parts, in addition to the metric that ranks.
 _SHOWN_METRICS: Final = ("total_return", "max_drawdown", "trades")
 
@@ -78,7 +78,7 @@ def make_optimization_document(
         "symbol": window.key.symbol,
         "timeframe": window.key.timeframe,
         "strategy": get_strategy_name(optimization),
-        "parameters": {one.name: one.words for one in optimization.plan.ranges},
+        "parameters": {one.name: one.text for one in optimization.plan.ranges},
         "trading_rules": optimization.trading_rules_text,
         "sampler": options.sampler,
         "seed": None if options.sampler == "grid" else options.seed,
@@ -105,10 +105,10 @@ def make_optimization_document(
             "repeated": optimization.plan.repeated,
             **asdict(optimization.counts),
         },
-        "min_trades": asdict(optimization.least),
+        "min_trades": asdict(optimization.min_trades),
         "judgement": None if optimization.judgement is None else optimization.judgement.as_dict(),
         "rank_stability": asdict(
-            compute_rank_stability(optimization.order, options.metric, optimization.least)
+            compute_rank_stability(optimization.order, options.metric, optimization.min_trades)
         ),
         "check": None if optimization.check is None else asdict(optimization.check),
         "notes": collect_notes(optimization),
@@ -122,7 +122,7 @@ def make_optimization_document(
 
 
 def make_user_metrics_documents(options: SearchOptions) -> list[dict[str, str]]:
-    """Return name, file and digest of each metric of the user's own, for --json."""
+    """Return name, file and digest of each metric of the user, for --json."""
     return [
         {"name": one.name, "file": one.file, "digest": one.digest} for one in options.user_metrics
     ]
@@ -134,7 +134,7 @@ def _make_result_documents(optimization: Optimization) -> list[dict[str, Any]]:
     return [
         {
             **{name: value for name, value in one.items() if name != "details"},
-            "ranked": optimization.least.is_ranked(one),
+            "ranked": optimization.min_trades.is_ranked(one),
             "neighbours": around,
         }
         for one, around in zip(optimization.order, medians, strict=True)
@@ -151,10 +151,11 @@ def format_heading(optimization: Optimization) -> str:
     options = optimization.options
     kind = "grid" if options.sampler == "grid" else f"{options.sampler}, seed {options.seed}"
     done = format_count(len(optimization.order) + len(optimization.failed), "combination")
-    left = [f"{optimization.plan.invalid:,} invalid left out"] if optimization.plan.invalid else []
-    left += [f"{len(optimization.failed):,} failed"] if optimization.failed else []
+    invalid, failed = optimization.plan.invalid, len(optimization.failed)
+    others = [f"{invalid:,} invalid left out"] if invalid else []
+    others += [f"{failed:,} failed"] if failed else []
     what = f"{get_strategy_name(optimization)} on {optimization.context.window.key}"
-    return f"{what}: {done} ({', '.join([kind, *left])}), {optimization.seconds:.2f} s"
+    return f"{what}: {done} ({', '.join([kind, *others])}), {optimization.seconds:.2f} s"
 
 
 def format_part_lines(optimization: Optimization) -> list[str]:
@@ -166,22 +167,22 @@ def format_part_lines(optimization: Optimization) -> list[str]:
         f"in-sample: {format_day(window.start)} to {format_day(split)} UTC, "
         f"{format_count(context.in_sample, 'candle')}, ranked by {get_definition(metric).label}, "
         f"{'lowest' if metric in LOWER_IS_BETTER else 'highest'} first"
-        f"{describe_least_trades(optimization)}",
+        f"{describe_min_trades(optimization)}",
         f"out-of-sample: {format_day(split)} to {format_day(window.end)} UTC, "
         f"{format_count(out_of_sample, 'candle')}, not used by the ranking",
     ]
 
 
-def describe_least_trades(optimization: Optimization) -> str:
+def describe_min_trades(optimization: Optimization) -> str:
     """Return the minimum of trades of a ranked combination; empty without a minimum."""
-    least = optimization.least.in_sample
-    return f", with at least {format_count(least, 'trade')} (--min-trades)" if least else ""
+    minimum = optimization.min_trades.in_sample
+    return f", with at least {format_count(minimum, 'trade')} (--min-trades)" if minimum else ""
 
 
 def format_reliability_lines(optimization: Optimization) -> list[str]:
     """Return lines on the reliability of the ranking."""
     metric, count = optimization.options.metric, len(optimization.order)
-    stability = compute_rank_stability(optimization.order, metric, optimization.least)
+    stability = compute_rank_stability(optimization.order, metric, optimization.min_trades)
     lines: list[str] = []
     if not count:
         return lines
@@ -197,24 +198,25 @@ def format_reliability_lines(optimization: Optimization) -> list[str]:
 
 
 def _describe_unranked(optimization: Optimization, unranked: int) -> str:
-    least = format_count(optimization.least.in_sample, "trade")
+    minimum = format_count(optimization.min_trades.in_sample, "trade")
     if unranked == len(optimization.order):
         return (
-            f"best: none, because no combination has {least} in the in-sample part; choose a "
+            f"best: none, because no combination has {minimum} in the in-sample part; choose a "
             "longer range, or lower --min-trades"
         )
     return (
-        f"{format_count(unranked, 'combination')} with fewer than {least} in the in-sample part: "
+        f"{format_count(unranked, 'combination')} with fewer than {minimum} in the in-sample part: "
         "marked few and listed after all others"
     )
 
 
 def _describe_rank_correlation(optimization: Optimization, stability: RankStability) -> str:
     """Return the rank correlation and its number of trials, or the reason why it is left out."""
-    least, over = optimization.least, f"over {format_count(stability.compared, 'combination')}"
-    if least.in_sample:
-        over += f" with at least {format_count(least.in_sample, 'trade')} in-sample and "
-        over += f"{least.out_of_sample} out-of-sample"
+    minimum = optimization.min_trades
+    over = f"over {format_count(stability.compared, 'combination')}"
+    if minimum.in_sample:
+        over += f" with at least {format_count(minimum.in_sample, 'trade')} in-sample and "
+        over += f"{minimum.out_of_sample} out-of-sample"
     if stability.rank_correlation is None:
         why = "too few" if stability.compared < 3 else "all of them equal in one part"
         return f"rank correlation of in-sample and out-of-sample: left out, {over}: {why}"
@@ -307,12 +309,12 @@ def describe_best(optimization: Optimization, stability: RankStability) -> str:
     """Return the out-of-sample result of the best combination."""
     metric, count = optimization.options.metric, len(optimization.order)
     text = partial(format_metric, optimization, metric)
-    place, whose = "", "all" if stability.ranked == count else "the ranked ones"
+    rank, whose = "", "all" if stability.ranked == count else "the ranked ones"
     if stability.best_out_of_sample_rank is not None:
-        place = f", rank {stability.best_out_of_sample_rank:,} of {stability.ranked:,} there"
+        rank = f", rank {stability.best_out_of_sample_rank:,} of {stability.ranked:,} there"
     return (
         f"best: {get_definition(metric).label} {text(stability.best_in_sample)} in-sample, "
-        f"{text(stability.best_out_of_sample)} out-of-sample{place} "
+        f"{text(stability.best_out_of_sample)} out-of-sample{rank} "
         f"(median of {whose} {text(stability.median_out_of_sample)})"
     )
 
@@ -326,7 +328,7 @@ def format_check_lines(optimization: Optimization) -> list[str]:
 
 
 def collect_notes(optimization: Optimization) -> list[str]:
-    """Return the notes that a reader needs to trust the numbers, in sentences."""
+    """Return sentences on what affects the numbers of an optimization, such as gaps."""
     window = optimization.context.window
     found = [*describe_window(window, "some combinations need"), *optimization.pauses]
     if optimization.context.intrabar is not None:
@@ -344,14 +346,14 @@ def format_backtest_command(
         result: The combination.
         given: Flags that a backtest takes too, without strategy and parameters.
     """
-    words = ["uv", "run", "backtester", "--strategy", optimization.config.strategy.name]
+    command = ["uv", "run", "backtester", "--strategy", optimization.config.strategy.name]
     for name, value in select_strategy_parameters(result["parameters"]).items():
-        words += ["--param", f"{name}={format_parameter_value(value)}"]
-    return shlex.join([*words, *given, *format_account_flags(result["parameters"])])
+        command += ["--param", f"{name}={format_parameter_value(value)}"]
+    return shlex.join([*command, *given, *format_account_flags(result["parameters"])])
 
 
 def format_metric(optimization: Optimization, metric: str, value: float | None) -> str:
-    """Return a metric's value for people, as every result words it; none where it has none."""
+    """Return the text of a metric's value, with its unit; `none` where it is not defined."""
     if value is not None and get_definition(metric).unit == "count":
         # The median of an even number of counts may be a half.
         return f"{value:,.1f}".removesuffix(".0")
@@ -380,9 +382,9 @@ def _format_result_table(optimization: Optimization) -> str:
     has_neighbours = any(value is not None for value in medians)
     head += ["neighbours"] if has_neighbours else []
     rows = [head]
-    for place, result in enumerate(optimization.order[:SHOWN], start=1):
+    for rank, result in enumerate(optimization.order[:SHOWN_COMBINATIONS], start=1):
         row = [
-            format_place(optimization, place, result),
+            format_rank(optimization, rank, result),
             *(format_parameter_value(result["parameters"][name]) for name in names),
         ]
         for column in columns:
@@ -390,11 +392,11 @@ def _format_result_table(optimization: Optimization) -> str:
                 format_metric(optimization, column, result[part][column])
                 for part in ("in_sample", "out_of_sample")
             ]
-        row += [format_metric(optimization, metric, medians[place - 1])] if has_neighbours else []
+        row += [format_metric(optimization, metric, medians[rank - 1])] if has_neighbours else []
         rows.append(row)
     hold = format_hold_row(optimization, columns, len(names))
     rows.append([*hold, ""] if has_neighbours else hold)
-    more = len(optimization.order) - SHOWN
+    more = len(optimization.order) - SHOWN_COMBINATIONS
     rest = (
         f"\n({format_count(more, 'more combination')} in the page and with --json)"
         if more > 0
@@ -403,9 +405,9 @@ def _format_result_table(optimization: Optimization) -> str:
     return format_table(rows, right=range(len(head))) + rest
 
 
-def format_place(optimization: Optimization, place: int, result: TrialResult) -> str:
-    """Return a combination's place, or the mark `few` if it hardly trades."""
-    return str(place) if optimization.least.is_ranked(result) else "few"
+def format_rank(optimization: Optimization, rank: int, result: TrialResult) -> str:
+    """Return a combination's rank as text; `few` if it has too few trades to be ranked."""
+    return str(rank) if optimization.min_trades.is_ranked(result) else "few"
 
 
 def format_hold_row(optimization: Optimization, columns: Sequence[str], names: int) -> list[str]:

@@ -17,7 +17,7 @@ from backtester.rendering.optimization import (
     format_neighbour_lines,
     format_optimization,
     format_part_lines,
-    format_place,
+    format_rank,
     format_reliability_lines,
     format_trials_line,
     format_verdict_lines,
@@ -81,7 +81,7 @@ def make_optimization_page(optimization: Optimization, given: Sequence[str]) -> 
         head += [get_definition(metric).label, "out-of-sample"]
     medians = compute_neighbour_medians(optimization.order, metrics[0])
     head.append("neighbours")
-    rules = {one.name: one.words for one in optimization.plan.ranges}
+    rules = {one.name: one.text for one in optimization.plan.ranges}
     rules |= {
         "trading rules": optimization.trading_rules_text,
         "database": str(optimization.config.database),
@@ -107,10 +107,10 @@ def make_optimization_page(optimization: Optimization, given: Sequence[str]) -> 
         head=head,
         rows=[
             [
-                *_format_result_row(optimization, place, names, metrics[:4]),
-                format_metric(optimization, metrics[0], medians[place - 1]),
+                *_format_result_row(optimization, rank, names, metrics[:4]),
+                format_metric(optimization, metrics[0], medians[rank - 1]),
             ]
-            for place in range(1, min(len(optimization.order), _ROWS) + 1)
+            for rank in range(1, min(len(optimization.order), _ROWS) + 1)
         ],
         hold_row=[*format_hold_row(optimization, metrics[:4], len(names)), ""]
         if optimization.order
@@ -130,11 +130,11 @@ def make_optimization_page(optimization: Optimization, given: Sequence[str]) -> 
             for metric in metrics
         ],
         money_decimals=get_money_decimals(optimization),
-        ranked=sum(optimization.least.is_ranked(result) for result in optimization.order),
-        few=f"under {format_count(optimization.least.in_sample, 'trade')}: not ranked",
+        ranked=sum(optimization.min_trades.is_ranked(result) for result in optimization.order),
+        few=f"under {format_count(optimization.min_trades.in_sample, 'trade')}: not ranked",
         goals=goals,
         fronts={
-            pair: find_pareto_front(optimization.order, pair, optimization.least)
+            pair: find_pareto_front(optimization.order, pair, optimization.min_trades)
             for pair in combinations_with_replacement(goals, 2)
         },
         points=[[result["parameters"][name] for name in names] for result in optimization.order],
@@ -148,11 +148,11 @@ def make_optimization_page(optimization: Optimization, given: Sequence[str]) -> 
 
 
 def _format_result_row(
-    optimization: Optimization, place: int, names: Sequence[str], metrics: Sequence[str]
+    optimization: Optimization, rank: int, names: Sequence[str], metrics: Sequence[str]
 ) -> list[str]:
-    result = optimization.order[place - 1]
+    result = optimization.order[rank - 1]
     texts = [
-        format_place(optimization, place, result),
+        format_rank(optimization, rank, result),
         *(format_parameter_value(result["parameters"][name]) for name in names),
     ]
     for metric in metrics:

@@ -20,7 +20,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[OptimizationDisplay
 
     Args:
         total: Number of combinations.
-        earlier: Number of them that an earlier start evaluated, which took no time of this one.
+        earlier: Number of combinations that an earlier start evaluated; they take no time now.
     """
     if not sys.stderr.isatty():
         yield OptimizationDisplay(_make_line_reporter(total, earlier), note)
@@ -36,13 +36,13 @@ def show_progress(total: int, earlier: int = 0) -> Generator[OptimizationDisplay
     ) as bars:
         task = bars.add_task("combinations", total=total, completed=earlier)
 
-        def moved(done: int) -> None:
+        def show_done(done: int) -> None:
             bars.update(task, completed=done)
 
-        def printed(text: str) -> None:
+        def print_text(text: str) -> None:
             console.print(escape_unprintable(text), markup=False, highlight=False, soft_wrap=True)
 
-        yield OptimizationDisplay(moved, printed)
+        yield OptimizationDisplay(show_done, print_text)
 
 
 def format_progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
@@ -55,19 +55,19 @@ def format_progress_line(done: int, total: int, earlier: int, seconds: float) ->
         seconds: Duration of this start so far, above 0.
     """
     rate = (done - earlier) / seconds
-    left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+    remaining = f", {(total - done) / rate:,.0f} s left" if rate else ""
     evaluated = f" ({earlier:,} by an earlier start)" if earlier else ""
-    return f"{done:,} of {total:,} combinations{evaluated}, {rate:,.1f}/s{left}"
+    return f"{done:,} of {total:,} combinations{evaluated}, {rate:,.1f}/s{remaining}"
 
 
 def _make_line_reporter(total: int, earlier: int) -> Callable[[int], None]:
     began = last = time.monotonic()
 
-    def moved(done: int) -> None:
+    def report(done: int) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= LINE_EVERY_SECONDS:
             last = now
             note(format_progress_line(done, total, earlier, now - began))
 
-    return moved
+    return report

@@ -15,7 +15,7 @@ from onetape.core.digits import Digits
 from onetape.core.message_text import format_count
 
 if TYPE_CHECKING:
-    from onetape.backtest.storage.runs import Run
+    from onetape.backtest.storage.runs import SavedRun
 
 #: Number of trades shown in the terminal; report, `--json` and the run's folder have all.
 TRADES_SHOWN = 10
@@ -42,7 +42,7 @@ def convert_to_builtins(record: Struct) -> dict[str, Any]:
     return msgspec.to_builtins(record, enc_hook=str)
 
 
-def make_run_document(run: "Run") -> dict[str, Any]:
+def make_run_document(run: "SavedRun") -> dict[str, Any]:
     """Return a saved run as `--json` printed it."""
     return {
         **convert_to_builtins(run.summary),
@@ -135,8 +135,8 @@ def _fold_rows(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
     """Return two lines for each row: the entry, and below it the exit with its reason."""
     before: list[tuple[str, ...]] = []
     for row in rows:
-        entry, price, left, exit_price = row[skipped : skipped + 4]
-        before += [(*row[:skipped], entry, price), (*("",) * skipped, left, exit_price)]
+        entry, price, exit_, exit_price = row[skipped : skipped + 4]
+        before += [(*row[:skipped], entry, price), (*("",) * skipped, exit_, exit_price)]
     starts = format_table(before, right=(skipped + 1,)).splitlines()
     ends = format_table([row[skipped + 4 : -1] for row in rows], right=(0, 1, 2)).splitlines()
     room = max(map(len, starts))
@@ -151,7 +151,7 @@ def _format_trade_row(trade: TradeRecord, digits: Digits) -> tuple[str, ...]:
     return (
         format_utc(trade.entry_timestamp),
         digits.format_price(trade.entry_price),
-        "open at the end" if closed is None else format_utc(closed),
+        "open position" if closed is None else format_utc(closed),
         "" if price is None else digits.format_price(price),
         digits.format_amount(trade.amount),
         digits.format_money(trade.profit, signed=True),

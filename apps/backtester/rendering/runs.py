@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from backtester.rendering.result import format_result
 from onetape.backtest.metric_definitions import LABELS, make_metric_lines
-from onetape.backtest.storage.runs import Run
+from onetape.backtest.storage.runs import SavedRun
 from onetape.backtest.warning_banner import format_fault_mark
 from onetape.cli.output import format_table
 from onetape.core.clock import format_day
@@ -26,7 +26,7 @@ _SHOWN_DIGITS: Final = 12
 _COMPARED_CHECK_FIELDS: Final = ("clean", "differing", "first_bad_bar", "kind")
 
 
-def format_run_list(runs: Sequence[Run], *, width: int | None = None) -> str:
+def format_run_list(runs: Sequence[SavedRun], *, width: int | None = None) -> str:
     """Return a line for each run, or two lines if one does not fit.
 
     Args:
@@ -46,7 +46,7 @@ def format_run_list(runs: Sequence[Run], *, width: int | None = None) -> str:
     first = [(*row[:3], *row[5:]) for row in rows]
     too_much = max(map(len, format_table(first).splitlines())) - width
     longest = max(len(row[2]) for row in rows) - max(too_much, 0)
-    first = [(*row[:2], _cut(row[2], longest), *row[3:]) for row in first]
+    first = [(*row[:2], _shorten_name(row[2], longest), *row[3:]) for row in first]
     second = [(one or " " * len(row[0]), *row[3:5]) for row, one in zip(rows, marks, strict=True)]
     pairs = zip(
         *(format_table(one, right=(3, 4, 5)).splitlines() for one in (first, second)), strict=True
@@ -54,11 +54,11 @@ def format_run_list(runs: Sequence[Run], *, width: int | None = None) -> str:
     return "\n".join(line for pair in pairs for line in pair)
 
 
-def _cut(name: str, longest: int) -> str:
+def _shorten_name(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: max(longest - 1, 8)]}…"
 
 
-def _format_run_row(run: Run) -> tuple[str, ...]:
+def _format_run_row(run: SavedRun) -> tuple[str, ...]:
     """Return the cells of a run in the list of runs, by column of LIST_HEAD."""
     summary, metrics = run.summary, run.summary.metrics
     first, *others = summary.all_symbols
@@ -75,7 +75,7 @@ def _format_run_row(run: Run) -> tuple[str, ...]:
     )
 
 
-def format_saved_run(run: Run, *, width: int | None = None) -> str:
+def format_saved_run(run: SavedRun, *, width: int | None = None) -> str:
     """Return the printed result of a saved run, followed by its settings and versions.
 
     Args:
@@ -96,7 +96,7 @@ def format_saved_run(run: Run, *, width: int | None = None) -> str:
     )
 
 
-def format_comparison(runs: Sequence[Run]) -> str:
+def format_comparison(runs: Sequence[SavedRun]) -> str:
     """Return the metrics of runs side by side, then their differences."""
     metrics, differences = make_metric_rows(runs), make_difference_rows(runs)
     marks = [format_fault_mark(run.summary.check) for run in runs]
@@ -106,7 +106,7 @@ def format_comparison(runs: Sequence[Run]) -> str:
     return f"{table}\n\n{format_table(differences) if differences else 'nothing differs'}"
 
 
-def make_metric_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+def make_metric_rows(runs: Sequence[SavedRun]) -> list[tuple[str, ...]]:
     """Return the metrics of runs side by side, a row each; the first row has the ids."""
     columns = [make_metric_lines(run.summary.metrics, run.summary.quote) for run in runs]
     # Labels are those of the first run; a different quote currency is among the differences.
@@ -119,7 +119,7 @@ def make_metric_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     return rows
 
 
-def make_difference_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+def make_difference_rows(runs: Sequence[SavedRun]) -> list[tuple[str, ...]]:
     """Return what differs between runs, a row each; the first row has the ids; none: empty."""
     found = find_run_differences(runs)
     if not found:
@@ -130,7 +130,7 @@ def make_difference_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     return rows
 
 
-def find_run_differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
+def find_run_differences(runs: Sequence[SavedRun]) -> dict[str, list[Any]]:
     """Return the differences of runs: config, market, range, data, code, versions.
 
     Returns:
@@ -142,7 +142,7 @@ def find_run_differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
     return {name: row for name, row in values.items() if any(one != row[0] for one in row)}
 
 
-def _collect_facts(run: Run) -> dict[str, Any]:
+def _collect_facts(run: SavedRun) -> dict[str, Any]:
     manifest, summary = run.manifest, run.summary
     parts = {
         "settings": manifest.settings,
@@ -157,15 +157,17 @@ def _collect_facts(run: Run) -> dict[str, Any]:
     # The path of the report is no difference; `parameters` above has the defaults too.
     left_out = ("settings.report", "settings.strategy.parameters.")
     return {
-        name: fact for name, fact in _flatten(parts, "").items() if not name.startswith(left_out)
+        name: fact
+        for name, fact in _flatten_tree(parts, "").items()
+        if not name.startswith(left_out)
     }
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _flatten_tree(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            flat |= _flatten(cast("dict[str, Any]", value), f"{prefix}{name}.")
+            flat |= _flatten_tree(cast("dict[str, Any]", value), f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat

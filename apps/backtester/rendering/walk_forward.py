@@ -17,7 +17,7 @@ from onetape.optimization.space import format_parameter_value
 from onetape.optimization.walk_forward_run import WalkForwardRun
 
 #: Metrics of the stitched equity that the terminal shows.
-_SHOWN: Final = ("total_return", "cagr", "sharpe", "max_drawdown", "trades", "exposure")
+_SHOWN_METRICS: Final = ("total_return", "cagr", "sharpe", "max_drawdown", "trades", "exposure")
 
 
 def format_walk_forward(run: WalkForwardRun, page: Path) -> str:
@@ -54,7 +54,7 @@ def format_heading(run: WalkForwardRun) -> str:
 
 
 def format_trials_line(run: WalkForwardRun) -> str:
-    """Return the number of trials and of looks."""
+    """Return the line with the number of trials, and of looks at the test parts."""
     counts, key = run.counts, run.context.window.key
     return (
         f"trials: {format_count(len(run.plan.points), 'trial')} here, {counts.market:,} on "
@@ -121,7 +121,7 @@ def format_stitched_lines(run: WalkForwardRun) -> list[str]:
     found, hold = run.walk_forward, run.walk_forward.metrics.buy_and_hold
     texts = [
         f"{get_definition(name).label} {format_metric(run, name, getattr(found.metrics, name))}"
-        for name in _SHOWN
+        for name in _SHOWN_METRICS
     ]
     lines = [f"stitched out of sample: {', '.join(texts)}"]
     held = "none" if hold is None else f"{hold.total_return:+.1%}"
@@ -151,7 +151,7 @@ def _format_chosen_value(value: Any) -> str:
 
 
 def collect_notes(run: WalkForwardRun) -> list[str]:
-    """Return the notes that a reader needs to trust the numbers, in sentences."""
+    """Return sentences on what affects the numbers of a walk-forward, such as gaps."""
     return describe_window(run.context.window, "some combinations need")
 
 
@@ -170,7 +170,7 @@ def make_walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any
         "symbol": key.symbol,
         "timeframe": key.timeframe,
         "strategy": run.plan.strategy.name,
-        "parameters": {one.name: one.words for one in run.plan.ranges},
+        "parameters": {one.name: one.text for one in run.plan.ranges},
         "trading_rules": run.trading_rules_text,
         "sampler": run.options.sampler,
         "rank": list(run.options.metrics),

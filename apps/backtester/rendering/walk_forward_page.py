@@ -24,7 +24,7 @@ from onetape.report.walk_forward import WalkForwardPage, write_walk_forward_page
 
 PAGE: Final = "walk_forward.html"
 #: Number of points of the chart; more would not be visible.
-_MOST_POINTS: Final = 2_000
+_MAX_POINTS: Final = 2_000
 
 
 def show_walk_forward(run: WalkForwardRun, *, as_json: bool) -> None:
@@ -50,10 +50,10 @@ def write_page(run: WalkForwardRun, path: Path) -> None:
     """
     found = run.walk_forward
     times, equity, hold = compute_daily_equity(found.result)
-    count = min(len(times), _MOST_POINTS)
+    count = min(len(times), _MAX_POINTS)
     shown = [round(at * (len(times) - 1) / max(count - 1, 1)) for at in range(count)]
     rows = format_window_rows(run)
-    rules = {one.name: one.words for one in run.plan.ranges}
+    rules = {one.name: one.text for one in run.plan.ranges}
     rules |= {"trading rules": run.trading_rules_text, "database": str(run.config.database)}
     key = run.context.window.key
     page = WalkForwardPage(

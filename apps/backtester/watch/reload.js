@@ -11,13 +11,13 @@
   const show = (text) => {
     if (bar.textContent !== text) bar.textContent = text;
     bar.style.display = text ? "block" : "none";
-    // It covers nothing of the page's head.
+    // The page begins below the bar, so that the bar does not cover its head.
     document.body.style.marginTop = text ? `${bar.offsetHeight}px` : "";
   };
-  const look = async () => {
+  const poll = async () => {
     try {
-      const answer = await fetch("/state", { cache: "no-store" });
-      const state = await answer.json();
+      const response = await fetch("/state", { cache: "no-store" });
+      const state = await response.json();
       if (state.version !== VERSION) {
         location.reload();
         return;
@@ -26,7 +26,7 @@
     } catch {
       show("backtester --watch has ended: this page does not reload any more");
     }
-    setTimeout(look, 400);
+    setTimeout(poll, 400);
   };
-  look();
+  poll();
 })();

@@ -56,7 +56,7 @@ def watch(context: "typer.Context") -> None:
     for name, flag in (("json_", "--json"), ("no_report", "--no-report")):
         if given[name]:
             raise UsageError(f"--watch shows a report; leave {flag} out")
-    words, config, report = collect_typed_flags(context), given["config"], given["report"]
+    flags, config, report = collect_typed_flags(context), given["config"], given["report"]
     stop = threading.Event()
 
     def end(number: int, frame: object) -> None:
@@ -73,7 +73,7 @@ def watch(context: "typer.Context") -> None:
     ):
         path = Path(report or Path(folder) / "report.html").resolve()
         print_line(f"report: {server.address} (reloads by itself; Ctrl-C ends)")
-        BacktestWatch(words, config and Path(config), path, newest).run_until(stop)
+        BacktestWatch(flags, config and Path(config), path, newest).run_until(stop)
     print_line("watch ended")
 
 
@@ -82,7 +82,7 @@ class BacktestWatch:
 
     def __init__(
         self,
-        words: Sequence[str],
+        flags: Sequence[str],
         config: Path | None,
         report: Path,
         newest: NewestReport,
@@ -91,14 +91,14 @@ class BacktestWatch:
         """Prepare; no backtest runs yet.
 
         Args:
-            words: Flags of the backtest as they are typed.
+            flags: Flags of the backtest as they are typed.
             config: Settings file of `--config`; None: the default files.
             report: File that each backtest writes its report to.
             newest: Report and error that the server shows.
             clock: Returns monotonic seconds.
         """
         self._clock = clock
-        self._words = list(words)
+        self._flags = list(flags)
         self._config = config
         self._report = report
         self._newest = newest
@@ -131,7 +131,7 @@ class BacktestWatch:
 
     def _update_watched_files(self) -> None:
         """Watch the settings files and the strategy's file, which the settings may have changed."""
-        self._strategy = find_chosen_strategy_file(self._words) or self._strategy
+        self._strategy = find_chosen_strategy_file(self._flags) or self._strategy
         paths = list_settings_files(self._config)
         if self._strategy is not None:
             paths += [self._strategy, *find_import_places(self._strategy)]
@@ -141,7 +141,7 @@ class BacktestWatch:
         program = [sys.executable, "-m", "backtester.watch.watched_run", str(os.getpid())]
         flags = ["--report", str(self._report), "--no-save", "--json"]
         return subprocess.Popen(  # noqa: S603 - this program
-            [*program, *self._words, *flags],
+            [*program, *self._flags, *flags],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
@@ -164,23 +164,23 @@ class BacktestWatch:
         print_line(f"{now} {line}")
 
 
-def find_chosen_strategy_file(words: Sequence[str]) -> Path | None:
+def find_chosen_strategy_file(flags: Sequence[str]) -> Path | None:
     """Return the file of the strategy that flags and settings choose.
 
     If the settings cannot be used, which the backtest prints, the flag alone chooses the file: the
     error may be in the settings that the file of a freqtrade strategy states.
 
     Args:
-        words: The flags of a backtest as they are typed.
+        flags: The flags of a backtest as they are typed.
 
     Returns:
         None where the settings cannot be used and no flag names a strategy.
     """
     given: str | None = None
     try:
-        flags = parse_backtest_flags(words, "--watch")
-        given = flags["strategy"]
-        name = load_backtest_settings(flags).settings.strategy.name
+        parsed = parse_backtest_flags(flags, "--watch")
+        given = parsed["strategy"]
+        name = load_backtest_settings(parsed).settings.strategy.name
     except OnetapeError:
         return None if given is None else make_strategy_path(given)
     return make_strategy_path(name)
@@ -188,21 +188,21 @@ def find_chosen_strategy_file(words: Sequence[str]) -> Path | None:
 
 def collect_typed_flags(context: "typer.Context") -> list[str]:
     """Return the flags of a backtest as typed, without the flags of the report."""
-    words: list[str] = []
+    flags: list[str] = []
     for option in context.command.params:
         value = context.params.get(option.name or "")
         if option.name in _OWN_FLAGS or value is None or value is False or value == []:
             continue
         flag = option.opts[0]
         if value is True:
-            words.append(flag)
+            flags.append(flag)
         else:
             is_several = isinstance(value, list | tuple)
             values = cast("Sequence[object]", value) if is_several else [value]
-            words += [
+            flags += [
                 f"{flag}={one}" if flag.startswith("--") else f"{flag}{one}" for one in values
             ]
-    return words
+    return flags
 
 
 def _read_text(file: IO[bytes]) -> str:

@@ -24,9 +24,9 @@ from onetape.exchange.trading_records import (
 )
 from onetape.execution.broker import OrderReport
 from onetape.websocket.user_stream import (
-    BalanceMoved,
+    BalanceUpdate,
+    ExecutionUpdate,
     OrderUpdate,
-    TradeMade,
     UserEvent,
     UserStream,
     UserStreamLost,
@@ -302,11 +302,11 @@ class LiveBroker:
             case OrderUpdate(order) if order.symbol == self._symbol:
                 for one in make_order_events(order, ()):
                     self.add(OrderReport(order.client_order_id, one))
-            case TradeMade(trade, client_order_id) if trade.symbol == self._symbol:
+            case ExecutionUpdate(fill, client_order_id) if fill.symbol == self._symbol:
                 if client_order_id is None:
                     self._is_reading_due = True
                 else:
-                    self.add(OrderReport(client_order_id, make_fill_report(trade)))
+                    self.add(OrderReport(client_order_id, make_fill_report(fill)))
             case UserStreamOpened():
                 self.stream_opened_ms = self._client.now_ms()
                 self._is_reading_due = True
@@ -315,7 +315,7 @@ class LiveBroker:
                     self.key_rights.read_soon()
             case UserStreamLost():
                 self.stream_opened_ms = None
-            case BalanceMoved():
+            case BalanceUpdate():
                 self._is_reading_due = True
             case _:
                 return

@@ -94,7 +94,7 @@ class OrderRequests:
         if found.old == "cancelled":
             self._report(replaced_id, StatusReport("canceled", found.old_filled))
         else:
-            is_proven = found.old == "kept"
+            is_proven = found.old == "open"
             self._report(replaced_id, CancelRefused(found.reason, is_proven=is_proven))
         match found.new:
             case OrderRefused():

@@ -1,7 +1,8 @@
 """Executes the orders of one symbol on paper, by the fill rules of the backtest.
 
 A market order fills at the open of the candle that the trading rules name; stops and targets fill
-at their level.
+at their level. A limit order to buy stays open, with its money reserved, until the rules fill it or
+cancel it.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from onetape.core.clock import format_utc
 from onetape.core.trading import ExitObligation, Order
 from onetape.engine import (
     BarExit,
+    FillModel,
     ModelFill,
     RefusedOrder,
     make_rules_of_candle,
@@ -22,6 +24,7 @@ from onetape.engine import (
     simulate_sell,
 )
 from onetape.engine.exits import TARGET
+from onetape.engine.fills import FillValues
 from onetape.execution.events import (
     CancelRequested,
     OrderEvent,
@@ -35,6 +38,7 @@ from onetape.store.orders import (
 from trader.account_funds import AccountFunds
 from trader.brokers.paper import PaperExchange
 from trader.executor import Executor
+from trader.limit_entries import format_limit_order
 from trader.order_booking import TrackedOrder
 from trader.session_context import SessionContext
 
@@ -49,6 +53,8 @@ class PaperExecutor(Executor):
         """The order that waits for its candle, or None."""
         self._wait_printed_for: str | None = None
         """Client order id of the order whose wait was printed, or None."""
+        self._limit: FillValues | None = None
+        """Most expensive fill of the limit order to buy that is open; None: none is open."""
         self._broker = PaperExchange(
             one.order.client_order_id for one in self._unfinished if one.state.stage == "open"
         )
@@ -99,9 +105,13 @@ class PaperExecutor(Executor):
         """Return the price that stops are measured from: the open, as in a backtest."""
         return opened
 
-    def set_level_source(self, source: Callable[[], tuple[str, Decimal] | None]) -> None:
+    def set_level_source(
+        self,
+        source: Callable[[], tuple[str, Decimal] | None],
+        knows_position: Callable[[], bool] | None = None,
+    ) -> None:
         """Set the function that returns kind and price of the position's stop; unused on paper."""
-        del source
+        del source, knows_position
 
     def set_level_exit(self, leave: Callable[[str, Decimal, str], None]) -> None:
         """Set the function that sells at a passed level (kind, price, reason); unused on paper."""
@@ -119,7 +129,8 @@ class PaperExecutor(Executor):
     def describe_new_wait(self, decided: int | None, *, is_live: bool) -> str | None:
         """Return a text with the reason why the open order waits; once for each order."""
         order = self.open_order
-        if order is None or order.client_order_id == self._wait_printed_for:
+        is_printed = order is None or order.client_order_id == self._wait_printed_for
+        if order is None or is_printed or self._limit is not None:
             return None
         if order.side == "sell" and not is_live:
             line = (
@@ -138,7 +149,7 @@ class PaperExecutor(Executor):
 
     def place(self, order: Order, now_ms: int) -> None:
         """Send an order whose intent is stored already."""
-        self._open = TrackedOrder(order, OrderState(), 1)
+        self._open, self._limit = TrackedOrder(order, OrderState(), 1), None
         self._broker.submit(order)
         self._record([Submitted()], now_ms)
 
@@ -173,6 +184,55 @@ class PaperExecutor(Executor):
         )
         done = self._finish(order, fill, row, now_ms, note)
         return f"{done}; {note}" if note else done
+
+    def send_limit(self, row: Candle, limit: float, now_ms: int) -> str | None:
+        """Reserve the money of the open limit order to buy; return a text with the result."""
+        order = self.open_order
+        if order is None:
+            return None
+        rules, market = (
+            make_rules_of_candle(self._context.rules, row),
+            self._make_order_context(row),
+        )
+        model, found, note = FillModel.from_rules(rules), list[FillValues](), ""
+
+        def size_order(cash: float, equity: float | None) -> ModelFill | RefusedOrder:
+            nonlocal note
+            context = replace(market, equity=equity)
+            values = model.compute_limit_values(cash, limit, context)
+            if isinstance(values, RefusedOrder):
+                return values
+            found.append(values)
+            fill = model.make_buy_fill(values, limit)
+            note = self._describe_volume_limit(rules, fill, cash, limit, context, is_limit=True)
+            return fill
+
+        fill = self._funds.reserve(
+            order.client_order_id,
+            order.symbol,
+            self._fence,
+            size_order,
+            moment=row.timestamp,
+            now_ms=now_ms,
+        )
+        if isinstance(fill, RefusedOrder):
+            return self._finish(order, fill, row, now_ms)
+        self._limit = found[-1]
+        market_info, digits = self._context.market, self._context.digits
+        text = format_limit_order(fill.amount, limit, digits, market_info.base, market_info.quote)
+        return f"{text}; {note}" if note else text
+
+    def fill_limit(self, row: Candle, price: float, now_ms: int, *, is_inside: bool) -> str | None:
+        """Fill the open limit order to buy; return a text with the result; None: no such order."""
+        order, reserved = self.open_order, self._limit
+        if order is None or reserved is None:
+            return None
+        model = FillModel.from_rules(make_rules_of_candle(self._context.rules, row))
+        values = model.compute_limit_fill(
+            reserved, None if is_inside else price, self._make_order_context(row).volume
+        )
+        fill = model.make_buy_fill(values, price, is_maker=is_inside)
+        return self._finish(order, fill, row, now_ms)
 
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
         """Fill the open order to sell at the newest price; return a text with the result."""
@@ -216,7 +276,7 @@ class PaperExecutor(Executor):
         self._record([], now_ms, row=row, note=note)
         if isinstance(fill, RefusedOrder):
             return f"no {order.side}: {fill.reason}"
-        return "; ".join(self._format_fill(trade) for trade in self._fills[known:])
+        return "; ".join(self._format_fill(fill) for fill in self._fills[known:])
 
     def cancel_entry(self, now_ms: int, reason: str) -> str | None:
         """Cancel the order to buy that still waits, if any; return a text with the result."""

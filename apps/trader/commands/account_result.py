@@ -23,7 +23,7 @@ from onetape.store.reading import read_newest_row
 from trader.commands.round_trips import PRECISION, RoundTrip, make_round_trips, sum_fees
 
 #: Number of candles whose prices decide how many decimals are shown.
-LEAST_CANDLES: Final = 100
+DIGITS_CANDLES: Final = 100
 
 
 class AccountResult(Struct, frozen=True):
@@ -171,7 +171,7 @@ def read_digits(store: Store, account: AccountSeries) -> Digits:
         StoreError: the file cannot be read.
     """
     steps = read_trading_rules(store, account.exchange, account.symbol) or NO_TRADING_RULES
-    candles = read_last_closed(store, make_series_key(account), LEAST_CANDLES)
+    candles = read_last_closed(store, make_series_key(account), DIGITS_CANDLES)
     start = 0.0 if account.start_balance is None else float(account.start_balance)
     return choose_market_digits(steps, candles, account.currency, start)
 
@@ -188,8 +188,8 @@ def compute_account_result(
         account: The account with the symbol.
         fills: All fills of the account in the symbol, oldest first.
         last_price: Price of the open position, quote currency; None: not known.
-        trading_rules: Trading rules of the market: an amount below its least order is dust, and no
-            position. None: any amount is a position.
+        trading_rules: Trading rules of the market: an amount below its minimum order is dust, and
+            no position. None: any amount is a position.
     """
     base, quote = split_symbol(account.symbol)
     trips = make_round_trips(fills, base, quote, trading_rules)

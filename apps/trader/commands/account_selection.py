@@ -122,9 +122,9 @@ def select_accounts(
         and (exchange is None or account.exchange == exchange)
     ]
     if not chosen:
-        words = " ".join([*sorted(names), *([exchange] if exchange else []), *sorted(wanted)])
+        selection = " ".join([*sorted(names), *([exchange] if exchange else []), *sorted(wanted)])
         raise DataError(
-            f"{store.path} holds no account of {words}; uv run trader accounts lists them"
+            f"{store.path} holds no account of {selection}; uv run trader accounts lists them"
         )
     return chosen
 

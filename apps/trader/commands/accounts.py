@@ -15,8 +15,8 @@ def list_accounts(
 ) -> None:
     """Rank all accounts, on paper and live, by return, with buy and hold."""
     from onetape.cli.output import get_terminal_width, print_json, print_line
+    from trader.commands.account_buy_and_hold import read_mean_buy_and_hold
     from trader.commands.account_result import merge_account_results, read_digits, read_result
-    from trader.commands.holding import read_mean_buy_and_hold
     from trader.rendering.accounts import RankedAccount, format_accounts, make_account_document
 
     with open_accounts(db, config, exchange) as store, store.read():

@@ -18,12 +18,12 @@ from trader.settings import TraderSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trader.drill.runner import PartResult
+    from trader.drill.runner import Drill, PartResult
     from trader.drill.scenarios import Scenario
 
 
 @takes_settings(TraderSettings, after={"config": "--db", "params_from": "--param"})
-def drill_settings(
+def start_drill(
     *,
     config: CONFIG = None,
     params_from: options.ParamsFrom = None,
@@ -56,7 +56,7 @@ def drill_settings(
     """
     from onetape.cli.loading import find_settings_file
     from onetape.cli.output import get_terminal_width, note, print_json, print_line
-    from trader.drill.runner import check_drill, make_drill, run_drill
+    from trader.drill.runner import make_drill, run_drill
     from trader.drill.trader_process import COMMAND
     from trader.rendering.drill import format_drill, make_drill_document
     from trader.run_parameters import load_trader_settings
@@ -66,17 +66,16 @@ def drill_settings(
     given = {**collect_flag_values(TraderSettings, flags), "mode": "paper", "sandbox": False}
     loaded = load_trader_settings(file, given, params_from)
     settings = loaded.settings
-    with loaded.places.adding_places_to_errors():
+    scenarios = _choose_scenarios(only)
+    with loaded.places.add_places_to_errors():
         check_settings(settings)
-        check_drill(settings)
+        drill = make_drill(settings, COMMAND)
     if loaded.run_text:
         note(loaded.run_text)
-    scenarios = _choose_scenarios(only)
     signal.signal(signal.SIGTERM, _exit_on_signal)
-    drill = make_drill(settings, COMMAND)
     found = run_drill(drill, scenarios, at_once or 4, _print_result)
     if only is None:
-        _record(settings, found)
+        _record(drill, found)
     failed = sum(not one.is_passed for one in found)
     if json:
         print_json(make_drill_document(settings, found, is_recorded=only is None))
@@ -121,20 +120,24 @@ def _print_result(result: "PartResult") -> None:
     note(f"{result.name}: {verdict}, {result.seconds:.0f} s")
 
 
-def _record(settings: TraderSettings, found: "Sequence[PartResult]") -> Path:
-    """Store the drill in the database of these settings; return its path."""
+def _record(drill: "Drill", found: "Sequence[PartResult]") -> Path:
+    """Store the results of a drill in the database of its settings; return its path."""
     from onetape.core.folders import choose_database_path
     from onetape.store.database import open_store
-    from onetape.store.drills import StoredDrill, insert_drill
+    from onetape.store.drills import OWN_STOPS, StoredDrill, insert_drill
     from trader.config_digest import compute_config_digest
 
+    settings = drill.settings
     path = choose_database_path(settings.db, settings.exchange)
-    drill = StoredDrill(
+    results: dict[str, Any] = {f"{one.name}, {one.symbol}": one.observed for one in found}
+    if drill.own_stops:
+        results[OWN_STOPS] = sorted(drill.own_stops)
+    stored = StoredDrill(
         compute_config_digest(settings),
         time.time_ns() // 1_000_000,
         all(one.is_passed for one in found),
-        {f"{one.name}, {one.symbol}": one.seen for one in found},
+        results,
     )
     with open_store(path, create=True) as store:
-        insert_drill(store, drill)
+        insert_drill(store, stored)
     return path

@@ -215,8 +215,8 @@ def _evaluate_now(
     try:
         choice = find_strategy_choice(session, strategies)
         window = compute_window_size(get_lookback(choice.load()))
-        seen = read_last_closed(store, make_series_key(account), window, up_to=opened)
-        rows = InputRows(len(seen), int(seen.timestamp[0])) if len(seen) else None
+        present = read_last_closed(store, make_series_key(account), window, up_to=opened)
+        rows = InputRows(len(present), int(present.timestamp[0])) if len(present) else None
         config = make_backtest_config(
             Path(store.path), [account], session, [choice], opened, closed
         )

@@ -37,8 +37,8 @@ def show_profit(
     """
     from onetape.cli.output import get_terminal_width, print_json, print_line
     from trader.commands.account_result import read_digits, read_result
-    from trader.commands.conversion import Converter
-    from trader.commands.periods import parse_period, parse_timezone, sum_profit_by_period
+    from trader.commands.currency_conversion import Converter
+    from trader.commands.profit_periods import parse_period, parse_timezone, sum_profit_by_period
     from trader.rendering.profit import CurrencyProfit, format_profit, make_profit_document
 
     period, zone = parse_period(by), parse_timezone(timezone)
@@ -52,8 +52,8 @@ def show_profit(
             converter = Converter(store, currency.upper())
             results = [converter.convert(one) for one in results]
             sources = converter.sources
-            least = min(decimals.values())
-            decimals = {currency.upper(): decimals.get(currency.upper(), least)}
+            fewest = min(decimals.values())
+            decimals = {currency.upper(): decimals.get(currency.upper(), fewest)}
     currencies = [
         CurrencyProfit(
             code,

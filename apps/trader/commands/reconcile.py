@@ -118,7 +118,7 @@ def reconcile_account(
 
     answers = _collect_answers(adopt, forget, keep)
     if price is not None and forget is None:
-        raise UsageError("--price goes with --forget NUMBER", setting="price")
+        raise UsageError("--price needs --forget NUMBER", setting="price")
     given = {"db": db, "exchange": exchange}
     file = find_settings_file("trader", config)
     loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
@@ -217,7 +217,7 @@ def _store_answer(
         valid = _VALID_ANSWERS.get(found.kind, ("keep",))
         if answer not in valid:
             flags = " or ".join(_FLAGS[one] for one in valid)
-            raise UsageError(f"difference {number} ({found.kind}) is answered by {flags}")
+            raise UsageError(f"difference {number} ({found.kind}) takes only {flags}")
         if found.kind == DELISTED:
             return write_off_delisted(store, found, price)
         if price is not None:

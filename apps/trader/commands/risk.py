@@ -48,9 +48,7 @@ def show_risk(
     from trader.settings import TraderSettings, choose_trader_database
 
     if clear and account is None:
-        raise UsageError(
-            "--clear needs --account NAME: the account whose losses you have looked at"
-        )
+        raise UsageError("--clear needs --account NAME: the account whose losses you have checked")
     settings = load_settings(
         TraderSettings,
         "trader",

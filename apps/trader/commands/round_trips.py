@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from onetape.core.trading import Fill
 from onetape.core.trading_rules import TradingRules
-from onetape.execution.positions import compute_dust_left, get_least_amount, sum_position
+from onetape.execution.positions import compute_dust_left, get_min_sell_amount, sum_position
 
 #: Decimal digits of sums and products: amounts and prices have at most 30 digits each.
 PRECISION: Final = 80
@@ -66,7 +66,7 @@ def make_round_trips(
     found: list[RoundTrip] = []
     opened: list[Fill] = []
     held = bought = carried = Decimal(0)
-    today = get_least_amount(trading_rules)
+    today = get_min_sell_amount(trading_rules)
     with localcontext(prec=PRECISION):
         for fill in fills:
             is_sell = fill.side == "sell"
@@ -76,9 +76,9 @@ def make_round_trips(
             held += -fill.amount if is_sell else fill.amount
             held -= fill.fee if fill.fee_currency == base else 0
             bought += 0 if is_sell else fill.amount
-            least = today if fill.least_amount is None else fill.least_amount
+            minimum = today if fill.min_sell_amount is None else fill.min_sell_amount
             carried = compute_dust_left(carried, held)
-            if is_sell and held - carried < max(least, bought * NOISE):
+            if is_sell and held - carried < max(minimum, bought * NOISE):
                 found += _make_round_trip(opened, base, quote, is_closed=True)
                 opened, bought, carried = [], Decimal(0), Decimal(0)
         return [*found, *_make_round_trip(opened, base, quote, is_closed=False)]

@@ -176,7 +176,7 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
         if condition == "trading" and (renewed_seconds or 0.0) >= LATE_RENEWAL_SECONDS:
             condition, since_ms, remedy = "degraded", None, _LATE_REMEDY
             reason = (
-                "its process lives and has written nothing to the database for "
+                "its process runs and has written nothing to the database for "
                 f"{format_duration(renewed_seconds or 0.0)}"
             )
         now_ms = wall_ms
@@ -310,6 +310,7 @@ def _compute_protection(
     # NumPy and the engine take 0.1 s; most traders hold nothing that needs them.
     from onetape.engine.exits import EXIT_KINDS, compute_levels
     from trader.commands.account_backtest import parse_account_config
+    from trader.limit_entries import read_limit_entry_of
 
     # Targets are net of fees: an entry must first earn the fees of the account.
     exits = parse_account_config(session.rules, 10_000.0).exits
@@ -322,14 +323,22 @@ def _compute_protection(
     )
     if row is None:
         return None
-    own = _read_own_levels(store, result.account, trip.entry_order_id, row.timestamp)
+    is_live = result.account.mode == "live"
+    limit = None if is_live else read_limit_entry_of(store, trip.entry_order_id)
+    own = _read_own_levels(
+        store, result.account, trip.entry_order_id, row.timestamp, is_limit=limit is not None
+    )
     if not exits.is_any and own is None:
         return None
     highest, age = read_highest_since(store, key, row.timestamp)
     steps = read_trading_rules(store, key.exchange, key.symbol)
     price_step = 0.0 if steps is None else float(steps.price_step or 0)
-    # On paper, levels are measured from the open; live, from the price paid.
-    entered = float(trip.entry_price) if result.account.mode == "live" else row.open
+    # On paper, levels are measured from the open or the limit; live, from the price paid.
+    entered = float(trip.entry_price) if is_live else row.open
+    if limit is not None and limit.is_inside(row.open):
+        # The high of the candle may be before the fill inside it.
+        entered = limit.limit
+        highest = max(read_highest_since(store, key, row.timestamp + 1)[0], row.close)
     levels = compute_levels(exits, entered, max(highest, entered), age, price_step, own)
     bars = exits.time_stop_bars
     return Protection(
@@ -342,7 +351,7 @@ def _compute_protection(
 
 
 def _read_own_levels(
-    store: Store, account: AccountSeries, entry_order_id: str, entered: int
+    store: Store, account: AccountSeries, entry_order_id: str, entered: int, *, is_limit: bool
 ) -> "LevelRow | None":
     """Return stop and target that the strategy has given an open position; None: none."""
     from trader.stored_levels import read_position_levels
@@ -353,4 +362,4 @@ def _read_own_levels(
     series = DecidedSeries(
         account.name, account.mode, account.exchange, account.symbol, account.timeframe
     )
-    return read_position_levels(store, series, bought, entered)
+    return read_position_levels(store, series, bought, entered, is_limit=is_limit)

@@ -51,7 +51,7 @@ def list_trades(
     if fills and not found:
         raise _make_empty_range_error(fills)
     if json_:
-        print_json({"database": path, "trades": make_fill_documents(found)})
+        print_json({"database": path, "fills": make_fill_documents(found)})
     elif csv:
         print_line(format_fills_csv(found))
     else:
@@ -79,7 +79,7 @@ def _make_empty_range_error(fills: "list[Fill]") -> Exception:
     from onetape.core.clock import format_utc
     from onetape.core.errors import DataError
 
-    first, last = (format_utc(fills[place].executed_ms // 1_000) for place in (0, -1))
+    first, last = (format_utc(fills[index].executed_ms // 1_000) for index in (0, -1))
     return DataError(
-        f"no trade between --from and --to; the stored ones go from {first} to {last} UTC"
+        f"no fill between --from and --to; the stored fills go from {first} to {last} UTC"
     )

@@ -16,14 +16,14 @@ _CORRECTION: Final = "correction-"
 
 
 class OwnRecords(Struct, frozen=True):
-    """Orders and executions in the trader's database."""
+    """Orders and fills in the trader's database."""
 
     sends: frozenset[str]
     """Client order ids of orders whose intent and send are stored."""
     orders: frozenset[str]
     """Client order ids of all stored orders."""
-    trades: Mapping[str, tuple[Decimal, Decimal, Decimal, str]]
-    """Amount, price, fee and its currency of each execution, by the exchange's trade id."""
+    fills: Mapping[str, tuple[Decimal, Decimal, Decimal, str]]
+    """Amount, price, fee and its currency of each fill, by the exchange's trade id."""
 
 
 class ExchangeRecords(Struct, frozen=True):
@@ -65,7 +65,7 @@ def read_own_records(db: Path) -> OwnRecords:
             "SELECT client_order_id FROM order_events WHERE kind IN ('intended', 'submitted') "
             "GROUP BY client_order_id HAVING count(DISTINCT kind) = 2"
         ).fetchall()
-        trades = connection.execute(
+        stored_fills = connection.execute(
             "SELECT exchange_trade_id, amount, price, fee, fee_currency FROM trades"
         ).fetchall()
     return OwnRecords(
@@ -73,7 +73,7 @@ def read_own_records(db: Path) -> OwnRecords:
         frozenset(str(row[0]) for row in orders),
         {
             str(row[0]): (Decimal(row[1]), Decimal(row[2]), Decimal(row[3]), str(row[4]))
-            for row in trades
+            for row in stored_fills
         },
     )
 
@@ -93,12 +93,12 @@ def find_ledger_differences(exchange: ExchangeRecords, own: OwnRecords) -> list[
         for row in exchange.fills
         if row["order_id"] in exchange.own
     }  # fmt: skip
-    orphans = sorted(set(expected) - set(own.trades))
-    booked = {one for one in own.trades if not one.startswith(_CORRECTION)}
+    orphans = sorted(set(expected) - set(own.fills))
+    booked = {one for one in own.fills if not one.startswith(_CORRECTION)}
     invented = sorted(booked - set(expected))
     found = [f"execution {one} of the exchange is not booked" for one in orphans]
     found += [f"execution {one} is booked, but not at the exchange" for one in invented]
-    for one in sorted(set(expected) & set(own.trades)):
-        if expected[one] != own.trades[one]:
-            found.append(f"execution {one} is booked as {own.trades[one]}, not {expected[one]}")
+    for one in sorted(set(expected) & set(own.fills)):
+        if expected[one] != own.fills[one]:
+            found.append(f"execution {one} is booked as {own.fills[one]}, not {expected[one]}")
     return found

@@ -1,8 +1,9 @@
 """The strategy of a drill: evaluates the user's strategy, and signals at fixed candles instead.
 
 A strategy may signal once a month, and a drill has minutes. So the code of the user's strategy runs
-on every candle as in the trader, with its own lookback and higher timeframes, and its signals are
-replaced.
+on every candle as in the trader, with its own lookback, higher timeframes and other markets, and
+its signals are replaced. Its stop and target stay, except where a BUY of the drill could not have
+them.
 """
 
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ from typing import ClassVar
 
 import numpy as np
 from msgspec import structs
+from numpy.typing import NDArray
 
-from onetape.core.candles import Candles
+from onetape.core.candles import Candles, FloatArray
 from onetape.strategies import Signals, Strategy, load_strategy
 from onetape.strategies.higher_timeframes import HigherCandles
 from trader.drill.schedule import Schedule
+from trader.drill.strategy_levels import make_entry_levels
 
 #: Text of the strategy file that the drill writes for its trader.
 _FILE = '''"""The strategy of a drill: {name}, with signals at fixed candles."""
@@ -24,6 +27,7 @@ _FILE = '''"""The strategy of a drill: {name}, with signals at fixed candles."""
 from dataclasses import dataclass
 from typing import ClassVar
 
+from onetape.strategies import Market
 from trader.drill.forced_signals import ForcedSignals, load
 
 
@@ -34,6 +38,7 @@ class Drilled(ForcedSignals):
     name: ClassVar[str] = "drilled"
     tried: ClassVar = load({name!r}, {parameters!r}, {folder!r})
     higher_timeframes: ClassVar[tuple[str, ...]] = tried.higher_timeframes
+    informative: ClassVar[tuple[Market, ...]] = tried.informative
     buys: ClassVar[tuple[int, ...]] = {buys!r}
     sells: ClassVar[tuple[int, ...]] = {sells!r}
 '''
@@ -57,7 +62,7 @@ class ForcedSignals(Strategy):
 
     @property
     def higher_lookback(self) -> int:
-        """Return the strategy's lookback in higher timeframes."""
+        """Return the strategy's lookback in higher timeframes and other markets."""
         return type(self).tried.higher_lookback
 
     def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
@@ -65,7 +70,24 @@ class ForcedSignals(Strategy):
         found = type(self).tried.evaluate(candles, higher)
         is_buy = np.isin(candles.timestamp, type(self).buys)
         is_sell = np.isin(candles.timestamp, type(self).sells)
-        return structs.replace(found, signal=is_buy.astype(np.int8) - is_sell.astype(np.int8))
+        signal = is_buy.astype(np.int8) - is_sell.astype(np.int8)
+        levels = found.level_columns
+        if levels is None:
+            return structs.replace(found, signal=signal)
+        entry = make_entry_levels(levels, candles.close)
+        return structs.replace(
+            found,
+            signal=signal,
+            stop=_replace_at(is_buy, entry.stop, levels.stop),
+            target=_replace_at(is_buy, entry.target, levels.target),
+        )
+
+
+def _replace_at(
+    is_buy: NDArray[np.bool_], entry: FloatArray | None, own: FloatArray | None
+) -> FloatArray | None:
+    """Return the strategy's prices, at the candles with a BUY of the drill those of the entry."""
+    return None if entry is None or own is None else np.where(is_buy, entry, own)
 
 
 def load(name: str, parameters: Mapping[str, object], folder: str) -> Strategy:

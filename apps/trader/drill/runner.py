@@ -33,7 +33,8 @@ from trader.account import get_configured_balance
 from trader.drill.forced_signals import make_strategy_source
 from trader.drill.scenarios import SCENARIOS, Scenario
 from trader.drill.scene import Scene, SceneFailed
-from trader.drill.schedule import Schedule, make_schedule
+from trader.drill.schedule import Schedule, make_schedule, make_searched_range
+from trader.drill.strategy_levels import evaluate_levels
 from trader.monitoring.settings import MonitoringSettings
 from trader.settings import TraderSettings
 from trader.traded_symbols import TradedSymbol, parse_traded_symbols
@@ -58,7 +59,7 @@ class PartResult(Struct, frozen=True):
     symbol: str
     """Symbol of the settings that the part was played with."""
     is_passed: bool
-    seen: str
+    observed: str
     """What was observed, as a text; a failure comes first."""
     seconds: float
     """Duration of the part, wall seconds."""
@@ -75,44 +76,53 @@ class Drill(Struct, frozen=True):
     symbols: Sequence[TradedSymbol]
     """Symbols of the settings with their strategies."""
     schedules: Mapping[str, Schedule]
-    """Candles of the signals, by market of the simulator."""
+    """Candles of the signals, by symbol of the settings."""
     program: Sequence[str]
     """Command line that starts the trader, without its flags."""
-
-
-def check_drill(settings: TraderSettings) -> None:
-    """Refuse settings that cannot be tried.
-
-    Raises:
-        UsageError: the settings have no stop.
-    """
-    if not settings.account.exits.has_stop:
-        raise UsageError(
-            "a drill needs a stop that rests on the exchange: set exits.stop_loss or "
-            "exits.trailing_stop in the file, or give --stop-loss 0.05 (5 % under the entry)",
-            setting="exits.stop_loss",
-        )
+    own_stops: frozenset[str] = frozenset()
+    """Symbols of the settings whose strategy gives a stop."""
 
 
 def make_drill(settings: TraderSettings, program: Sequence[str]) -> Drill:
     """Return the drill of these settings.
 
     Args:
-        settings: Settings of the trader; they have a stop.
+        settings: Settings of the trader.
         program: Command line of the trader.
 
     Raises:
-        UsageError: a symbol or timeframe that cannot be read, or a strategy that does not exist.
-        ConfigurationError: a strategy cannot be loaded.
+        UsageError: a symbol or timeframe that cannot be read, a strategy that does not exist, or
+            neither the settings nor the strategy of a symbol give a stop.
+        ConfigurationError: a strategy cannot be loaded, or fails.
     """
     symbols = parse_traded_symbols(settings)
-    for one in symbols:
-        load_strategy(one.strategy.name, one.strategy.parameters, USER_FOLDER)
+    strategies = [
+        load_strategy(one.strategy.name, one.strategy.parameters, USER_FOLDER) for one in symbols
+    ]
     timeframe = Timeframe.parse(settings.timeframe)
     exits, cooldown = settings.account.exits, settings.account.cooldown_bars
-    names = {choose_simulated_symbol(one.key.symbol) for one in symbols}
-    schedules = {name: make_schedule(name, timeframe, exits, cooldown) for name in sorted(names)}
-    return Drill(settings, symbols, schedules, program)
+    searched = make_searched_range(timeframe, cooldown)
+    schedules: dict[str, Schedule] = {}
+    own_stops: set[str] = set()
+    for traded, strategy in zip(symbols, strategies, strict=True):
+        symbol, name = traded.key.symbol, choose_simulated_symbol(traded.key.symbol)
+        levels = evaluate_levels(strategy, name, searched)
+        has_own_stop = levels is not None and levels.stop is not None
+        if not has_own_stop and exits.first_stop is None:
+            raise _make_stop_error(strategy.name, symbol)
+        if has_own_stop:
+            own_stops.add(symbol)
+        schedules[symbol] = make_schedule(name, timeframe, exits, cooldown, levels)
+    return Drill(settings, symbols, schedules, program, frozenset(own_stops))
+
+
+def _make_stop_error(strategy: str, symbol: str) -> UsageError:
+    return UsageError(
+        "a drill needs a stop that rests on the exchange from the entry on, and strategy "
+        f"{strategy} gives none for {symbol}: set exits.stop_loss or exits.trailing_stop in the "
+        "file, or give --stop-loss 0.05 (5 % under the entry)",
+        setting="exits.stop_loss",
+    )
 
 
 def choose_simulated_symbol(symbol: str) -> str:
@@ -156,11 +166,14 @@ def run_drill(
 def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Event) -> PartResult:
     """Play one scenario with one symbol, with a new simulator, folder and trader."""
     began = time.monotonic()
-    symbol = choose_simulated_symbol(traded.key.symbol)
+    symbol, schedule = (
+        choose_simulated_symbol(traded.key.symbol),
+        drill.schedules[traded.key.symbol],
+    )
     with (
         TemporaryDirectory(prefix="onetape-drill-") as name,
         embedded_simulator(
-            clock=SteppedClock(drill.schedules[symbol].start_ms, pace=1.0),
+            clock=SteppedClock(schedule.start_ms, pace=1.0),
             balance=_compute_balance(drill.settings, symbol),
             # The trader locks the account: each part of the drill has its own account.
             account_id=1_000 * os.getpid() + next(_ACCOUNT_NUMBERS),
@@ -168,13 +181,13 @@ def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Even
     ):
         folder = Path(name)
         _write_files(folder, drill, traded, symbol, simulator.url)
-        scene = Scene(simulator, drill.schedules[symbol], folder, drill.program, symbol, stop)
+        scene = Scene(simulator, schedule, folder, drill.program, symbol, stop)
         fault = _play_scenario(scene, scenario)
     return PartResult(
         scenario.name,
         traded.key.symbol,
         not fault,
-        "; ".join(([fault] if fault else []) + scene.seen),
+        "; ".join(([fault] if fault else []) + scene.observations),
         round(time.monotonic() - began, 1),
         round(scene.unprotected_seconds, 1),
         tuple(scene.trader.lines[-_SHOWN_LINES:]) if fault else (),
@@ -210,7 +223,10 @@ def _write_files(folder: Path, drill: Drill, traded: TradedSymbol, symbol: str, 
     strategies = folder / USER_FOLDER / "strategies"
     strategies.mkdir(parents=True)
     text = make_strategy_source(
-        traded.strategy.name, traded.strategy.parameters, USER_FOLDER, drill.schedules[symbol]
+        traded.strategy.name,
+        traded.strategy.parameters,
+        USER_FOLDER,
+        drill.schedules[traded.key.symbol],
     )
     (strategies / "drilled.py").write_text(text, encoding="utf-8")
     settings = make_drill_settings(drill.settings, symbol, url)
@@ -233,7 +249,7 @@ def make_drill_settings(settings: TraderSettings, symbol: str, url: str) -> Trad
         symbols=[],
         exchange=SIMULATOR_ID,
         strategy=StrategySettings(name="drilled"),
-        # The drill enters at the times of its schedule, on a market with volumes of its own.
+        # The drill enters at the times of its schedule, on a market whose volumes are different.
         account=replace(
             settings.account,
             trading_hours=None,

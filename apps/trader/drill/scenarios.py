@@ -61,7 +61,7 @@ def kill_before_arrival(scene: Scene) -> None:
         RESOLVE_SECONDS,
         "the order that never arrived is found absent",
     )
-    scene.seen.append(f"order found absent after {waited:.0f} s, not sent again")
+    scene.observations.append(f"order found absent after {waited:.0f} s, not sent again")
     scene.enter(1)
     scene.sell_position(1)
 
@@ -153,7 +153,7 @@ def sell_by_hand(scene: Scene) -> None:
         NOTICE_SECONDS,
         "the trader halts because coins are missing",
     )
-    scene.seen.append(f"halted {waited:.0f} s after the sell by hand")
+    scene.observations.append(f"halted {waited:.0f} s after the sell by hand")
     orders = len(scene.read_records().own)
     scene.signal_sell()
     scene.wait(3.0)
@@ -172,7 +172,7 @@ def revoke_key(scene: Scene) -> None:
         NOTICE_SECONDS,
         "the trader reports that the key is refused",
     )
-    scene.seen.append(f"reported after {waited:.0f} s, stop in place")
+    scene.observations.append(f"reported after {waited:.0f} s, stop in place")
     if not scene.is_protected or not scene.trader.is_running:
         raise SceneFailed("without the key the position has no stop, or the trader has ended")
     key = ApiKey(SIMULATOR_KEY, SIMULATOR_KEY)
@@ -194,7 +194,7 @@ def refuse_stop(scene: Scene) -> None:
     waited = scene.wait_until(
         lambda: scene.is_protected, _STOP_AGAIN_SECONDS, "the stop is tried again"
     )
-    scene.seen.append(f"level watched here, stop on the exchange after {waited:.0f} s")
+    scene.observations.append(f"level watched here, stop on the exchange after {waited:.0f} s")
     scene.sell_position()
 
 
@@ -211,7 +211,7 @@ def fill_disk(scene: Scene) -> None:
         NOTICE_SECONDS,
         "the trader reports that the file cannot be written",
     )
-    scene.seen.append(f"noticed after {waited:.0f} s, nothing sent, stop in place")
+    scene.observations.append(f"noticed after {waited:.0f} s, nothing sent, stop in place")
     if len(scene.read_records().own) != orders or not scene.is_protected:
         raise SceneFailed("an order was sent although the disk is full, or there is no stop")
     resource.prlimit(scene.trader.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
@@ -229,7 +229,7 @@ def move_clock_ahead(scene: Scene) -> None:
     )
     refused = scene.read_held_coins() == 0
     scene.simulator.faults.remove(fault)
-    scene.seen.append(
+    scene.observations.append(
         f"entry {'refused and not sent again' if refused else 'filled'} {_JUMP_SECONDS:.0f} s ahead"
     )
     number = 1 if refused else 0

@@ -71,7 +71,7 @@ class Scene:
         self.simulator = simulator
         self.schedule = schedule
         self.folder = folder
-        self.seen: list[str] = []
+        self.observations: list[str] = []
         """What was observed, a short text each, for the result."""
         self.entries = 1
         """Number of orders to buy that the exchange should have at the end."""
@@ -112,7 +112,7 @@ class Scene:
         """Return the amount that stops at the exchange would sell, base currency."""
 
         def read(account: AccountService) -> Decimal:
-            orders = account.exchange.open_orders()
+            orders = account.exchange.get_open_orders()
             stops = (one for one in orders if one.side == "SELL" and one.request.stop)
             return sum((one.locked for one in stops), Decimal(0))
 
@@ -130,7 +130,7 @@ class Scene:
         bought = max(
             (Decimal(row["quantity"]) for row in self.read_records().fills), default=Decimal(0)
         )
-        is_open = self.run_on_account(lambda account: bool(account.exchange.open_orders()))
+        is_open = self.run_on_account(lambda account: bool(account.exchange.get_open_orders()))
         return not is_open and self.read_held_coins() <= bought * _DUST
 
     def wait(self, seconds: float) -> None:
@@ -240,7 +240,7 @@ class Scene:
         waited = self.wait_until(
             lambda: self.is_protected, ACT_SECONDS, f"a stop at the exchange {when}"
         )
-        self.seen.append(f"stop on the exchange {waited:.1f} s {when}")
+        self.observations.append(f"stop on the exchange {waited:.1f} s {when}")
 
     def sell_position(self, number: int = 0, seconds: float = ACT_SECONDS) -> None:
         """Signal SELL, and wait until the position is closed."""
@@ -255,7 +255,7 @@ class Scene:
             seconds: Maximum time, wall seconds.
         """
         waited = self.wait_until(lambda: self.is_flat, seconds, f"the position is sold {when}")
-        self.seen.append(f"sold {waited:.1f} s {when}")
+        self.observations.append(f"sold {waited:.1f} s {when}")
 
     def kill(self) -> None:
         """Kill the trader, and check that it stored each order before it sent it.
@@ -301,7 +301,7 @@ class Scene:
             found.append(f"{-self.read_held_coins():f} {self.base} were sold that were not bought")
         if found:
             raise SceneFailed("; ".join(found))
-        self.seen.append(f"{bought} bought, 0 doubled, ledgers equal")
+        self.observations.append(f"{bought} bought, 0 doubled, ledgers equal")
 
     def close(self) -> None:
         """End the trader process; kill it if it does not end."""

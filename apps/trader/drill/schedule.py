@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from onetape.core.candles import FloatArray
+from onetape.core.candles import Candles, FloatArray
+from onetape.core.strategy_levels import LevelColumns
 from onetape.core.timeframes import Timeframe
 from onetape.engine import ExitConfig
 from onetape.simulator.defaults import DEFAULT_SEED
@@ -39,29 +40,62 @@ class Schedule(Struct, frozen=True):
         return self.buys[0] * 1_000 + self.timeframe.average_seconds * 250
 
 
+class SearchedRange(Struct, frozen=True):
+    """Candles of which a schedule chooses four."""
+
+    timeframe: Timeframe
+    first: int
+    """Open of the first candle, epoch seconds."""
+    end: int
+    """End of the range, exclusive, epoch seconds."""
+
+
+def make_searched_range(timeframe: Timeframe, cooldown_bars: int) -> SearchedRange:
+    """Return the candles that a schedule is chosen from.
+
+    Args:
+        timeframe: Timeframe of the candles.
+        cooldown_bars: Candles without an entry after an exit.
+    """
+    first = timeframe.ceil(_FIRST)
+    return SearchedRange(
+        timeframe, first, timeframe.shift(first, _SEARCHED + _find_second(cooldown_bars) + 3)
+    )
+
+
+def _find_second(cooldown_bars: int) -> int:
+    """Return the number of candles from the first BUY to the second one."""
+    return 4 + cooldown_bars
+
+
 def make_schedule(
-    symbol: str, timeframe: Timeframe, exits: ExitConfig, cooldown_bars: int
+    symbol: str,
+    timeframe: Timeframe,
+    exits: ExitConfig,
+    cooldown_bars: int,
+    own: LevelColumns | None = None,
 ) -> Schedule:
     """Return the schedule whose positions are held over the first quiet candles.
 
-    If no candles are quiet, those with the least movement are taken.
+    If no candles are quiet, those with the smallest movement are taken.
 
     Args:
         symbol: A market of the simulator.
         timeframe: Timeframe of the candles.
         exits: Stops and targets of the configuration.
         cooldown_bars: Candles without an entry after an exit.
+        own: Stop and target of the strategy for a BUY on each searched candle; None: it gives none.
     """
-    market = SimulatedMarket(DEFAULT_SEED)
-    second = 4 + cooldown_bars
-    first = timeframe.ceil(_FIRST)
-    end = timeframe.shift(first, _SEARCHED + second + 3)
-    candles = market.get_candles(symbol, timeframe.name, first, end)
+    market, searched = SimulatedMarket(DEFAULT_SEED), make_searched_range(timeframe, cooldown_bars)
+    second = _find_second(cooldown_bars)
+    candles = market.get_candles(symbol, timeframe.name, searched.first, searched.end)
     used = _compute_used_share(candles.open, candles.high, candles.low, exits)
+    if own is not None:
+        used[1:] = np.maximum(used[1:], _compute_own_share(candles, own))
     held = np.maximum(used[1 : _SEARCHED + 1], used[second + 1 : second + 1 + _SEARCHED])
     quiet = np.flatnonzero(held < _QUIET_SHARE)
-    place = int(quiet[0]) if len(quiet) else int(np.argmin(held))
-    opens = [int(candles.timestamp[place + number]) for number in (0, 1, second, second + 1)]
+    index = int(quiet[0]) if len(quiet) else int(np.argmin(held))
+    opens = [int(candles.timestamp[index + number]) for number in (0, 1, second, second + 1)]
     return Schedule(timeframe, (opens[0], opens[2]), (opens[1], opens[3]))
 
 
@@ -77,4 +111,30 @@ def _compute_used_share(
     targets = [one for one in (exits.take_profit, *exits.target_table.values()) if one and one > 0]
     if targets:
         used = np.maximum(used, (high / opened - 1) / min(targets))
+    return used
+
+
+def _compute_own_share(candles: Candles, own: LevelColumns) -> FloatArray:
+    """Return the fraction of the way to the strategy's stop or target that each price goes.
+
+    Args:
+        candles: Candles, shape (n,).
+        own: Stop and target for a BUY on each candle, whose order fills at the next open.
+
+    Returns:
+        The fraction for the second candle and those after it, shape (n - 1,); infinity: the candle
+        opens beyond the stop or the target.
+    """
+    opened, used = candles.open[1:], np.zeros(len(candles) - 1)
+    ways = (
+        (own.stop, opened - candles.low[1:], -1.0),
+        (own.target, candles.high[1:] - opened, 1.0),
+    )
+    for level, moved, direction in ways:
+        if level is None:
+            continue
+        way = direction * (level[:-1] - opened)
+        share = np.where(way > 0, moved / np.where(way > 0, way, 1.0), np.inf)
+        # Without a price there is no level.
+        used = np.maximum(used, np.where(np.isnan(way), 0.0, share))
     return used

@@ -1,4 +1,4 @@
-"""The trader of a drill: the real program as a process of its own, with its own files."""
+"""The trader of a drill: the real program as a separate process, with its own files."""
 
 import os
 import signal

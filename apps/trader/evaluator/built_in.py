@@ -1,6 +1,6 @@
 """Evaluates a built-in strategy in the trader's own process.
 
-A user's code runs in a process of its own, because it may block, print or end its process. A
+A user's code runs in a separate process, because it may block, print or end its process. A
 built-in strategy does none of that, and takes less time than the exchange of messages with another
 process: on a busy computer a decision need not wait until that process is scheduled.
 """

@@ -15,7 +15,7 @@ from msgspec import Struct
 from onetape.core.candles import Candles
 from onetape.core.strategy_levels import LevelColumns, LevelMode
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.higher_timeframes import Higher, HigherCandles
+from onetape.strategies.higher_timeframes import Higher, HigherCandles, InputSeries
 
 #: Length of a message, which comes before it.
 HEADER: Final = struct.Struct("<Q")
@@ -46,23 +46,26 @@ class CandleColumns(Struct, frozen=True):
 
 
 class HigherColumns(Struct, frozen=True):
-    """Candles of a higher timeframe as bytes."""
+    """Candles of a higher timeframe or another market as bytes."""
 
     candles: CandleColumns
     timeframe: str
     visible: bytes
     """Column `visible` of `HigherCandles`, int64."""
+    symbol: str = ""
+    """Symbol of another market; empty: the traded symbol."""
 
     @classmethod
     def of(cls, higher: HigherCandles) -> "HigherColumns":
-        """Return higher-timeframe candles as bytes."""
+        """Return candles of a higher timeframe or another market as bytes."""
         visible = np.ascontiguousarray(higher.visible, np.int64).tobytes()
-        return cls(CandleColumns.of(higher), higher.timeframe.name, visible)
+        return cls(CandleColumns.of(higher), higher.timeframe.name, visible, higher.symbol)
 
     def decode(self) -> HigherCandles:
         """Return the candles; their arrays are read-only."""
         visible = np.frombuffer(self.visible, np.int64)
-        return HigherCandles.of(self.candles.decode(), Timeframe.parse(self.timeframe), visible)
+        timeframe = Timeframe.parse(self.timeframe)
+        return HigherCandles.from_candles(self.candles.decode(), timeframe, visible, self.symbol)
 
 
 class LoadRequest(Struct, frozen=True, tag="load"):
@@ -84,7 +87,7 @@ class EvaluateRequest(Struct, frozen=True, tag="evaluate"):
     """Number of the strategy, of its `LoadRequest`."""
     candles: CandleColumns
     higher: dict[str, HigherColumns]
-    """Candles of the higher timeframes, by timeframe."""
+    """Candles of the higher timeframes and other markets, by their name in `higher`."""
     rows: int
     """Number of candles to decide on, the last ones of `candles`."""
 
@@ -96,9 +99,9 @@ class LoadedStrategy(Struct, frozen=True, tag="loaded"):
     lookback: int
     """Number of candles that the strategy needs for one signal."""
     higher_lookback: int
-    """Number of candles of each higher timeframe that the strategy needs for one signal."""
-    higher_timeframes: tuple[str, ...]
-    """Higher timeframes that the strategy needs, by CCXT's names."""
+    """Number of candles of each of `inputs` that the strategy needs for one signal."""
+    inputs: tuple[InputSeries, ...]
+    """Higher timeframes and other markets that the strategy reads."""
     parameters: dict[str, Any]
     code_digest: str
     """SHA-256, in hex, of the source code that the signals depend on."""
@@ -108,6 +111,8 @@ class LoadedStrategy(Struct, frozen=True, tag="loaded"):
     """Name of the class or function in the strategy's file."""
     has_others: bool = False
     """Whether the strategy's file holds other strategies too."""
+    limit_expiry_candles: int | None = None
+    """Number of candles for which a limit order to buy stays open; None: no limit orders."""
 
 
 class CandleView(Struct, frozen=True):
@@ -122,38 +127,42 @@ class CandleView(Struct, frozen=True):
 
 
 class LevelBytes(Struct, frozen=True):
-    """Stops and targets of a strategy as bytes: one float for each candle of the request."""
+    """Prices that a strategy gives as bytes: one float for each candle of the request."""
 
     stop: bytes | None
     target: bytes | None
     stop_mode: LevelMode
     target_mode: LevelMode
+    limit: bytes | None = None
+    expiry_candles: int = 1
 
     @classmethod
     def of(cls, levels: LevelColumns | None) -> "LevelBytes | None":
-        """Return stops and targets as bytes; None where the strategy gives neither."""
+        """Return the prices as bytes; None where the strategy gives none."""
         if levels is None:
             return None
-        stop, target = (
+        stop, target, limit = (
             None if one is None else np.ascontiguousarray(one).tobytes()
-            for one in (levels.stop, levels.target)
+            for one in (levels.stop, levels.target, levels.limit)
         )
-        return cls(stop, target, levels.stop_mode, levels.target_mode)
+        modes = levels.stop_mode, levels.target_mode
+        return cls(stop, target, *modes, limit, levels.expiry_candles)
 
     def decode(self) -> LevelColumns:
-        """Return stops and targets; their arrays cannot be written.
+        """Return the prices by candle; their arrays cannot be written.
 
         Raises:
             ValueError: the bytes are no whole floats.
         """
-        stop, target = (
+        stop, target, limit = (
             None if one is None else np.frombuffer(one, np.float64)
-            for one in (self.stop, self.target)
+            for one in (self.stop, self.target, self.limit)
         )
-        return LevelColumns(stop, target, self.stop_mode, self.target_mode)
+        modes = self.stop_mode, self.target_mode
+        return LevelColumns(stop, target, *modes, limit, self.expiry_candles)
 
 
-class Evaluated(Struct, frozen=True, tag="evaluated"):
+class EvaluationReply(Struct, frozen=True, tag="evaluated"):
     """Reply: signals of all candles, and views of those to decide on."""
 
     signal: bytes
@@ -161,7 +170,7 @@ class Evaluated(Struct, frozen=True, tag="evaluated"):
     views: list[CandleView]
     """Indicators and texts on each candle to decide on, oldest first."""
     levels: LevelBytes | None = None
-    """Stops and targets of the strategy; None: it gives none."""
+    """Stops, targets and limits of the strategy; None: it gives none."""
 
 
 class FailureReply(Struct, frozen=True, tag="failure"):
@@ -176,7 +185,7 @@ class FailureReply(Struct, frozen=True, tag="failure"):
 
 
 Request = LoadRequest | EvaluateRequest
-Reply = LoadedStrategy | Evaluated | FailureReply
+Reply = LoadedStrategy | EvaluationReply | FailureReply
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _REQUESTS: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _REPLIES: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
@@ -188,7 +197,7 @@ def make_evaluate_request(key: int, candles: Candles, higher: Higher, rows: int)
     Args:
         key: Number of the strategy.
         candles: Closed candles, oldest first.
-        higher: Candles of each higher timeframe of the strategy.
+        higher: Candles of each higher timeframe and other market of the strategy.
         rows: Number of candles to decide on, the last ones of `candles`.
     """
     columns = {name: HigherColumns.of(one) for name, one in higher.items()}
@@ -220,5 +229,5 @@ def decode_reply(body: bytes) -> Reply:
 
 
 def decode_higher(columns: Mapping[str, HigherColumns]) -> Higher:
-    """Return higher-timeframe candles by timeframe."""
+    """Return candles of higher timeframes and other markets by their name."""
     return {name: one.decode() for name, one in columns.items()}

@@ -1,4 +1,4 @@
-"""The result of an evaluation of a strategy, and the interface of evaluators (`Evaluator`)."""
+"""The result of an evaluation of a strategy, and the interface `StrategyEvaluator`."""
 
 from typing import Literal, Protocol
 
@@ -26,16 +26,16 @@ class Evaluation(Struct, frozen=True):
 class EvaluationFailure(Struct, frozen=True):
     """Reason why there is no evaluation."""
 
-    kind: Literal["late", "ended", "failed"]
+    kind: Literal["late", "ended", "failed", "input"]
     """`late`: no reply in time; `ended`: the worker process ended; `failed`: the code raised or
-    returned something that is not usable."""
+    returned something that is not usable; `input`: a candle of another market is not stored yet."""
     text: str
     """Description of the failure."""
     error: OnetapeError
     """Error to raise if the failure ends the trader."""
 
 
-class Evaluator(Protocol):
+class StrategyEvaluator(Protocol):
     """Evaluates one strategy with one set of parameters, for all symbols that use it."""
 
     settings: StrategySettings

@@ -12,7 +12,7 @@ from onetape.strategies import (
     Higher,
     Signals,
     Strategy,
-    collect_higher_timeframes,
+    collect_inputs,
     collect_parameters,
     compute_strategy_digest,
     evaluate_strategy,
@@ -36,18 +36,19 @@ def load_requested_strategy(request: LoadRequest) -> tuple[Strategy, LoadedStrat
     strategy = load_strategy(
         request.name, request.parameters, user_folder=Path(request.user_folder)
     )
-    higher = collect_higher_timeframes(strategy, Timeframe.parse(request.timeframe))
+    inputs = collect_inputs(strategy, Timeframe.parse(request.timeframe))
     loaded = LoadedStrategy(
         name=strategy.name,
         lookback=get_lookback(strategy),
-        higher_lookback=get_higher_lookback(strategy) if higher else 0,
-        higher_timeframes=tuple(one.name for one in higher),
+        higher_lookback=get_higher_lookback(strategy) if inputs else 0,
+        inputs=inputs,
         parameters={one.name: getattr(strategy, one.name) for one in collect_parameters(strategy)},
         code_digest=compute_strategy_digest(strategy),
         # Of a freqtrade file.
         note=getattr(type(strategy), "without_effect", ""),
         class_name=type(strategy).__name__,
         has_others=has_other_strategies(request.name, Path(request.user_folder)),
+        limit_expiry_candles=strategy.limit_expiry_candles,
     )
     return strategy, loaded
 
@@ -60,7 +61,7 @@ def evaluate_with_views(
     Args:
         strategy: The strategy.
         candles: Closed candles, oldest first, at least one.
-        higher: Candles of each higher timeframe of the strategy.
+        higher: Candles of each higher timeframe and other market of the strategy.
         rows: Number of candles to decide on, the last ones of `candles`.
         may_print: Whether the code may print; stdout is redirected meanwhile, for all threads.
 

@@ -10,7 +10,7 @@ from onetape.core.message_text import format_error
 from onetape.strategies import Strategy
 from trader.evaluator.messages import (
     HEADER,
-    Evaluated,
+    EvaluationReply,
     FailureReply,
     LevelBytes,
     LoadRequest,
@@ -62,7 +62,7 @@ def _reply(request: Request, strategies: dict[int, Strategy]) -> Reply:
         candles, higher = request.candles.decode(), decode_higher(request.higher)
         signals, views = evaluate_with_views(strategies[request.key], candles, higher, request.rows)
         levels = LevelBytes.of(signals.level_columns)
-        return Evaluated(signals.signal.tobytes(), views, levels)
+        return EvaluationReply(signals.signal.tobytes(), views, levels)
     except OnetapeError as error:
         return FailureReply(type(error).__name__, str(error), error.settings)
     except BaseException as error:

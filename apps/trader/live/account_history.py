@@ -29,7 +29,7 @@ class HistoryReading:
         """Initialise; nothing is read yet.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
             older: Orders that are older than the account.
         """
         self._book = book
@@ -80,7 +80,7 @@ class HistoryReading:
             return min(first_ms, now_ms)
         times = [live_order.state.deadline_ms for live_order in book.orders.values()]
         if book.position.is_flat:
-            times.append(max((trade.executed_ms for trade in book.fills), default=None))
+            times.append(max((fill.executed_ms for fill in book.fills), default=None))
         else:
             # Coins that others have sold since then may belong to the position.
             times.append(find_first_bought_ms(book))

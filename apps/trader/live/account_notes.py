@@ -1,7 +1,7 @@
-"""Prints changes of the account's balances that the trader has not caused: deposits, other trades.
+"""Prints changes of the account's balances that others have caused: deposits, orders by hand.
 
 These changes leave every position covered, so a line is all that follows. A change counts once two
-readings in a row show it, because one reading may fall between a trade and its booking.
+readings in a row show it, because one reading may fall between an execution and its booking.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class AccountNotes:
         self._known: dict[str, Decimal] | None = None
         self._last: dict[str, Decimal] = {}
 
-    def forget(self) -> None:
+    def restart(self) -> None:
         """Compare with the next reading from now on: what belongs to the position was corrected."""
         self._known, self._last = None, {}
 
@@ -55,7 +55,7 @@ class AccountNotes:
         print_line(text, event="account", currency=currency, change=str(change))
 
     def _compute_other_balances(self, balances: Mapping[str, Balance]) -> dict[str, Decimal]:
-        """Return the balances of the account less the effect of the trader's trades, by currency.
+        """Return the balances of the account less the effect of the trader's fills, by currency.
 
         Currencies that several symbols of the account share are left to its first symbol.
         """

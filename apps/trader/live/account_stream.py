@@ -43,7 +43,7 @@ class _StreamLines:
         if isinstance(event, UserStreamLost):
             self._is_lost = True
             print_line(
-                f"the account's events are lost ({event.reason}); orders, own trades and balances "
+                f"the account's events are lost ({event.reason}); orders, executions and balances "
                 "are read until they are back"
             )
         elif isinstance(event, UserStreamOpened) and self._is_lost:

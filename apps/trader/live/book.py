@@ -2,7 +2,7 @@
 
 `LiveBook` is the base class of `LiveExecutor`. It stores each send before the request starts,
 stores the events of each order, and has what the other modules of this folder share: orders, fills,
-money, broker, time limits and problems. It takes no decision.
+money, broker, time limits and problems. It makes no decisions.
 """
 
 import time
@@ -84,6 +84,8 @@ class LiveBook(Executor):
         """A filled entry whose executions have been unknown for seconds; None: there is none."""
         self.level_source: Callable[[], StopLevel | None] = lambda: None
         """Returns kind and price of the position's stop; the session sets it."""
+        self.knows_position: Callable[[], bool] = lambda: True
+        """Returns whether the rules know the position, whose stop is None if there is none."""
         self.level_exit: LevelExit = _sell_nothing
         """Makes the exit of the position at a passed level; the session sets it."""
 
@@ -142,9 +144,14 @@ class LiveBook(Executor):
         """Return whether orders are sent to an exchange."""
         return True
 
-    def set_level_source(self, source: Callable[[], StopLevel | None]) -> None:
+    def set_level_source(
+        self,
+        source: Callable[[], StopLevel | None],
+        knows_position: Callable[[], bool] | None = None,
+    ) -> None:
         """Set the function that returns kind and price of the position's stop; None: no stop."""
         self.level_source = source
+        self.knows_position = knows_position or (lambda: True)
 
     def set_level_exit(self, leave: LevelExit) -> None:
         """Set the function that makes the exit at a passed level (kind, price, reason)."""
@@ -201,11 +208,11 @@ class LiveBook(Executor):
             opened: Price that is returned if no position is open.
         """
         entry = self.entry_order_id
-        bought = [trade for trade in self._fills if trade.client_order_id == entry]
-        amount = sum((trade.amount for trade in bought), Decimal(0))
+        bought = [fill for fill in self._fills if fill.client_order_id == entry]
+        amount = sum((fill.amount for fill in bought), Decimal(0))
         if not amount:
             return opened
-        value = sum((trade.amount * trade.price for trade in bought), Decimal(0))
+        value = sum((fill.amount * fill.price for fill in bought), Decimal(0))
         return float(value / amount)
 
     def record(
@@ -237,7 +244,7 @@ class LiveBook(Executor):
         was_flat, before, known = (
             self.position.is_flat,
             live_order.state,
-            {trade.exchange_trade_id for trade in self._fills},
+            {fill.exchange_trade_id for fill in self._fills},
         )
         after = self._store_events(
             live_order.tracked,
@@ -248,9 +255,9 @@ class LiveBook(Executor):
             sent_ms=sent_ms,
             is_still_pending=True,
         )
-        for trade in self._fills:
-            if trade.exchange_trade_id not in known:
-                print_line(f"{describe_order_kind(live_order.order)}: {self._format_fill(trade)}")
+        for fill in self._fills:
+            if fill.exchange_trade_id not in known:
+                print_line(f"{describe_order_kind(live_order.order)}: {self._format_fill(fill)}")
         if self.position.dust > 0 and not was_flat:
             base = self.context.market.base
             print_line(

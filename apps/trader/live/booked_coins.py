@@ -19,7 +19,7 @@ from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import sum_unbooked_buys
 
-#: Prefix of the trade ids of corrections: booked sales that no order has made (`adopting.py`).
+#: Prefix of the trade ids of corrections (`order_adoption.py`): booked sales without an order.
 CORRECTION_PREFIX: Final = "correction-"
 _ZERO: Final = Decimal(0)
 

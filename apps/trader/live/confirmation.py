@@ -21,16 +21,16 @@ from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.folders import choose_database_path
 from onetape.core.symbols import SIMULATOR_ID, split_symbol
 from onetape.core.trading_rules import format_decimal
-from onetape.engine import ExitConfig
 from onetape.execution.risk_limits import RiskLimits
 from onetape.store.accounts import read_account_series
 from onetape.store.database import Store, open_store
-from onetape.store.drills import read_last_drill
+from onetape.store.drills import StoredDrill, read_last_drill
 from onetape.store.live_accounts import read_live_account
 from trader.config_digest import compute_config_digest
 from trader.live.first_day import FIRST_DAY_MAX_ORDER, is_dollar
 from trader.live.opening import LiveAccess
 from trader.live.start_plan import StartPlan, is_open, plan_start
+from trader.live.stop_text import format_stop
 from trader.settings import TraderSettings
 
 
@@ -41,6 +41,8 @@ class FirstEntry(Struct, frozen=True):
     """Whether a person has to confirm the first entry at this start."""
     drill_ms: int = 0
     """Time at which the drill of these settings passed, epoch milliseconds; 0: not needed."""
+    own_stops: tuple[str, ...] = ()
+    """Symbols whose strategy gives a stop, by that drill."""
 
 
 def plan_whole_start(
@@ -147,7 +149,8 @@ def check_first_entry(
         return plan, FirstEntry(is_open=False)
     try:
         _check_real_money(plan.settings)
-        first = FirstEntry(is_open=True, drill_ms=_check_passed_drill(stores, plan.settings))
+        drill = _check_passed_drill(stores, plan.settings)
+        first = FirstEntry(is_open=True, drill_ms=drill.finished_ms, own_stops=drill.own_stops)
         _check_confirmable(plan.settings, is_confirmed=is_confirmed)
     except (SafetyRefusal, UsageError) as error:
         if not plan.held:
@@ -211,6 +214,7 @@ def format_confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstE
     quote = split_symbol(plan.symbols[0].key.symbol)[1]
     free = access.compute_free_money(quote)
     network = "the test network of " if endpoint.is_sandbox else ""
+    symbols = [traded_symbol.key.symbol for traded_symbol in plan.symbols]
     traded = ", ".join(
         f"{traded_symbol.key.symbol} by {traded_symbol.strategy.name}"
         for traded_symbol in plan.symbols
@@ -225,7 +229,7 @@ def format_confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstE
         ),
         ("largest order", _format_largest_order(settings.risk, quote)),
         ("open positions", f"at most {settings.risk.max_positions}"),
-        ("stop", _format_stop(settings.account.exits)),
+        ("stop", format_stop(settings.account.exits, symbols, first.own_stops)),
         ("daily loss", _format_daily_loss(settings.risk, spent, quote)),
         ("drill", f"passed {format_utc(first.drill_ms // 1_000)} UTC"),
     )
@@ -236,8 +240,8 @@ def format_confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstE
     return [title, *(f"  {name:{width}}  {text}" for name, text in rows)]
 
 
-def _check_passed_drill(stores: Sequence[Store], settings: TraderSettings) -> int:
-    """Return the time at which a drill of these settings passed.
+def _check_passed_drill(stores: Sequence[Store], settings: TraderSettings) -> StoredDrill:
+    """Return the last drill of these settings, which has passed.
 
     Raises:
         SafetyRefusal: none did.
@@ -255,7 +259,7 @@ def _check_passed_drill(stores: Sequence[Store], settings: TraderSettings) -> in
             f"the last drill of these settings, {format_utc(newest.finished_ms // 1_000)} UTC, did "
             "not pass: run `uv run trader drill` again, and start once it passes"
         )
-    return newest.finished_ms
+    return newest
 
 
 def _check_confirmable(settings: TraderSettings, *, is_confirmed: bool) -> None:
@@ -291,29 +295,6 @@ def _format_largest_order(limits: RiskLimits, quote: str) -> str:
     return (
         f"{FIRST_DAY_MAX_ORDER} {quote} in the first 24 hours, then no limit (--max-order sets one)"
     )
-
-
-def _format_stop(exits: ExitConfig) -> str:
-    found: list[str] = []
-    if exits.stop_loss is not None:
-        found.append(f"{100 * exits.stop_loss:.4g} % under the entry")
-    if exits.trailing_stop is not None:
-        found.append(_format_trailing_stop(exits))
-    if exits.break_even is not None:
-        profit = f"{100 * exits.break_even:.4g} %"
-        found.append(f"at break-even from a profit of {profit} on")
-    if not found:
-        return "NONE: nothing at the exchange limits the loss of a position (--stop-loss sets one)"
-    return f"rests on the exchange, {' and '.join(found)}"
-
-
-def _format_trailing_stop(exits: ExitConfig) -> str:
-    text = f"{100 * (exits.trailing_stop or 0.0):.4g} % under the highest price since the entry"
-    if exits.trailing_offset is None:
-        return text
-    before = exits.trailing_stop_before_offset
-    first = "not at the exchange before" if before is None else f"{100 * before:.4g} % before"
-    return f"{text} from a profit of {100 * exits.trailing_offset:.4g} % on, {first}"
 
 
 def _format_daily_loss(limits: RiskLimits, money: Decimal, quote: str) -> str:

@@ -56,7 +56,7 @@ def make_executor(
 async def drive_orders(
     context: SessionContext,
     executor: Executor,
-    exits: RuleRunner,
+    rule_runner: RuleRunner,
     exchange: RestExchange,
     lease: Lease,
     on_exit: Callable[[], None],
@@ -68,7 +68,7 @@ async def drive_orders(
     Args:
         context: Context of the traded symbol.
         executor: Executor of the symbol's orders.
-        exits: Runner of stops and targets; it gets the results of the orders.
+        rule_runner: Runner of stops and targets; it gets the results of the orders.
         exchange: Exchange whose clock dates requests.
         lease: Lease of account and symbol; it is renewed before anything is sent.
         on_exit: Called when a position has been sold: a BUY may wait for that.
@@ -85,7 +85,7 @@ async def drive_orders(
     lease.renew()
     held = executor.entry_order_id
     executor.drive(exchange.now_ms())
-    exits.settle()
+    rule_runner.settle()
     if held is not None and executor.entry_order_id is None:
         on_exit()
     with contextlib.suppress(TimeoutError):

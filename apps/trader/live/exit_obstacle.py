@@ -29,7 +29,7 @@ def find_exit_obstacle(
     """Return the reason why no exit could be sent now; None: an exit could be sent.
 
     Args:
-        book: The orders and trades of the symbol.
+        book: The orders and fills of the symbol.
         account: Comparison of the account.
         may_begin: Whether no pause after a failed exit is under way.
     """

@@ -15,12 +15,12 @@ from typing import Final
 from onetape.cli.output import print_line
 from onetape.execution.events import ProvenAbsent
 from onetape.execution.order_sizes import compute_next_part
-from onetape.execution.positions import get_least_amount
+from onetape.execution.positions import get_min_sell_amount
 from onetape.execution.protection import compute_sellable_amount
-from trader.live.adopting import write_off_dust
 from trader.live.book import LiveBook
 from trader.live.exit_obstacle import SELL_BY_HAND, UNREAD_SALES, find_exit_obstacle
 from trader.live.key_watch import KEY_PROBLEM
+from trader.live.order_adoption import write_off_dust
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_watch import Obstacle
 from trader.live.tracking import LiveOrder
@@ -46,7 +46,7 @@ class ExitSender:
         """Initialise; a stored exit of an earlier session is among the orders of the book.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
             account: Comparison of the account, with its balances.
         """
         self._book = book
@@ -71,14 +71,14 @@ class ExitSender:
 
     @property
     def _is_small_position(self) -> bool:
-        """Return whether the position was bought for less than two of the smallest orders.
+        """Return whether the position was bought for less than twice the minimum order.
 
         Present prices are not used: a wrong price must not make dust of a position.
         """
         trading_rules = self._book.context.market.trading_rules
         bought = Decimal(repr(self._book.compute_entry_price(0.0)))
-        least = max(trading_rules.min_notional, get_least_amount(trading_rules) * bought)
-        return self._book.position.cost < 2 * least
+        minimum = max(trading_rules.min_notional, get_min_sell_amount(trading_rules) * bought)
+        return self._book.position.cost < 2 * minimum
 
     @property
     def may_begin(self) -> bool:
@@ -167,7 +167,7 @@ class ExitSender:
         """
         if self._is_barred or not self.may_begin:
             return False
-        return exit_order.has_begun or self._may_fire(exit_order) or self._is_naked
+        return exit_order.has_begun or self._may_fire(exit_order) or self._is_unprotected
 
     def is_awaiting_next_part(self) -> bool:
         """Return whether a part of the position was sold, and the exit of the next part is due.
@@ -197,12 +197,13 @@ class ExitSender:
 
     def _is_overdue(self, exit_order: LiveOrder) -> bool:
         """Return whether no stop has rested for longer than the send of an exit may take."""
-        naked_since = exit_order.naked_since
+        unprotected_since = exit_order.unprotected_since
         limit = self._book.times.acknowledge
-        return naked_since is not None and time.monotonic() - naked_since >= limit
+        return unprotected_since is not None and time.monotonic() - unprotected_since >= limit
 
     def _put_off(self, now_ms: int, reason: str) -> None:
         """Drop an exit that cannot be sent; another one is made after a pause."""
+        self._has_sold_part = False
         self.drop(now_ms, reason)
         self._pause(f"the position could not be sold: {reason}")
 
@@ -243,13 +244,16 @@ class ExitSender:
             return
         if self._is_barred:
             # At a halt the next check of the commands drops its order; the exit stays pending.
-            exit_order.has_begun, exit_order.naked_since = False, None
+            exit_order.has_begun, exit_order.unprotected_since = False, None
             self._report_unread(exit_order)
             return
-        if self._is_naked:
-            exit_order.naked_since = exit_order.naked_since or time.monotonic()
+        if self._is_unprotected:
+            # After a part that was sold, no stop rests since the end of that part.
+            since = self._part_ended if self._has_sold_part else None
+            exit_order.unprotected_since = exit_order.unprotected_since or since or time.monotonic()
         else:
-            exit_order.naked_since = None
+            exit_order.unprotected_since = None
+            self._has_sold_part = False
         if not all(stop.is_nowhere for stop in book.stops):
             self._end_stops(exit_order, now_ms)
             return
@@ -301,7 +305,7 @@ class ExitSender:
                 book.request_cancel(stop, "the position is sold", now_ms)
 
     @property
-    def _is_naked(self) -> bool:
+    def _is_unprotected(self) -> bool:
         """Return whether no known stop rests; executions of an ended stop may be missing."""
         return all(stop.is_nowhere or stop.state.is_done for stop in self._book.stops)
 
@@ -311,7 +315,7 @@ class ExitSender:
         waited = time.monotonic() - exit_order.begun
         return (
             exit_order.order.type in _STOP_TYPES
-            and not self._is_naked
+            and not self._is_unprotected
             and waited < times.stop_fires
         )
 
@@ -342,19 +346,19 @@ class ExitSender:
             return
         free = balance.free
         trading_rules = book.context.market.trading_rules
-        held, wanted, least = (
+        held, wanted, minimum = (
             self._account.compute_sellable_base(),
             self._whole_amount,
-            get_least_amount(trading_rules),
+            get_min_sell_amount(trading_rules),
         )
-        if wanted <= 0 or wanted < least:
+        if wanted <= 0 or wanted < minimum:
             self._drop_small_exit(exit_order, held, now_ms)
             return
         amount = compute_sellable_amount(held, free, trading_rules)
         if amount < wanted and not self._is_overdue(exit_order):
             self._read_again()
             return
-        if amount > 0 and amount >= least:
+        if amount > 0 and amount >= minimum:
             part = compute_next_part(amount, book.sizes.at_market, trading_rules)
             if part < amount:
                 print_line(

@@ -17,7 +17,7 @@ from trader.states import Problem
 
 #: Source of the problem of a price that is not known.
 FEE_PRICE: Final = "fee price"
-#: Least time between two requests for the price of a fee's currency, wall seconds.
+#: Minimum time between two requests for the price of a fee's currency, wall seconds.
 PRICE_SECONDS: float = 30.0
 #: An older price counts as not known, wall seconds.
 PRICE_IS_OLD_SECONDS: float = 120.0
@@ -44,7 +44,7 @@ class FeeValues:
         A price that stays unknown for long is reported as a problem of the trader.
 
         Args:
-            fees: Sums of fees by currency, neither base nor quote currency of the trades.
+            fees: Sums of fees by currency, neither base nor quote currency of the symbol.
         """
         self.unpriced = ""
         total = Decimal(0)

@@ -87,7 +87,7 @@ def sum_fees_elsewhere(book: LiveBook) -> Decimal:
     balance of that coin.
 
     Args:
-        book: The orders and trades of the symbol.
+        book: The orders and fills of the symbol.
 
     Returns:
         Base currency, since the position was opened or corrected last.

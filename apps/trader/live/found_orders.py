@@ -13,10 +13,10 @@ from msgspec import structs
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.execution.reconcile import AccountDifference, DifferenceKind
 from onetape.store.live_accounts import read_last_difference
-from trader.live.adopting import adopt
 from trader.live.book import LiveBook
-from trader.live.judging import DifferenceReporter
+from trader.live.difference_reporter import DifferenceReporter
 from trader.live.older_orders import OlderOrders
+from trader.live.order_adoption import adopt
 from trader.live.other_copies import OtherCopies
 
 #: Kind of the difference for an own order that is treated as an order of others.
@@ -39,7 +39,7 @@ class FoundOrders:
         """Initialise; nothing is read yet.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
             differences: Stores orders and executions of others as differences.
             older: Stores orders that are older than the account.
             copies: Stores orders of other copies of the database.

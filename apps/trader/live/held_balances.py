@@ -8,7 +8,7 @@ from onetape.execution.positions import sum_position
 from trader.brokers.live_records import AccountSnapshot, BalanceReading
 from trader.live.book import LiveBook
 from trader.live.booked_coins import CORRECTION_PREFIX
-from trader.live.resolving import has_moved_coins
+from trader.live.resolving import compute_unknown_change, has_moved_coins
 from trader.live.tracking import LiveOrder
 
 _ZERO = Decimal(0)
@@ -62,10 +62,10 @@ class HeldBalances:
         if reading is None:
             return None
         since = [
-            trade
-            for trade in self._book.fills
-            if trade.executed_ms > reading.requested_ms
-            and not trade.exchange_trade_id.startswith(CORRECTION_PREFIX)
+            fill
+            for fill in self._book.fills
+            if fill.executed_ms > reading.requested_ms
+            and not fill.exchange_trade_id.startswith(CORRECTION_PREFIX)
         ]
         return self.total_base + sum_position(since, market.base, market.quote).base
 
@@ -87,6 +87,23 @@ class HeldBalances:
             reading is not None and deadline_ms is not None and reading.requested_ms > deadline_ms
         )
 
+    def compute_growth(self, live_order: LiveOrder) -> Decimal | None:
+        """Return the coins that an order may have bought, by the last reading, base currency.
+
+        Args:
+            live_order: A buy of which no execution is booked.
+
+        Returns:
+            At least 0; None: no reading since the order is over, or no balance before its send.
+        """
+        reading = self.reading
+        if reading is None or not self.is_fresh:
+            return None
+        change = compute_unknown_change(
+            self._book, live_order, reading.balances, reading.requested_ms
+        )
+        return None if change is None else max(change, _ZERO)
+
     def has_unsold_coins(self, live_order: LiveOrder, amount: Decimal) -> bool:
         """Return whether the coins of a sell that was not acknowledged are still there, and free.
 
@@ -97,7 +114,7 @@ class HeldBalances:
         if self.reading is None:
             return False
         held = self.reading.balances.get(self._book.context.market.base)
-        # The account may have coins of its own: the free balance alone does not show the sale.
+        # The free balance alone does not show the sale: the account may have other coins.
         reading = self.reading
         is_moved = has_moved_coins(self._book, live_order, reading.balances, reading.requested_ms)
         return held is not None and held.free >= amount and not is_moved

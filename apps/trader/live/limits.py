@@ -5,12 +5,15 @@ This module reads prices, balances and counts, and passes them to the rules of
 problem of the trader, which stops entries until a person clears it with `trader risk --clear`.
 """
 
+import math
 import time
 from decimal import Decimal
 from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.candles import SeriesKey
+from onetape.core.errors import DataError
+from onetape.core.strategy_levels import LevelRow
 from onetape.core.timeframes import Timeframe
 from onetape.engine.exits import compute_levels
 from onetape.exchange.dialects import find_entry_rate_obstacle, get_dialect
@@ -61,7 +64,20 @@ class EntryLimits:
         self._computed_at = time.monotonic()
         equity = self._compute_equity()
         orders = count_sent_orders(self._book.context.store, self._account, now_ms - _MINUTE_MS)
-        state = self._guard.measure(equity, now_ms, orders=orders)
+        try:
+            state = self._guard.measure(equity, now_ms, orders=orders)
+        except DataError as error:
+            # Exits and stops do not depend on it: an error of this task would end the program.
+            self._guard.state = None
+            self._book.states.report(
+                RISK_PROBLEM,
+                Problem(
+                    f"the losses of the account are not known: {error}",
+                    "no entries; exits and stops go on",
+                    "start the version that has stored them, or restore a backup of the database",
+                ),
+            )
+            return
         if state is None or state.reason is None:
             self._book.states.clear_problem(RISK_PROBLEM)
             return
@@ -83,7 +99,14 @@ class EntryLimits:
         return None if equity is None or fees is None else equity - fees
 
     def limit_entry(
-        self, amount: Decimal, price: float, free: Decimal, now_ms: int, *, positions: int
+        self,
+        amount: Decimal,
+        price: float,
+        free: Decimal,
+        now_ms: int,
+        *,
+        positions: int,
+        own: LevelRow | None = None,
     ) -> Decimal | str:
         """Return the allowed amount of an entry, base currency, or a text why it is refused.
 
@@ -95,6 +118,7 @@ class EntryLimits:
             free: Quote currency that is free at the exchange.
             now_ms: Market time, epoch milliseconds.
             positions: Positions of the account's other symbols, those being opened included.
+            own: Levels of the strategy for the entry; None: it gives none.
 
         Raises:
             StoreError: the file cannot be read or written.
@@ -133,8 +157,8 @@ class EntryLimits:
         )
         obstacle = self._find_rate_obstacle(now_ms) or self._guard.find_entry_obstacle(
             EntryTerms(
-                smaller * paid, terms.min_cost, self._compute_stop_proceeds(smaller, price), free,
-                terms.position, positions,
+                smaller * paid, terms.min_cost, self._compute_stop_proceeds(smaller, price, own),
+                free, terms.position, positions,
             ),
             self._read_market_view(now_ms),
         )  # fmt: skip
@@ -160,22 +184,23 @@ class EntryLimits:
             get_dialect(self._book.context.key.exchange), count_sent_since
         )
 
-    def _compute_stop_proceeds(self, amount: Decimal, price: float) -> Decimal | None:
+    def _compute_stop_proceeds(
+        self, amount: Decimal, price: float, own: LevelRow | None
+    ) -> Decimal | None:
         """Return the proceeds of the entry's stop, quote currency; None: the entry has no stop.
 
         The stop sells the coins that are left after a fee in the coin itself, in whole steps. The
-        proceeds are 0 if that amount is below the market's least amount.
+        proceeds are 0 if that amount is below the market's minimum amount. Where the stop of the
+        strategy is above the price of the entry, the coins are sold at that price at once.
         """
         context, trading_rules = self._book.context, self._book.context.market.trading_rules
-        stop = compute_levels(
-            context.rules.exits, price, price, 0, float(trading_rules.price_step or 0)
-        ).stop
-        if not 0 < stop < price:
+        stop = compute_levels(context.rules.exits, price, price, 0, 0.0, own).stop
+        if not 0 < stop < math.inf:
             return None
         held = round_down(
             amount * (1 - Decimal(repr(context.rules.fee_rate))), trading_rules.amount_step
         )
-        lowest = Decimal(repr(stop)) * (1 - self._book.stop_limit)
+        lowest = Decimal(repr(min(stop, price))) * (1 - self._book.stop_limit)
         return held * lowest if held >= trading_rules.min_amount else Decimal(0)
 
     def _read_market_view(self, now_ms: int) -> MarketView:

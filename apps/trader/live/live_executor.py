@@ -7,7 +7,7 @@ of an order without a clear response is found by look-ups only (`resolving.py`).
 cancels the stop that rests (`exiting.py`); while a position is open and no exit is on its way, a
 stop rests (`protecting.py`). The account is read regularly and compared with the database
 (`reconciling.py`). An entry is sent once its candle has opened, the balances are known and its
-limits are kept (`limits.py`).
+limits allow it (`limits.py`).
 """
 
 import time
@@ -39,6 +39,7 @@ from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.live.book import LiveBook
 from trader.live.booked_coins import compute_free_money, sum_booked_coins
+from trader.live.entry_levels import read_entry_levels
 from trader.live.exiting import ExitSender
 from trader.live.key_watch import watch_key
 from trader.live.limits import EntryLimits
@@ -69,9 +70,9 @@ class LiveExecutor(LiveBook):
         """Initialise; nothing is read or sent. The arguments are those of `LiveBook`."""
         super().__init__(context, fence, funds, broker, exchange, states, times=times)
         self._account = AccountCheck(self)
-        self._exits = ExitSender(self, self._account)
+        self._exit_sender = ExitSender(self, self._account)
         self._limits = EntryLimits(self)
-        self._protector = Protector(self, self._account, self._exits)
+        self._protector = Protector(self, self._account, self._exit_sender)
         self._due_entry: tuple[Candle, float] | None = None
         """Candle in which the entry is due, and monotonic time since then; None: none is due."""
 
@@ -98,7 +99,7 @@ class LiveExecutor(LiveBook):
         """Track an order whose intent is stored; an exit begins, an entry waits until it is due."""
         self.orders[order.client_order_id] = LiveOrder(TrackedOrder(order, OrderState(), 1))
         if order.side == "sell":
-            self._exits.advance_exit(now_ms)
+            self._exit_sender.advance_exit(now_ms)
 
     def fill_open_order(self, row: Candle, now_ms: int) -> str | None:
         """Send the entry, which is due now, or go on with the exit; the result is printed later.
@@ -113,7 +114,7 @@ class LiveExecutor(LiveBook):
         if self._unsent_entry is not None:
             self._due_entry = row, time.monotonic()
             self._send_entry(now_ms)
-        self._exits.advance_exit(now_ms)
+        self._exit_sender.advance_exit(now_ms)
         return None
 
     @property
@@ -152,13 +153,13 @@ class LiveExecutor(LiveBook):
             live_order.state.stage in ("sent", "unknown") for live_order in self.orders.values()
         )
         # An exit that has cancelled the stop and was not sent leaves the position without either.
-        is_protected = not (self._protector.is_stop_missing or self._exits.is_exit_due)
+        is_protected = not (self._protector.is_stop_missing or self._exit_sender.is_exit_due)
         return is_protected and not is_order_on_its_way
 
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
         """Continue the exit although its candle has passed: a market order needs no known price."""
         del row, note
-        self._exits.advance_exit(now_ms)
+        self._exit_sender.advance_exit(now_ms)
         return None
 
     def sell_at_level(
@@ -202,8 +203,9 @@ class LiveExecutor(LiveBook):
         return True
 
     def note_ending(self) -> None:
-        """Note that the program ends: no further exit is made."""
-        self._exits.note_ending()
+        """Note that the program ends: no further exit is made, and no entry is sent."""
+        self._due_entry = None
+        self._exit_sender.note_ending()
 
     def drop_exit(self, now_ms: int, reason: str) -> None:
         """Drop an exit that is not sent yet; it stays pending, and the stop is placed again.
@@ -211,12 +213,12 @@ class LiveExecutor(LiveBook):
         Before balances are known no stop may be placed, so the exit is not dropped.
         """
         if self._account.are_balances_known:
-            self._exits.drop(now_ms, reason)
+            self._exit_sender.drop(now_ms, reason)
 
     @property
     def may_send_exit(self) -> bool:
         """Return whether a pending exit may be sent again now."""
-        return self._exits.may_begin
+        return self._exit_sender.may_begin
 
     def drive(self, now_ms: int) -> None:
         """Store reported events, look up unknown orders, and take the steps that are due.
@@ -233,7 +235,7 @@ class LiveExecutor(LiveBook):
             look_up_if_due(self, live_order)
         # Orders that protect the position do not wait for anything that an entry needs.
         if self._account.are_balances_known:
-            self._exits.advance_exit(now_ms)
+            self._exit_sender.advance_exit(now_ms)
             self._protector.maintain_stop(now_ms)
         else:
             self._protector.note_unread(now_ms)
@@ -246,7 +248,7 @@ class LiveExecutor(LiveBook):
             by_order.setdefault(report.client_order_id, []).append(report.event)
         for identity, events in by_order.items():
             if any(isinstance(event, CancelRefused) for event in events):
-                self._exits.note_stop_lost()
+                self._exit_sender.note_stop_lost()
             live_order = self.orders.get(identity)
             if live_order is not None:
                 self.record(live_order, events, now_ms, source=self.broker.name)
@@ -263,7 +265,7 @@ class LiveExecutor(LiveBook):
 
     def _is_unbooked(self, identity: str, events: Sequence[OrderEvent]) -> bool:
         """Return whether an order that is not tracked has a fill, or itself, that is not stored."""
-        booked = {trade.exchange_trade_id for trade in self._fills}
+        booked = {fill.exchange_trade_id for fill in self._fills}
         if any(isinstance(event, FillReport) and event.trade_id not in booked for event in events):
             return True
         return read_stored_order(self.context.store, identity) is None
@@ -308,16 +310,16 @@ class LiveExecutor(LiveBook):
         """React to an order that the exchange or others have ended before it was filled."""
         if live_order.order.is_protection:
             self._protector.note_cancelled_by_others(live_order)
-            self._exits.note_stop_lost()
+            self._exit_sender.note_stop_lost()
         elif live_order.order.side == "sell" and not live_order.state.filled:
-            self._exits.note_unfilled(live_order)
+            self._exit_sender.note_unfilled(live_order)
 
     def _note_refused(self, live_order: LiveOrder, reason: str) -> None:
         self.sizes.note_refused(reason)
         if live_order.order.is_protection:
             self._protector.note_refused(live_order, reason)
         elif live_order.order.side == "sell":
-            self._exits.note_refused(live_order, reason)
+            self._exit_sender.note_refused(live_order, reason)
 
     def _send_entry(self, now_ms: int) -> None:
         """Send the order to buy that is due, once the money of the account is known."""
@@ -400,4 +402,5 @@ class LiveExecutor(LiveBook):
         step = self.context.market.trading_rules.amount_step
         # A float may differ slightly from the whole number of steps that it represents.
         amount = round_down(Decimal(repr(fill.amount)) + (step or Decimal(0)) / 1_000, step)
-        return self._limits.limit_entry(amount, price, free, now_ms, positions=positions)
+        own = read_entry_levels(self, live_order.identity, row.timestamp)
+        return self._limits.limit_entry(amount, price, free, now_ms, positions=positions, own=own)

@@ -20,8 +20,8 @@ from onetape.store.live_accounts import (
     end_difference,
     read_open_differences,
 )
-from trader.live.adopting import write_off_entry
 from trader.live.book import LiveBook
+from trader.live.order_adoption import write_off_entry
 from trader.live.tracking import LiveOrder
 
 #: Kind of the stored difference.

@@ -2,7 +2,7 @@
 
 `open_access` checks the rights of the key, reads the account's id and balances, locks the symbols
 against other processes of the computer, and opens the stream of account events.
-`hold_live_account` opens the account in the database at its first session.
+`open_or_check_account` opens the account in the database at its first session.
 """
 
 import os
@@ -213,7 +213,7 @@ def _make_key_problem(error: SafetyRefusal | ExchangeRefused) -> Problem:
     return make_exits_only_problem(reason, f"{advice}, then start the trader again")
 
 
-def hold_live_account(
+def open_or_check_account(
     store: Store,
     settings: TraderSettings,
     account: str,

@@ -10,9 +10,9 @@ from onetape.cli.output import print_line
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.store.live_accounts import read_exchange_order_ids
 from trader.brokers.live_records import make_fill_report, make_order_events
-from trader.live.adopting import track_order_again
 from trader.live.book import LiveBook
 from trader.live.lost_executions import find_assumed_orders
+from trader.live.order_adoption import track_order_again
 
 
 def take_over_orders(
@@ -44,14 +44,14 @@ def book_missed_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) ->
     """Book executions of known orders that no event has reported; return these executions.
 
     Args:
-        book: The orders and trades of the symbol.
+        book: The orders and fills of the symbol.
         fills: All executions of a reading.
         now_ms: Market time, epoch milliseconds.
     """
     key = book.context.key
     account = book.context.session.account
     known = read_exchange_order_ids(book.context.store, key.exchange, key.symbol, account=account)
-    booked = {trade.exchange_trade_id for trade in book.fills}
+    booked = {fill.exchange_trade_id for fill in book.fills}
     # If a person has decided on an order's executions, they are booked under another id.
     assumed = find_assumed_orders(book.fills)
     missed = [

@@ -25,13 +25,14 @@ from onetape.execution.protection import (
 )
 from onetape.store.orders import count_stops_cancelled_by_others
 from trader.live.book import LiveBook, StopLevel
+from trader.live.entry_levels import EntryLevels
 from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_amount import StopAmount
-from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful, is_resting
+from trader.live.stop_watch import Obstacle, StopOrderWatch, is_doubtful, is_resting
 from trader.live.tracking import LiveOrder
-from trader.live.unread_entry import UnreadEntry, compute_stop_level
+from trader.live.unread_entry import UnreadEntry
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: Number of times that a stop cancelled by others is placed again.
@@ -45,32 +46,33 @@ class Protector:
         self,
         book: LiveBook,
         account: AccountCheck,
-        exits: ExitSender,
+        exit_sender: ExitSender,
         policy: StopPolicy | None = None,
     ) -> None:
         """Initialise; stops that rest already are among the orders of the book.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
             account: Comparison of the account, with its balances.
-            exits: Sender of the symbol's exits.
+            exit_sender: Sender of the symbol's exits.
             policy: Rules for when a resting stop is moved; None: by the book's time limits.
         """
         self._book = book
         self._account = account
-        self._exits = exits
+        self._exit_sender = exit_sender
         self._policy = policy or StopPolicy(
             pause_seconds=book.times.stop_moves,
             grow_seconds=book.times.stop_grows,
             limit_offset=book.stop_limit,
         )
         self._prices = PriceWatch(book)
-        self._watch = StopWatch(book)
+        self._watch = StopOrderWatch(book)
         self._refusals = 0
         self._not_before = 0.0
         self._changed = -1e9
         self._amounts = StopAmount(book, account)
-        self._unread = UnreadEntry(book)
+        self._levels = EntryLevels(book)
+        self._unread = UnreadEntry(book, self._levels, account.held)
         self._replaced: dict[str, RestingStop] = {}
         """The stop that is replaced, by the client order id of the new stop on its way."""
         self._accepted_price: Decimal | None = None
@@ -87,7 +89,7 @@ class Protector:
             return True
         if not self._has_looked and self._compute_stop_level() is not None:
             return not any(is_resting(stop, self._book) for stop in self._book.stops)
-        return self._watch.naked_since is not None and time.monotonic() >= self._not_before
+        return self._watch.unprotected_since is not None and time.monotonic() >= self._not_before
 
     def note_refused(self, stop: LiveOrder, reason: str) -> None:
         """Note that the exchange has refused a stop, and begin a pause before the next try.
@@ -157,14 +159,14 @@ class Protector:
         if level is None:
             # The refused stop belonged to an earlier position.
             self._move_refusals, self._no_move_before = 0, 0.0
-            self._amounts.forget()
+            self._amounts.reset()
         known = None if level is None else self._prices.get_price(now_ms)
         if level is not None and self._may_try:
-            self._exits.put_off_overdue(now_ms)
+            self._exit_sender.put_off_overdue(now_ms)
         if not (self._is_exit_under_way() or self._is_waiting):
             self._adjust_stop(level, known, now_ms)
         self._watch.locked = self._amounts.locked
-        if self._watch.update(level, self._held, known, self._exits.obstacle, now_ms):
+        if self._watch.update(level, self._held, known, self._exit_sender.obstacle, now_ms):
             self._refusals, self._not_before, self._accepted_price = 0, 0.0, None
 
     @property
@@ -288,9 +290,9 @@ class Protector:
         book = self._book
         exit_order = book.exit
         if exit_order is None:
-            return self._exits.is_awaiting_next_part()
+            return self._exit_sender.is_awaiting_next_part()
         if exit_order.is_unsent:
-            return self._exits.is_blocking_stop(exit_order)
+            return self._exit_sender.is_blocking_stop(exit_order)
         if exit_order.state.stage not in ("sent", "unknown"):
             return True
         amount = exit_order.order.ordered_amount
@@ -299,15 +301,29 @@ class Protector:
         return not self._account.has_unsold_coins(exit_order, amount)
 
     def _compute_stop_level(self) -> StopLevel | None:
-        """Return kind and price of the stop by the rules; None if the rules have no stop."""
+        """Return kind and price of the stop by the rules; None if the rules have no stop.
+
+        While the rules do not know the position, a stop that rests is not lowered or cancelled.
+        """
         book = self._book
         if book.position.is_flat:
             found = self._unread.level
         else:
-            found = book.level_source() or compute_stop_level(book, book.compute_entry_price(0.0))
+            found = book.level_source() or self._levels.compute_stop(book.compute_entry_price(0.0))
+            found = found if book.knows_position() else self._choose_higher_stop(found)
         if found is None:
             return None
         return found[0], round_down(found[1], book.context.market.trading_rules.price_step)
+
+    def _choose_higher_stop(self, found: StopLevel | None) -> StopLevel | None:
+        """Return the higher one of a level and the stops that rest; None: there is neither."""
+        resting = [
+            (stop.order.type, stop.order.stop_price)
+            for stop in self._book.stops
+            if stop.order.stop_price is not None and not stop.state.is_done
+        ]
+        levels = resting if found is None else [*resting, found]
+        return max(levels, key=lambda level: level[1], default=None)
 
     def _place(self, kind: str, amount: Decimal, price: Decimal, now_ms: int) -> None:
         """Store and send a stop, unless a pause is under way or others have cancelled it twice."""

@@ -25,14 +25,14 @@ from trader.brokers.live_records import AccountHistory, AccountSnapshot
 from trader.live.account_faults import report_faults
 from trader.live.account_history import HistoryReading
 from trader.live.account_notes import AccountNotes
-from trader.live.adopting import write_off_fees
 from trader.live.book import LiveBook
-from trader.live.exchange_side import make_exchange_order, make_exchange_snapshot
+from trader.live.difference_reporter import DifferenceReporter
+from trader.live.exchange_snapshot import make_exchange_order, make_exchange_snapshot
 from trader.live.fills_of_others import FillsOfOthers, sum_fees_elsewhere
 from trader.live.found_orders import FoundOrders
 from trader.live.held_balances import HeldBalances
-from trader.live.judging import DifferenceReporter
 from trader.live.older_orders import OlderOrders
+from trader.live.order_adoption import write_off_fees
 from trader.live.other_copies import OtherCopies
 from trader.live.own_orders import book_missed_fills, reconnect_lossy_stream, take_over_orders
 from trader.live.position_coins import PositionCoins
@@ -49,7 +49,7 @@ class AccountCheck:
         """Initialise; the first reading is due at once.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
         """
         self._book = book
         self._notes = AccountNotes(book)
@@ -113,9 +113,9 @@ class AccountCheck:
 
     def note_correction(self) -> None:
         """Note that a correction has removed coins from the position."""
-        self._notes.forget()
+        self._notes.restart()
         self._coins.note_correction()
-        self._differences.forget_missing()
+        self._differences.clear_missing()
 
     def note_change(self) -> None:
         """Note that an own order has changed held or free balances."""
@@ -196,7 +196,7 @@ class AccountCheck:
     def _take_balances(self) -> None:
         """Use the balances of a reading that failed, if no reading was complete for seconds."""
         found, last = self._book.broker.last_balances, self.held.reading
-        is_early = time.monotonic() - self._began < self._book.times.naked
+        is_early = time.monotonic() - self._began < self._book.times.unprotected
         if self.is_checked or is_early or not self._schedule.has_failed:
             return
         if found is None or found.begun < self._began:
@@ -258,7 +258,7 @@ class AccountCheck:
                 case _:
                     pass
         if not is_missing:
-            self._differences.forget_missing()
+            self._differences.clear_missing()
         foreign = self._found.handle_orders(
             found, orders, snapshot.fills, now_ms, is_history_read=self.is_history_read
         )
@@ -369,7 +369,7 @@ class AccountCheck:
             open_orders=frozenset(
                 stop.identity for stop in book.stops if stop.state.stage == "open"
             ),
-            trade_ids=frozenset(trade.exchange_trade_id for trade in book.fills),
+            trade_ids=frozenset(fill.exchange_trade_id for fill in book.fills),
             position=book.position.open_amount,
             base=self._base,
             baseline=self._coins.baseline or _ZERO,

@@ -54,10 +54,6 @@ def has_moved_coins(
 ) -> bool:
     """Return whether a balance has changed as if an order without a response had been executed.
 
-    The balance is compared with the balance before the send plus the changes by other orders of the
-    database since. If no balance was stored with the send, because an earlier version has sent the
-    order, the baseline of the account plus the coins bought since takes its place.
-
     Args:
         book: The orders of the symbol.
         live_order: The order.
@@ -65,12 +61,37 @@ def has_moved_coins(
         requested_ms: Exchange time right before the balances were requested, epoch milliseconds:
             later executions are not included.
     """
+    change = compute_unknown_change(book, live_order, balances, requested_ms)
+    if change is None:
+        return False
+    return change < 0 if live_order.order.side == "sell" else change > 0
+
+
+def compute_unknown_change(
+    book: LiveBook, live_order: LiveOrder, balances: Mapping[str, Balance], requested_ms: int
+) -> Decimal | None:
+    """Return the change of the base currency since a send that no other own order has made.
+
+    The balance is compared with the balance before the send plus the changes by other orders of the
+    database since. If no balance was stored with the send, because an earlier version has sent the
+    order, the baseline of the account plus the coins bought since takes its place.
+
+    Args:
+        book: The orders of the symbol.
+        live_order: The order, of which no execution is booked.
+        balances: Balances of the account by currency.
+        requested_ms: Exchange time right before the balances were requested, epoch milliseconds:
+            later executions are not included.
+
+    Returns:
+        Base currency; None: the balance before the send is not known.
+    """
     store, base = book.context.store, book.context.market.base
     before = live_order.total_before
     account = read_live_account(store, book.context.session.account)
     if before is None:
         if account is None:
-            return False
+            return None
         # Dust of earlier positions may have been converted: it neither hides a buy nor imitates a
         # sale.
         position = book.position
@@ -82,8 +103,7 @@ def has_moved_coins(
             store, *account_key, after_ms=live_order.read_ms, until_ms=requested_ms
         )
     held = balances.get(base)
-    total = Decimal(0) if held is None else held.total
-    return total < before if live_order.order.side == "sell" else total > before
+    return (Decimal(0) if held is None else held.total) - before
 
 
 def note_absences(book: LiveBook, now_ms: int, orders_of_others: Set[str]) -> None:

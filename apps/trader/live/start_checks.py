@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from onetape.cli.output import print_line
+from onetape.core.candles import SeriesKey
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.symbols import split_symbol
 from onetape.exchange.rest import MarketInfo, RestExchange
@@ -22,7 +23,7 @@ from onetape.store.live_accounts import read_live_account
 from onetape.store.sessions import read_newest_session
 from trader.account import check_stored_account
 from trader.delisted import note_delisted, note_listed, write_off_if_answered
-from trader.evaluator.results import Evaluator
+from trader.evaluator.results import StrategyEvaluator
 from trader.live.start_plan import StartPlan, format_unattended_lines, is_open
 from trader.settings import choose_trader_database
 from trader.strategy_origin import check_origin
@@ -33,7 +34,7 @@ class Start(Struct, frozen=True):
 
     plan: StartPlan
     """Plan of the start; its symbols are those that are traded."""
-    evaluators: tuple[Evaluator, ...]
+    evaluators: tuple[StrategyEvaluator, ...]
     """Evaluators of strategies, in the order of the plan's symbols."""
 
     def leave_out(self, symbol: str, reason: str) -> "Start":
@@ -52,6 +53,16 @@ class Start(Struct, frozen=True):
         }
         plan = structs.replace(plan, exits_only={**plan.exits_only, **bans})
         return Start(plan, start.evaluators)
+
+    def forbid_entries(self, symbol: str, reason: str) -> "Start":
+        """Return the start with a symbol that has a position, and makes exits only.
+
+        Args:
+            symbol: A symbol of the start.
+            reason: Reason why the symbol makes no entries, as a text.
+        """
+        bans = {symbol: reason, **self.plan.exits_only}
+        return Start(structs.replace(self.plan, exits_only=bans), self.evaluators)
 
     def leave_out_delisted(self, symbol: str, reason: str) -> "Start":
         """Return the start without a symbol whose position cannot be sold; the others go on.
@@ -160,28 +171,75 @@ async def fetch_traded_markets(
     """
     markets: list[MarketInfo] = []
     plan = start.plan
-
-    def is_held(symbol: str) -> bool:
-        return symbol in plan.held or symbol in plan.open_on_paper
-
     for traded_symbol in plan.symbols:
         try:
             markets.append(await exchange.fetch_market(traded_symbol.key.symbol))
-            if is_held(traded_symbol.key.symbol):
+            if _is_held(plan, traded_symbol.key.symbol):
                 note_listed(
                     choose_trader_database(plan.settings), plan.account, traded_symbol.key.symbol
                 )
         except UsageError as error:
             symbol = traded_symbol.key.symbol
-            if is_held(symbol):
+            if _is_held(plan, symbol):
                 start = start.leave_out_delisted(symbol, str(error))
             elif start.may_leave_out(symbol):
                 start = start.leave_out(symbol, str(error))
             else:
                 raise
     exchange.check_timeframe(start.plan.symbols[0].key.timeframe)
+    start = await _check_informative_markets(exchange, start)
+    traded = {traded_symbol.key.symbol for traded_symbol in start.plan.symbols}
     await exchange.compare_clocks()
-    return start, markets
+    return start, [market for market in markets if market.symbol in traded]
+
+
+def _is_held(plan: StartPlan, symbol: str) -> bool:
+    """Return whether the account has a position or an open order of a symbol."""
+    return symbol in plan.held or symbol in plan.open_on_paper
+
+
+async def _check_informative_markets(exchange: RestExchange, start: Start) -> Start:
+    """Return the start without symbols whose strategy reads a market that the exchange lacks.
+
+    A symbol with a position stays, without entries.
+
+    Raises:
+        UsageError: the exchange lacks such a market, and nothing else is held.
+    """
+    for traded_symbol, evaluator in zip(start.plan.symbols, start.evaluators, strict=True):
+        symbol = traded_symbol.key.symbol
+        fault = await _find_informative_fault(exchange, traded_symbol.key, evaluator)
+        if fault is None:
+            continue
+        if _is_held(start.plan, symbol):
+            start = start.forbid_entries(symbol, fault)
+        elif start.may_leave_out(symbol):
+            start = start.leave_out(symbol, fault)
+        else:
+            raise UsageError(fault)
+    return start
+
+
+async def _find_informative_fault(
+    exchange: RestExchange, key: SeriesKey, evaluator: StrategyEvaluator
+) -> str | None:
+    """Return a text if the exchange lacks another market that a strategy reads; None: it has all.
+
+    Args:
+        exchange: An open exchange.
+        key: The traded series.
+        evaluator: Evaluator of the strategy that trades the series.
+    """
+    strategy = evaluator.strategy
+    for series in strategy.inputs:
+        if not series.is_other_market:
+            continue
+        try:
+            await exchange.fetch_market(series.make_key(key).symbol)
+            exchange.check_timeframe(series.timeframe.name)
+        except UsageError as error:
+            return f"strategy {strategy.name} needs {series.make_label(key)} candles: {error}"
+    return None
 
 
 def check_other_accounts(plan: StartPlan, path: Path, exchange_account: str) -> StartPlan:

@@ -26,7 +26,7 @@ class StopAmount:
         """Initialise; if a stop rests for a part of the position, the rest may be locked.
 
         Args:
-            book: The orders and trades of the symbol.
+            book: The orders and fills of the symbol.
             account: Comparison of the account, with its balances.
         """
         self._book = book
@@ -59,7 +59,7 @@ class StopAmount:
         # The coins of the stop that was cancelled are free.
         self._free = replaced
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Note that the position is closed, or that all its coins are free."""
         self._refused_at = self._refused = self._free = None
         self.locked = _ZERO
@@ -109,7 +109,7 @@ class StopAmount:
         if available is not None:
             self._free = available
         if self._account.is_checked and (available or _ZERO) >= self._round_to_step(held):
-            self.forget()
+            self.reset()
             return held
         resting = self._sum_resting()
         if not self._account.is_checked:

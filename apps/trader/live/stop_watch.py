@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.execution.positions import get_least_amount
+from onetape.execution.positions import get_min_sell_amount
 from onetape.execution.protection import round_down
 from trader.live.book import LiveBook, StopLevel
 from trader.live.price_watch import KnownPrice
@@ -39,7 +39,7 @@ class Obstacle(Struct, frozen=True):
     """Whether no stop is placed any more until a person acts."""
 
 
-class StopWatch:
+class StopOrderWatch:
     """Watches the place of the stop of one symbol's position: at the exchange or in the trader."""
 
     def __init__(self, book: LiveBook) -> None:
@@ -48,7 +48,7 @@ class StopWatch:
         self._log = StopLog(book)
         self.obstacle: Obstacle | None = None
         """Reason why no stop can rest at the exchange; None: no reason is known."""
-        self.naked_since: float | None = None
+        self.unprotected_since: float | None = None
         """Time since the position has no stop at the exchange, monotonic seconds; None: it has."""
         self.locked = Decimal(0)
         """Amount of the position that others have locked, without a stop, base currency."""
@@ -97,7 +97,7 @@ class StopWatch:
             self._note_resting(resting, price, held, now_ms)
         else:
             self._uncovered_since = None
-            self._note_naked(price, known, exit_obstacle, now_ms)
+            self._note_unprotected(price, known, exit_obstacle, now_ms)
         is_fresh = known is not None and known.age_seconds <= book.times.price_is_old
         if known is not None and is_fresh and known.is_by_rest and known.price <= price:
             book.level_exit(
@@ -122,16 +122,16 @@ class StopWatch:
         trading_rules, base = book.context.market.trading_rules, book.context.market.base
         covered = (stop.order.ordered_amount or Decimal(0)) - stop.state.booked
         left = round_down(held - covered, trading_rules.amount_step)
-        if left <= 0 or left < get_least_amount(trading_rules):
+        if left <= 0 or left < get_min_sell_amount(trading_rules):
             self._uncovered_since = None
         else:
             self._uncovered_since = self._uncovered_since or now
         since = self._uncovered_since
-        if since is None or now - since < book.times.naked:
+        if since is None or now - since < book.times.unprotected:
             self._clear_problem()
             self._log.note("exchange", price, "", now_ms)
             return
-        self.naked_since = self.obstacle = None
+        self.unprotected_since = self.obstacle = None
         reason = f"for {covered.normalize():f} of {held.normalize():f} {base}"
         self._log.note("exchange", price, reason, now_ms)
         problem, remedy = f"the stop at the exchange is {reason}", _KEEP_RUNNING
@@ -164,10 +164,10 @@ class StopWatch:
 
     def _clear_problem(self) -> None:
         """Clear the problem: the position has its stop, or needs none."""
-        self.naked_since = self.obstacle = None
+        self.unprotected_since = self.obstacle = None
         self._book.states.clear_problem(PROTECTION_PROBLEM)
 
-    def _note_naked(
+    def _note_unprotected(
         self,
         level: Decimal,
         known: KnownPrice | None,
@@ -176,23 +176,25 @@ class StopWatch:
     ) -> None:
         """Store, and after seconds report, that the exchange has no stop for the position."""
         book, now = self._book, time.monotonic()
-        self.naked_since = self.naked_since or now
+        self.unprotected_since = self.unprotected_since or now
         obstacle = self._choose_obstacle(exit_obstacle)
-        naked_seconds = now - self.naked_since
-        is_blind = known is None or known.age_seconds > book.times.price_is_old
-        is_blind = is_blind and naked_seconds >= min(book.times.naked, _FIRST_PRICE_SECONDS)
+        unprotected_seconds = now - self.unprotected_since
+        wait_seconds = min(book.times.unprotected, _FIRST_PRICE_SECONDS)
+        is_price_old = unprotected_seconds >= wait_seconds and (
+            known is None or known.age_seconds > book.times.price_is_old
+        )
         is_watched = exit_obstacle is None and not obstacle.is_given_up
-        is_none = is_blind or not is_watched
+        is_none = is_price_old or not is_watched
         reason = obstacle.reason
-        if is_blind:
+        if is_price_old:
             reason += f"; no price for over {book.times.price_is_old:.0f} s"
         self._log.note("none" if is_none else "here", level, reason, now_ms)
-        is_reported = self.obstacle is not None or naked_seconds >= book.times.naked
+        is_reported = self.obstacle is not None or unprotected_seconds >= book.times.unprotected
         if not is_reported:
             return
         watched = f"the level is watched here; {obstacle.measure}"
         measure = watched if is_watched else f"NONE: {obstacle.measure}"
-        if is_blind:
+        if is_price_old:
             measure = f"NONE: nothing sells at {level:f}; {obstacle.measure}"
         book.states.report(
             PROTECTION_PROBLEM,

@@ -19,11 +19,11 @@ class LiveTimes(Struct, frozen=True):
     """Time after an order's deadline in which a balance that has changed as if the order had been
     executed forbids the conclusion that the order does not exist."""
     absent_spacing: float = 5.0
-    """Least time between the two responses that prove that an order does not exist."""
+    """Minimum time between the two responses that prove that an order does not exist."""
     nowhere: float = 2.0
-    """Least time between two look-ups that both show no trace of a stop whose send had no response,
-    before another stop is placed or the coins are sold. The order stays unknown until it is proven
-    absent."""
+    """Minimum time between two look-ups that both show no trace of a stop whose send had no
+    response, before another stop is placed or the coins are sold. The order stays unknown until it
+    is proven absent."""
     stop_fires: float = 5.0
     """Time that a resting stop whose level was passed has to fire before the position is sold."""
     stop_taken: float = 2.0
@@ -39,13 +39,13 @@ class LiveTimes(Struct, frozen=True):
     poll_with_stream: float = 20.0
     """Time between two readings of the account while its events arrive."""
     poll_per_symbol: float = 2.0
-    """Least time between two readings for each symbol of the account: a reading of Binance weighs
+    """Minimum time between two readings for each symbol of the account: a reading of Binance weighs
     47 of the 6,000 that it allows in a minute."""
     read_again: float = 1.0
     """Pause before the account is read again after a failed reading; doubles with each failure, up
     to the time between two readings."""
     after_event: float = 1.0
-    """Least time between two readings after events of the account, for each of its symbols."""
+    """Minimum time between two readings after events of the account, for each of its symbols."""
     history_unread: float = 30.0
     """Time after which unread executions from before the start are reported as a problem."""
     key_rights: float = 3_600.0
@@ -64,8 +64,8 @@ class LiveTimes(Struct, frozen=True):
     exit_again: float = 10.0
     """Pause before a refused exit is sent again; doubles with each refusal, to 5 minutes."""
     stop_moves: float = 10.0
-    """Least time between two changes of a stop because its level has risen."""
-    naked: float = 5.0
+    """Minimum time between two changes of a stop because its level has risen."""
+    unprotected: float = 5.0
     """Time without a stop at the exchange after which a position is reported as a problem."""
     price_poll: float = 5.0
     """Time between two price requests while a position is open and the stream sends no price."""
@@ -80,6 +80,6 @@ class LiveTimes(Struct, frozen=True):
     answer_read: float = 1.0
     """Time between two readings of a person's answer from the database."""
     stop_grows: float = 1.0
-    """Least time between two changes of a stop because more was filled."""
+    """Minimum time between two changes of a stop because more was filled."""
     stop_again: float = 30.0
     """Pause before a refused stop is placed again; doubles with each refusal, to an hour."""

@@ -15,7 +15,8 @@ from onetape.execution.orders import OrderState
 from trader.live.times import LiveTimes
 from trader.order_booking import TrackedOrder
 
-#: Type of an order that was never sent: its fill removes coins from the position (`adopting.py`).
+#: Type of an order that is never sent: its fill removes coins from the position
+#: (`order_adoption.py`).
 CORRECTION: Final = "correction"
 
 
@@ -43,7 +44,7 @@ class LiveOrder:
         """Time of the last request to cancel the order, monotonic seconds; None: no request."""
         self.has_begun = False
         """Whether the stops are cancelled so that this exit can be sent."""
-        self.naked_since: float | None = None
+        self.unprotected_since: float | None = None
         """Time since no stop rests and this exit is not sent yet, monotonic seconds; None: a stop
         rests."""
         self.looked_up_at: float | None = None

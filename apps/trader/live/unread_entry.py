@@ -3,17 +3,19 @@
 A position is the sum of known executions, so it lacks the coins of such an entry. An exchange may
 state the filled amount of an order before it lists the executions. If that lasts for seconds, the
 filled amount, less the largest fee that an exchange may have taken from it, gets a stop; the level
-is computed from the order's expected price. Once the executions are known, the position has the
-coins, and the stop covers all. If they stay unknown, see `lost_executions.py`.
+is computed from the order's expected price. If the exchange states no amount either, the coins that
+the account has more than before the send take its place, up to the ordered amount. Once the
+executions are known, the position has the coins, and the stop covers all. If they stay unknown, see
+`lost_executions.py`.
 """
 
 import time
 from decimal import Decimal
 from typing import Final
 
-from onetape.engine.exits import EXIT_KINDS, compute_levels
-from onetape.execution.protection import round_down
 from trader.live.book import LiveBook, StopLevel
+from trader.live.entry_levels import EntryLevels
+from trader.live.held_balances import HeldBalances
 from trader.live.lost_executions import LARGEST_FEE, LostExecutions, find_sent_ms
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
@@ -26,9 +28,20 @@ _ZERO: Final = Decimal(0)
 class UnreadEntry:
     """Coins that one symbol's entry has bought beyond its known executions."""
 
-    def __init__(self, book: LiveBook) -> None:
-        """Initialise; nothing is checked yet."""
+    def __init__(self, book: LiveBook, levels: EntryLevels, balances: HeldBalances) -> None:
+        """Initialise; nothing is checked yet.
+
+        Args:
+            book: The orders of the symbol.
+            levels: Levels that the strategy gave for the entry.
+            balances: Balances of the account.
+        """
         self._book = book
+        self._levels = levels
+        self._balances = balances
+        self._grown: tuple[str, Decimal] = ("", _ZERO)
+        """Client order id of an entry without a stated amount, and the most coins that the account
+        was seen to have more than before its send, base currency."""
         self._since: float | None = None
         """Time since executions of the entry are missing, monotonic seconds; None: complete."""
         self._booked = _ZERO
@@ -66,8 +79,22 @@ class UnreadEntry:
         ):
             return is_corrected
         book.unread_entry = entry
+        self._note_growth(entry)
         self._report(entry)
         return is_corrected
+
+    def _note_growth(self, entry: LiveOrder) -> None:
+        """Note the coins that an entry without a stated amount may have bought."""
+        growth = None if entry.state.filled else self._balances.compute_growth(entry)
+        if growth is not None:
+            _, known = self._grown if self._grown[0] == entry.identity else ("", _ZERO)
+            self._grown = entry.identity, max(growth, known)
+
+    def _compute_bought(self, entry: LiveOrder) -> Decimal:
+        """Return the amount that an entry has bought, as far as that is known, base currency."""
+        if entry.state.filled or self._grown[0] != entry.identity:
+            return entry.state.filled
+        return min(entry.order.ordered_amount or _ZERO, self._grown[1])
 
     def _find_entry(self) -> LiveOrder | None:
         """Return the entry that has filled more than its known executions, or None."""
@@ -83,7 +110,7 @@ class UnreadEntry:
         book, base = self._book, self._book.context.market.base
         state, level = entry.state, self.level
         found = (
-            f"{state.filled.normalize():f} {base} are bought, and executions of "
+            f"{self._compute_bought(entry).normalize():f} {base} are bought, and executions of "
             f"{state.booked.normalize():f} {base} are known"
         )
         measure = "NONE: there is no stop for them before they are known"
@@ -114,35 +141,20 @@ class UnreadEntry:
         state, first_ms = entry.state, find_sent_ms(book, entry)
         sold = sum(
             (
-                trade.amount
-                for trade in book.fills
-                if trade.side == "sell" and trade.executed_ms >= first_ms
+                fill.amount
+                for fill in book.fills
+                if fill.side == "sell" and fill.executed_ms >= first_ms
             ),
             _ZERO,
         )
-        after_fee = 1 - LARGEST_FEE
-        left = min((state.filled - state.booked) * after_fee, state.filled * after_fee - sold)
+        bought, after_fee = self._compute_bought(entry), 1 - LARGEST_FEE
+        left = min((bought - state.booked) * after_fee, bought * after_fee - sold)
         return max(left, _ZERO)
 
     @property
     def level(self) -> StopLevel | None:
         """Return kind and price of the stop for an entry at the order's price; None: no stop."""
-        book, entry = self._book, self._book.unread_entry
+        entry = self._book.unread_entry
         if entry is None:
             return None
-        return compute_stop_level(book, float(entry.order.ask or entry.order.intended_price))
-
-
-def compute_stop_level(book: LiveBook, price: float) -> StopLevel | None:
-    """Return kind and price of the stop right after an entry; None: the rules have no stop.
-
-    Args:
-        book: The orders of the symbol; its context has the rules of exits.
-        price: Price of the entry, quote currency.
-    """
-    step = float(book.context.market.trading_rules.price_step or 0)
-    levels = compute_levels(book.context.rules.exits, price, price, 0, step)
-    if not 0 < levels.stop < price:
-        return None
-    stop = round_down(Decimal(repr(levels.stop)), book.context.market.trading_rules.price_step)
-    return EXIT_KINDS[levels.stop_kind], stop
+        return self._levels.compute_stop(float(entry.order.ask or entry.order.intended_price))

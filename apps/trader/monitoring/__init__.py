@@ -1,5 +1,5 @@
 """Remote monitoring of a running trader: JSON log, alerts and heartbeat.
 
-Each part is a context manager in a file of its own, with threads that never delay trading;
+Each part is a context manager in a separate file, with threads that never delay trading;
 `monitored_run.py` combines them.
 """

@@ -1,7 +1,7 @@
 """Alerts: runs a command of the user when a trader trades, changes its state or gets a command.
 
 The alert command gets the event as JSON on its stdin and as ONETAPE_* variables. Each run is a
-process in a session of its own, with a deadline. Threads wait for these processes, so that an alert
+process in its own session, with a deadline. Threads wait for these processes, so that an alert
 command that hangs does not delay the trader.
 """
 
@@ -19,14 +19,14 @@ from typing import Any, Final
 
 import msgspec
 
-from onetape.cli.events import Event, handling_events
+from onetape.cli.events import Event, handle_events
 from onetape.cli.output import print_line
 from onetape.cli.stop import get_seconds_since_signal
 from onetape.core.errors import ConfigurationError
 from trader.monitoring.settings import MonitoringSettings
 
 #: Kinds of events (`cli/events.py`) that are alerts.
-KINDS: Final = ("state", "trade", "session")
+KINDS: Final = ("state", "fill", "session")
 #: Commands to the trader that are alerts; their events have the kind `control`.
 VERBS: Final = ("pause", "resume", "exit", "halt", "flatten")
 #: Those of them that hold for the account: each symbol prints a line, and one alert is enough.
@@ -38,8 +38,8 @@ MOST_WAITING: Final = 100
 #: Longest time from the signal that stops the program until its end, in which alert commands are
 #: waited for, wall seconds.
 END_SECONDS = 6.5
-#: Least time that the last alert commands get, even if the stop has taken longer, wall seconds.
-LEAST_END_SECONDS: Final = 1.0
+#: Minimum time that the last alert commands get, even if the stop has taken longer, wall seconds.
+MIN_END_SECONDS: Final = 1.0
 #: Fields of an event that the command also gets as environment variables.
 _VARIABLES: Final = (
     *("account", "symbol", "state", "reason", "remedy", "side", "amount", "price"),
@@ -79,7 +79,7 @@ def sending_alerts(settings: MonitoringSettings) -> Generator[None]:
         return
     sender = _AlertSender(shlex.split(settings.alert_command), settings.alert_timeout_seconds)
     _senders.append(sender)
-    with handling_events(sender.take):
+    with handle_events(sender.take):
         try:
             yield
         finally:
@@ -217,7 +217,7 @@ def _is_alert(event: Event) -> bool:
 def _compute_end_seconds(timeout_seconds: float) -> float:
     """Return the time that the end of the program waits for alert commands, wall seconds."""
     stopping_seconds = get_seconds_since_signal() or 0.0
-    return min(timeout_seconds, max(LEAST_END_SECONDS, END_SECONDS - stopping_seconds))
+    return min(timeout_seconds, max(MIN_END_SECONDS, END_SECONDS - stopping_seconds))
 
 
 def make_event_document(event: Event) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The heartbeat: writes a file and requests an address regularly, as long as the trader works.
 
-A watchdog on another computer raises an alarm when the heartbeat stops: the trader hangs, or its
+A watchdog on another computer sends an alert when the heartbeat stops: the trader hangs, or its
 computer is down. The session of each symbol calls `note_heartbeat` once a second, and so does a
 start that waits. A thread sends heartbeats only while each symbol has done so within
 `STALE_SECONDS`.

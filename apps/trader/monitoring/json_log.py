@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from onetape.cli.events import Event, handling_events
+from onetape.cli.events import Event, handle_events
 from onetape.cli.output import note
 from onetape.core.errors import ConfigurationError
 from trader.monitoring.alerts import make_event_document
@@ -24,7 +24,7 @@ from trader.monitoring.settings import MonitoringSettings
 #: Size at which the log file is renamed and a new one begun, bytes.
 MOST_BYTES: Final = 10_000_000
 #: Number of renamed log files that are not deleted.
-KEPT_FILES: Final = 5
+MAX_OLD_FILES: Final = 5
 #: Maximum number of events that wait for the disk; further events are dropped.
 MOST_WAITING: Final = 10_000
 
@@ -50,7 +50,7 @@ def writing_json_log(settings: MonitoringSettings) -> Generator[None]:
         text = msgspec.json.encode(make_event_document(event), enc_hook=str).decode()
         sender.handle(logging.makeLogRecord({"msg": text, "levelname": event.level}))
 
-    with handling_events(take):
+    with handle_events(take):
         try:
             yield
         finally:
@@ -61,7 +61,7 @@ def writing_json_log(settings: MonitoringSettings) -> Generator[None]:
 def _open(path: Path) -> RotatingFileHandler:
     make_folder_of(path, "log_json")
     try:
-        file = _JsonFile(path, maxBytes=MOST_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
+        file = _JsonFile(path, maxBytes=MOST_BYTES, backupCount=MAX_OLD_FILES, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(
             f"log_json {path} cannot be opened: {error.strerror or error}; name another file"

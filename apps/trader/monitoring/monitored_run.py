@@ -10,7 +10,7 @@ from trader.monitoring.settings import MonitoringSettings
 
 
 @contextlib.contextmanager
-def monitored(settings: MonitoringSettings) -> Generator[None]:
+def start_monitoring(settings: MonitoringSettings) -> Generator[None]:
     """Write the JSON log, run alert commands and send heartbeats while the block runs.
 
     Args:

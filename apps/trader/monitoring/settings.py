@@ -22,7 +22,7 @@ class MonitoringSettings(DeclaredStruct, frozen=True, kw_only=True):
     alert_command: Annotated[
         str | None,
         Setting(
-            "Command that is run at each change of state, each trade, each pause, resume, exit, "
+            "Command that is run at each change of state, each fill, each pause, resume, exit, "
             "halt and flatten, and each end of a session, with the event as JSON on its stdin and "
             "as ONETAPE_* variables.",
             empty="none",

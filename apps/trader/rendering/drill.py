@@ -30,7 +30,7 @@ def format_drill(
     rows: list[tuple[str, str]] = []
     for one in found:
         verdict = "passed" if one.is_passed else "NOT PASSED"
-        rows.append((one.name, f"{verdict}: {one.seen} ({one.seconds:.0f} s)"))
+        rows.append((one.name, f"{verdict}: {one.observed} ({one.seconds:.0f} s)"))
     lines = [format_block(_format_title(settings, found), rows, width)]
     for one in failed:
         lines += [f"  {one.name}, the last lines of the trader:"]

@@ -11,7 +11,7 @@ from onetape.cli.tables import Column, fit_table
 from onetape.core.digits import format_fixed
 from onetape.core.message_text import format_count
 from trader.commands.account_result import AccountResult
-from trader.commands.periods import Period, PeriodProfit, sum_periods
+from trader.commands.profit_periods import Period, PeriodProfit, sum_periods
 from trader.commands.round_trips import PRECISION
 from trader.rendering.blocks import format_exact_amount, format_exact_fees, format_fees, wrap_text
 

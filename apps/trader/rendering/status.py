@@ -204,8 +204,8 @@ def format_stop_place(found: StopPlace | None, digits: Digits) -> str:
         text = f"stop {price} watched locally, by this process alone"
     reason = f" ({found.reason})" if found.reason else ""
     seconds = found.unprotected_seconds
-    naked = "" if seconds is None else f"; {seconds:,.1f} s without one there so far"
-    return f"{text}{reason}{naked}"
+    unprotected = "" if seconds is None else f"; {seconds:,.1f} s without one there so far"
+    return f"{text}{reason}{unprotected}"
 
 
 def _format_protection(protection: Protection | None, digits: Digits) -> str:

@@ -75,7 +75,7 @@ def compare_account(
         strategies: Names to load the strategy by, as for `find_strategy_choice`.
 
     Raises:
-        DataError: the account has no trade, or its symbols have several timeframes.
+        DataError: the account has no fill, or its symbols have several timeframes.
         OnetapeError: as for any backtest.
     """
     _check_comparable(store, traded)
@@ -142,7 +142,7 @@ def _check_comparable(store: Store, traded: Sequence[AccountSeries]) -> None:
     if not any(read_account_fills(store, one) for one in traded):
         symbols = ", ".join(one.symbol for one in traded)
         raise DataError(
-            f"account {first.name!r} has no trade of {symbols} yet, so there is nothing to report; "
+            f"account {first.name!r} has no fill of {symbols} yet, so there is nothing to report; "
             "uv run trader status shows what its trader waits for"
         )
     timeframes = dict.fromkeys(one.timeframe for one in traded)
@@ -196,14 +196,14 @@ def _compare_symbol(
     orders = {one.client_order_id: one for one in stored}
     last = int(candles.timestamp[-1])
     # Fills in a candle that has not closed are no part of the backtest yet.
-    trades = [
+    fills = [
         one
         for one in read_account_fills(store, account)
         if (find_filled_candle(one, orders, candles) or 0) <= last
     ]
     base, quote = split_symbol(account.symbol)
     steps = read_trading_rules(store, account.exchange, account.symbol)
-    trips = make_round_trips(trades, base, quote, steps)
+    trips = make_round_trips(fills, base, quote, steps)
     positions = make_traded_positions(trips, orders, candles)
     tested = make_backtest_trades(run)
     causes = Causes(store, account, sessions, stored)
@@ -211,7 +211,7 @@ def _compare_symbol(
         replace(one, symbol=account.symbol)
         for one in find_symbol_differences(positions, tested, causes, start_balance)
     ]
-    return positions, compute_symbol_profit(trades, orders, candles), differences
+    return positions, compute_symbol_profit(fills, orders, candles), differences
 
 
 def make_backtest_trades(run: SymbolRun) -> list[BacktestTrade]:

@@ -124,7 +124,7 @@ class Causes:
                 return f"candles were corrected after the decision: {result}"
         return self._describe_late_symbols(position.entry_timestamp) or (
             "the backtest had another signal on the candles that are stored now, or no money or "
-            "place for it, after the differences before"
+            "free slot, because of earlier differences"
         )
 
     def _is_in_cooldown(self, signal: int, left: int) -> bool:
@@ -214,8 +214,8 @@ class Causes:
             is_first: Whether it is the first position: until then the equities are equal.
         """
         if is_first and self._is_live:
-            return "size: ordered by the offers of the exchange, not by the open"
-        return "size: the account had another equity, after the differences before"
+            return "size: computed from the exchange's asks, not from the open"
+        return "size: the account had another equity, because of earlier differences"
 
     def explain_fees(self, traded: float, tested: float) -> str:
         """Return the reason why the fees differ.
@@ -225,8 +225,8 @@ class Causes:
             tested: The backtest's fees as a fraction of the traded value.
         """
         if abs(traded - tested) <= _SAME_RATE * tested:
-            return "fees: of other prices and amounts"
-        return f"fees: {traded:.4%} of what was traded, by the settings {tested:.4%}"
+            return "fees: prices and amounts differ"
+        return f"fees: {traded:.4%} of the traded value, by the settings {tested:.4%}"
 
     def explain_fee_in_coin(self, position: TradedPosition) -> str:
         """Return a text about fees in base currency, which the exchange or the settings take so."""

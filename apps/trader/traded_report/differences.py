@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.backtest.trade_records import EXIT_WORDS
+from onetape.backtest.trade_records import EXIT_TEXTS
 from onetape.core.clock import format_utc
 from onetape.engine import Trade
 from onetape.report import DifferenceCause
@@ -19,7 +19,7 @@ from trader.traded_report.causes import Causes
 from trader.traded_report.positions import TradedPosition
 
 #: Parts of a difference below this fraction of the start balance count as rounding.
-_LEAST_PART: Final = 1e-8
+_MIN_PART: Final = 1e-8
 
 
 class BacktestTrade(Struct, frozen=True):
@@ -42,7 +42,7 @@ class BacktestTrade(Struct, frozen=True):
         trade = self.trade
         if trade.exit_timestamp is None or trade.exit_kind is None:
             return "still open"
-        return f"{EXIT_WORDS[trade.exit_kind]} {format_utc(trade.exit_timestamp)}"
+        return f"{EXIT_TEXTS[trade.exit_kind]} {format_utc(trade.exit_timestamp)}"
 
 
 def find_symbol_differences(
@@ -60,7 +60,7 @@ def find_symbol_differences(
         start_balance: Start balance of the account, quote currency.
     """
     pairs, only_traded, only_tested = match_trades(traded, tested)
-    least = start_balance * _LEAST_PART
+    minimum = start_balance * _MIN_PART
     first = min((one.entry_timestamp for one in traded), default=0)
     found = [
         part
@@ -68,7 +68,7 @@ def find_symbol_differences(
         for part in _compare_pair(
             position, other, causes, is_first=position.entry_timestamp == first
         )
-        if abs(part.money) > least
+        if abs(part.money) > minimum
     ]
     found += [
         DifferenceCause(

@@ -151,8 +151,8 @@ def find_filled_candle(
     if order is not None and order.filled_timestamp is not None:
         found = order.filled_timestamp
     else:
-        place = int(np.searchsorted(candles.timestamp, fill.executed_ms // 1_000, side="right"))
-        found = int(candles.timestamp[place - 1]) if place else -1
+        index = int(np.searchsorted(candles.timestamp, fill.executed_ms // 1_000, side="right"))
+        found = int(candles.timestamp[index - 1]) if index else -1
     return found if len(candles) and found >= int(candles.timestamp[0]) else None
 
 
@@ -169,11 +169,11 @@ def compute_symbol_profit(
     quote, base = np.zeros(len(candles)), np.zeros(len(candles))
     for fill in fills:
         candle = find_filled_candle(fill, orders, candles)
-        place = 0 if candle is None else int(np.searchsorted(candles.timestamp, candle))
-        if place < len(candles):
+        index = 0 if candle is None else int(np.searchsorted(candles.timestamp, candle))
+        if index < len(candles):
             flow = sum_position([fill], *split_symbol(fill.symbol))
-            quote[place] += float(flow.quote)
-            base[place] += float(flow.base)
+            quote[index] += float(flow.quote)
+            base[index] += float(flow.base)
     return np.cumsum(quote) + np.cumsum(base) * candles.close
 
 

@@ -174,7 +174,7 @@ def test_a_guessed_exchange_is_reported_and_an_exchange_given_by_flag_is_not(
 ) -> None:
     (folder / f"{ARCHIVE}.csv").write_text(format_archive_rows(ROWS))
     ended = backfiller("import", f"{ARCHIVE}.csv", "--db", DB, "--json")
-    assert "exchange binance is a guess by the kind of name" in ended.err
+    assert "exchange binance is a guess from the style of the name" in ended.err
     assert json.loads(ended.out)["files"][0]["is_exchange_guessed"] is True
     ended = backfiller("import", f"{ARCHIVE}.csv", "--exchange", "mexc", "--db", DB, "--json")
     assert "guess" not in ended.err
@@ -256,7 +256,7 @@ def test_a_flag_that_contradicts_the_file_name_is_used_with_a_note(
     (folder / "binance_BTC-USDT_1h.csv").write_text(format_kraken_rows(ROWS))
     ended = backfiller("import", "binance_BTC-USDT_1h.csv", *flags, "--db", DB)
     assert ended.code == 0, ended.err
-    assert f"by its name; {flags[0]} {flags[1]} counts" in ended.err
+    assert f"by its name; {flags[0]} {flags[1]} is used" in ended.err
     assert list_stored_series(folder) == [found]
 
 

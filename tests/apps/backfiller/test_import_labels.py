@@ -60,7 +60,7 @@ def test_rows_of_several_series_are_refused(
     ended = backfiller("import", name, *FLAGS)
     assert (ended.code, (folder / DB).exists()) == (4, False)
     assert f"its column '{column}' has rows of {kind}" in ended.err
-    assert "write each to a file of its own" in ended.err
+    assert "write each to a separate file" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_rows_of_another_market_than_the_flag_are_reported(
     name = write(folder, "csv", write_table("symbol", [label] * 40))
     ended = backfiller("import", name, *FLAGS)
     assert ended.code == 0
-    assert f"its field 'symbol' is {label}; --symbol BTC/USDT counts" in ended.err
+    assert f"its field 'symbol' is {label}; --symbol BTC/USDT is used" in ended.err
 
 
 def test_rows_of_another_market_than_the_name_are_refused(backfiller: Run, folder: Path) -> None:

@@ -20,7 +20,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
-from onetape.store.simulated_source import require_source
+from onetape.store.simulated_source import ensure_simulated_source
 from onetape.strategies import doubtful_bars, sampled_check
 
 HOUR, DAY = 3_600, 86_400
@@ -50,9 +50,9 @@ def _limit_checked_bars(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
         monkeypatch.setattr(sampled_check, "WHOLE_BARS", 0)
         if "check_sampled_bars" not in request.fixturenames:
             monkeypatch.setattr(sampled_check, "SAMPLED_BARS", 20)
-            monkeypatch.setattr(doubtful_bars, "_MOST_CANDLES", 10_000)
+            monkeypatch.setattr(doubtful_bars, "_MAX_CANDLES", 10_000)
     # A busy machine would end the sample earlier.
-    monkeypatch.setattr(sampled_check, "_MOST_WALL_SECONDS", 60.0)
+    monkeypatch.setattr(sampled_check, "_MAX_WALL_SECONDS", 60.0)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def recorded_database(tmp_path_factory: pytest.TempPathFactory, candles: Candles
     path = tmp_path_factory.mktemp("database") / "simulator.db"
     with open_store(path, create=True) as store:
         insert_candles(store, KEY, candles)
-        require_source(store, SimulatedSource(DEFAULT_SEED, {}))
+        ensure_simulated_source(store, SimulatedSource(DEFAULT_SEED, {}))
     return path
 
 

@@ -165,7 +165,7 @@ def test_trading_rules_are_applied_unless_the_setting_is_none(
     steps = [Decimal(str(trade["amount"])) * 1_000 for trade in stepped["trades"]]
     assert all(count == count.to_integral_value() for count in steps)
     assert stepped["assumptions"]["trading rules"] == (
-        "simulator: price step 0.01, amount step 0.001, least order 5"
+        "simulator: price step 0.01, amount step 0.001, minimum order 5"
     )
     without_rules = backtest_json("--trading-rules", "none").document
     assert_equal_results(without_rules, run_engine(candles, START, NO_TRADING_RULES))

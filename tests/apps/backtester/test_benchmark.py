@@ -18,7 +18,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
-from onetape.store.simulated_source import require_source
+from onetape.store.simulated_source import ensure_simulated_source
 
 Run = Callable[..., Any]
 DAY = 86_400
@@ -43,7 +43,7 @@ def database(folder: Path) -> Path:
     with open_store(path, create=True) as store:
         for symbol, days in (("BTC/USDT", 200), ("ETH/USDT", 200), ("SOL/USDT", 150)):
             put(store, symbol, days)
-        require_source(store, SimulatedSource(DEFAULT_SEED, {}))
+        ensure_simulated_source(store, SimulatedSource(DEFAULT_SEED, {}))
     return path
 
 

@@ -188,7 +188,7 @@ def test_higher_timeframe_candles_are_built_from_stored_candles_and_the_result_s
         "--strategy", write_own_strategy(DAILY, ("1d",)), "--from", "2024-02-01"
     ).document
     assert document["assumptions"]["1d candles"] == (
-        "0 stored, 120 built from a lower timeframe; each is seen once it has closed"
+        "0 stored, 120 built from a lower timeframe; each is used once it has closed"
     )
     assert document["trades"]
     assert check("--strategy", "own").code == 0

@@ -16,7 +16,7 @@ STRATEGY = ("--exchange", "simulator", "--strategy", "sma_cross")
 def check(backtester: Run, database: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that checks the 2,880 stored bars, of which 500 are very many."""
     del database
-    monkeypatch.setattr("onetape.strategies.lookahead_check.MOST_BARS", 500)
+    monkeypatch.setattr("onetape.strategies.lookahead_check.MAX_BARS", 500)
     return lambda *arguments: backtester("check", *STRATEGY, *arguments)
 
 

@@ -59,7 +59,7 @@ def test_the_page_shows_curves_and_numbers_of_the_saved_runs(
         "[...document.querySelectorAll('#exits tbody tr')]"
         ".map(row => [0, 1, 4].map(at => row.cells[at].textContent))"
     )
-    closed = [sum(int(row[at]) for row in trades if row[0] != "open at the end") for at in (1, 2)]
+    closed = [sum(int(row[at]) for row in trades if row[0] != "open position") for at in (1, 2)]
     assert closed == [run.metrics["trades"] for run in runs]
     assert ["stop loss", "0"] in [row[:2] for row in trades]
     assert page.complaints() == []

@@ -31,7 +31,7 @@ def test_the_statements_of_the_page_about_strategies_hold(
     backtester: Run, folder: Path, repository: Path
 ) -> None:
     page = repository / "docs" / "strategies.md"
-    assert len(write_files(page, folder)) == 3
+    assert len(write_files(page, folder)) == 4
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page.read_text(), re.MULTILINE)
     subprocess.run([sys.executable, "-m", "backfiller.main", *shlex.split(fetch)], check=True)
     # The reader has run README.md's trader before, which stored newer candles after a gap.
@@ -53,6 +53,7 @@ def test_the_statements_of_the_page_about_strategies_hold(
     [
         ("strategies", "dip"),
         ("strategies", "atr_stop"),
+        ("strategies", "limit_dip"),
         ("freqtrade", "ported"),
         ("freqtrade", "bband_rsi"),
         ("tradingview", "rsi_dip"),
@@ -152,7 +153,7 @@ def test_the_script_of_the_page_fills_missing_candles_in_freqtrades_way(
 def test_the_test_of_the_docs_passes(folder: Path, repository: Path) -> None:
     from onetape.strategies.testing import random_candles, window_difference
 
-    (path, _, test) = write_files(repository / "docs" / "strategies.md", folder)
+    (path, *_, test) = write_files(repository / "docs" / "strategies.md", folder)
     assert 'window_difference(f"{FILE}:Dip", random_candles(1_000, seed=1)) is None' in (
         test.read_text()
     )

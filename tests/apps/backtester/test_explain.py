@@ -73,9 +73,9 @@ def test_orders_are_shown_on_exactly_the_candles_that_led_to_a_trade(
     shown = explain_candles(backtest)
     trades = backtest.first.result.trades
     assert len(trades) > 1
-    buys = [bar for bar, story in enumerate(shown) if story.followed.startswith("market buy")]
+    buys = [bar for bar, story in enumerate(shown) if story.order.startswith("market buy")]
     assert buys == [trade.entry_index - 1 for trade in trades]
-    sells = [bar for bar, story in enumerate(shown) if story.followed.startswith("market sell")]
+    sells = [bar for bar, story in enumerate(shown) if story.order.startswith("market sell")]
     assert sells == [
         trade.exit_index - 1
         for trade in trades
@@ -136,7 +136,7 @@ def test_a_position_is_shown_at_exactly_the_closes_that_count_as_exposure(
 def test_the_reason_why_a_signal_led_to_no_order_is_printed(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...], words: str
 ) -> None:
-    shown = {story.followed for story in explain_candles(backtest_with(*flags))}
+    shown = {story.order for story in explain_candles(backtest_with(*flags))}
     assert any(text.startswith(words) for text in shown), shown
 
 
@@ -148,7 +148,7 @@ def test_an_order_on_the_last_candle_is_shown_as_waiting_for_the_next_open(
     cut = backtest_with("--strategy", "sma_cross", "--to", format_utc(entry))
     story = explain(cut, entry - 1)[0]
     assert story.signal == "BUY"
-    assert story.followed.startswith("none (the range ends at this candle")
+    assert story.order.startswith("none (the range ends at this candle")
 
 
 def test_levels_are_those_of_the_engines_rule_bar_by_bar(
@@ -284,7 +284,7 @@ def test_an_entry_without_a_free_slot_is_reported(folder: Path, backtester: Run)
     run = load_run()
     backtest, changes = rerun(run)
     assert changes == []
-    shown = [story.followed for number in range(2) for story in explain_candles(backtest, number)]
+    shown = [story.order for number in range(2) for story in explain_candles(backtest, number)]
     assert backtest.portfolio.skipped_entries > 0
     full = [text for text in shown if text == "none (all slots of the account were full)"]
     assert len(full) >= backtest.portfolio.skipped_entries

@@ -13,7 +13,7 @@ from backtester.settings import BacktesterSettings
 from backtester.watch.watch_loop import find_chosen_strategy_file
 from backtester.watch.watched_files import make_strategy_path
 from onetape.backtest import Account, Exits, backtest, strategy
-from onetape.cli.loading import Loaded
+from onetape.cli.loading import LoadedSettings
 from onetape.core.errors import ConfigurationError, DataError, UsageError
 from onetape.optimization.optimize_api import optimize
 from onetape.strategies import load_strategy, load_strategy_class
@@ -75,7 +75,7 @@ def load_file_settings(
     sample: Path, config: Path | None = None, **flags: object
 ) -> BacktesterSettings:
     given = {**GIVEN, "strategy": str(sample), "config": config, **flags}
-    loaded: Loaded[BacktesterSettings] = load_backtest_settings(given)
+    loaded: LoadedSettings[BacktesterSettings] = load_backtest_settings(given)
     return loaded.settings
 
 

@@ -246,7 +246,7 @@ INSIDE = "stop and target both lie inside this candle"
         (
             BOTH,
             (0, 0),
-            f"{INSIDE}: taken as stopped, the worse, because no intrabar candles were used "
+            f"{INSIDE}: taken as stopped, the worse exit, because no intrabar candles were used "
             "(--timeframe-detail)",
         ),
         (
@@ -258,12 +258,12 @@ INSIDE = "stop and target both lie inside this candle"
         (
             (*BOTH, *INTRABAR),
             (GAP - 60, GAP),
-            f"{INSIDE}: taken as stopped, the worse, because a 1m candle is missing",
+            f"{INSIDE}: taken as stopped, the worse exit, because a 1m candle is missing",
         ),
         (
             (*BOTH, *INTRABAR),
             (GAP_HOUR, GAP + 60),
-            f"{INSIDE}: taken as stopped, the worse, because a 1m candle is missing",
+            f"{INSIDE}: taken as stopped, the worse exit, because a 1m candle is missing",
         ),
         (
             ("--stop-loss", "0.12", *INTRABAR),

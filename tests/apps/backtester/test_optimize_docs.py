@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from docs_pages import write_files
+from docs_pages import copy_config, write_files
 from onetape.optimization import judge
 from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.statistics import cscv
@@ -29,6 +29,7 @@ def page(repository: Path) -> str:
 def test_the_commands_of_the_page_run_from_the_fetch_to_a_walk_forward_verdict(
     page: str, backtester: Run, repository: Path
 ) -> None:
+    copy_config(repository, Path.cwd())
     assert write_files(repository / "docs/optimize.md", Path.cwd())
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page, re.MULTILINE)
     subprocess.run([sys.executable, "-m", "backfiller.main", *shlex.split(fetch)], check=True)
@@ -58,7 +59,7 @@ def test_every_flag_on_the_page_exists(page: str, backtester: Run) -> None:
 
 
 def test_the_numbers_on_the_page_are_those_of_the_code(page: str) -> None:
-    assert f"{judge.LEAST_RETURNS} daily returns and {judge.LEAST_CLOSED_TRADES} closed" in page
+    assert f"{judge.MIN_RETURNS} daily returns and {judge.MIN_CLOSED_TRADES} closed" in page
     assert f"deflated Sharpe ratio is at least {judge.CONFIDENCE}" in page
     assert f"cut into {cscv.BLOCKS} blocks" in page
     assert f"`--batch {SearchOptions(metrics=('sharpe',), processes=1).batch}`" in page

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.optimization.ranking import (
-    LeastTrades,
+    MinTrades,
     compute_rank_stability,
     compute_spearman,
     list_rank_metrics,
@@ -50,18 +50,18 @@ def test_combinations_with_few_trades_rank_after_all_others_best_first() -> None
         make_traded_combination(12.0, 19),
         make_traded_combination(2.0, 300),
     ]
-    order = rank_results(results, "sharpe", LeastTrades(20, 9))
+    order = rank_results(results, "sharpe", MinTrades(20, 9))
     assert order == [results[3], results[1], results[2], results[0]]
 
 
 def test_without_a_minimum_number_of_trades_every_combination_is_ranked() -> None:
     results = [make_traded_combination(9.0, 0), make_traded_combination(1.0, 20)]
-    assert rank_results(results, "sharpe", LeastTrades.of(0, 700, 300)) == results
+    assert rank_results(results, "sharpe", MinTrades.from_parts(0, 700, 300)) == results
 
 
 def test_the_rank_correlation_leaves_out_combinations_with_few_trades_in_either_part() -> None:
-    least = LeastTrades.of(20, 700, 300)
-    assert least == LeastTrades(20, 9)
+    least = MinTrades.from_parts(20, 700, 300)
+    assert least == MinTrades(20, 9)
     enough = [
         make_traded_combination(float(number), 20 + number, 9 + number) for number in range(4)
     ]
@@ -77,7 +77,7 @@ def test_the_rank_correlation_leaves_out_combinations_with_few_trades_in_either_
 
 
 def test_two_combinations_with_enough_trades_have_no_rank_correlation() -> None:
-    least = LeastTrades(20, 9)
+    least = MinTrades(20, 9)
     results = [
         make_traded_combination(3.0, 20),
         make_traded_combination(2.0, 20),
@@ -89,7 +89,7 @@ def test_two_combinations_with_enough_trades_have_no_rank_correlation() -> None:
 
 def test_a_combination_with_few_trades_is_never_the_best() -> None:
     stability = compute_rank_stability(
-        [make_traded_combination(9.0, 7)], "sharpe", LeastTrades(20, 9)
+        [make_traded_combination(9.0, 7)], "sharpe", MinTrades(20, 9)
     )
     assert (stability.ranked, stability.best_in_sample, stability.median_out_of_sample) == (
         0,

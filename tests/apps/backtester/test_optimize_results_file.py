@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from onetape.core.errors import ConfigurationError
-from onetape.optimization.folder import RESULTS, Results, open_results
+from onetape.optimization.folder import RESULTS, FolderResults, open_results
 
 Run = Callable[..., Any]
 GRID = ("--strategy", "sma_cross", "--param", "fast=5", "--param", "slow=10,30")
@@ -86,7 +86,7 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_no_partial_line(tmp_path: P
         assert path.read_bytes() == whole
         results.add(make_line(3))
     descriptor = os.open(path, os.O_RDWR)
-    again = Results(path.parent, descriptor)
+    again = FolderResults(path.parent, descriptor)
     assert [number for number in (1, 2, 3) if again.get({"n": number})] == [1, 3]
     os.close(descriptor)
 

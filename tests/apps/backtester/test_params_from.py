@@ -104,6 +104,33 @@ def test_a_run_may_be_named_by_folder_or_id_or_a_beginning_of_either_or_a_path(
         assert f"from optimization {name} (" in taken("--params-from", text)[1]
 
 
+def test_the_line_states_that_the_strategy_file_has_changed_since_the_run(
+    optimize: Run, taken: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.py"
+    code = """
+import numpy as np
+from dataclasses import dataclass
+from typing import ClassVar
+from onetape.strategies import Signals, Strategy, parameter
+
+@dataclass(frozen=True)
+class Own(Strategy):
+    name: ClassVar[str] = "own"
+    lookback: ClassVar[int] = 1
+    size: int = parameter(5, ge=1)
+
+    def evaluate(self, candles, higher):
+        return Signals(np.ones(len(candles), dtype=np.int8), {})
+"""
+    file.write_text(code, encoding="utf-8")
+    found = optimize("-s", "own.py", "--param", "size=5,9", "--min-trades", "0")
+    text = "the strategy file has changed since: optimize again"
+    assert text not in taken("--params-from", get_run_name(found))[1]
+    file.write_text(f"{code}\n# changed\n", encoding="utf-8")
+    assert text in taken("--params-from", get_run_name(found))[1]
+
+
 def test_values_keep_all_digits_and_their_type(optimize: Run, taken: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         """

@@ -21,9 +21,9 @@ Run = Callable[..., Any]
 COARSE_AMOUNTS = (Decimal("0.001"), Decimal("0.001"), Decimal(5))
 COARSE = TradingRules(Decimal(50), *COARSE_AMOUNTS)
 WORDS = (
-    "simulator: price step 50, amount step 0.001, least order 5; the candles show a finer price "
+    "simulator: price step 50, amount step 0.001, minimum order 5; the candles show a finer price "
     "step than the stated one, so theirs holds: 0.01 in 2024-01 to 2024-04 (no candle shows amount "
-    "step and least order of that time: the stated ones hold)"
+    "step and minimum order of that time: the stated ones hold)"
 )
 
 

@@ -99,10 +99,10 @@ def test_assumptions_that_differ_by_symbol_are_printed_for_each_symbol(
     assert printed["trading rules"] == (
         "ETH/USDT: no price or amount rounding: simulator's trading rules are not stored yet; any "
         "backfiller run stores them; BTC/USDT: simulator: price step any, amount step 0.00001, "
-        "least order 5"
+        "minimum order 5"
     )
     assert printed["1d candles"] == (
-        "ETH/USDT: 0 stored, 120 built from a lower timeframe; each is seen once it has closed; "
-        "BTC/USDT: 100 stored, 20 built from a lower timeframe; each is seen once it has closed"
+        "ETH/USDT: 0 stored, 120 built from a lower timeframe; each is used once it has closed; "
+        "BTC/USDT: 100 stored, 20 built from a lower timeframe; each is used once it has closed"
     )
     assert printed["fees"] == "0.100%, in quote currency"

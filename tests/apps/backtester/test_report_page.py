@@ -218,7 +218,7 @@ def test_the_groups_add_up_to_the_metrics_of_the_run(
         ".map(row => [row.cells[0].textContent, Number(row.cells[1].textContent)])"
     )
     closed = [trade for trade in trades if not trade["open_at_end"]]
-    assert {name: count for name, count in rows if name != "open at the end"} == Counter(
+    assert {name: count for name, count in rows if name != "open position"} == Counter(
         trade["exit_reason"] for trade in closed
     )
     mean = metrics["average_trade"] * 100

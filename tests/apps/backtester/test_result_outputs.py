@@ -96,9 +96,9 @@ def test_missing_trading_rules_and_allowed_gaps_are_part_of_the_result(
 
 def test_an_open_trade_is_marked_in_every_output(run: Run, backtester: Run) -> None:
     ended = run("--strategy", "buy_and_hold")
-    assert "open at the end" in ended.out
+    assert "open position" in ended.out
     assert "note: the last trade is still open and valued at the last close" in ended.out
-    assert "open at the end" in read_page(ended)
+    assert "open position" in read_page(ended)
     folder = load_run().folder
     (row,) = csv.DictReader((folder / "trades.csv").read_text("utf-8").splitlines())
     assert (row["open_at_end"], row["exit_time"]) == ("True", "")

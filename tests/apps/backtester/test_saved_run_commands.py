@@ -46,7 +46,7 @@ def test_list_shows_the_newest_run_last_and_how_to_delete_a_run(
     lines = backtester("list").out.splitlines()
     ids = [line.partition(" ")[0] for line in lines[1:3]]
     assert ids == [folder.name.rpartition("_")[2] for folder in (first, second)]
-    assert lines[3] == "2 runs in data/runs; to forget one, delete its folder"
+    assert lines[3] == "2 runs in data/runs; to remove one, delete its folder"
     shutil.rmtree(first)
     assert len(backtester("list", "--json").document["runs"]) == 1
 
@@ -90,7 +90,7 @@ def test_a_name_too_long_for_the_terminal_is_cut_in_the_list_alone(
 
 
 def test_list_without_runs_exits_with_0(backtester: Run) -> None:
-    assert backtester("list").out == "0 runs in data/runs; to forget one, delete its folder\n"
+    assert backtester("list").out == "0 runs in data/runs; to remove one, delete its folder\n"
 
 
 def test_show_prints_what_the_run_printed(backtester: Run, database: Path) -> None:

@@ -26,7 +26,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
-from onetape.store.simulated_source import require_source
+from onetape.store.simulated_source import ensure_simulated_source
 
 Run = Callable[..., Any]
 DAY = 86_400
@@ -52,7 +52,7 @@ def database(folder: Path) -> Path:
     with open_store(path, create=True) as store:
         put(store, "BTC/USDT", "1h", 20)
         put(store, "ETH/USDT", "1h", 20)
-        require_source(store, SimulatedSource(DEFAULT_SEED, {}))
+        ensure_simulated_source(store, SimulatedSource(DEFAULT_SEED, {}))
     return path
 
 

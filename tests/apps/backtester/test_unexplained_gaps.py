@@ -162,7 +162,7 @@ def test_after_an_allowed_gap_trading_starts_again_with_a_full_warm_up(
         START + (1_500 + PERIOD) * HOUR,
         START + (2_001 + PERIOD) * HOUR,
     ]
-    assert get_start_note(document).endswith("; 1 earlier gap paused it likewise")
+    assert get_start_note(document).endswith("; 1 earlier gap paused trading too")
     quiet = [
         range(START + low * HOUR, START + (high + PERIOD) * HOUR, HOUR)
         for low, high in ((1_000, 1_500), (2_000, 2_001))
@@ -213,7 +213,7 @@ def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_states_
 @pytest.mark.parametrize(
     ("first", "begins", "ends"),
     [
-        (0, "trading starts again ", "; 1 earlier gap paused it likewise"),
+        (0, "trading starts again ", "; 1 earlier gap paused trading too"),
         (1_000, "trading starts ", " UTC"),
     ],
 )

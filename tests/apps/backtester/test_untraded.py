@@ -104,7 +104,7 @@ def test_explain_shows_how_long_an_order_waited(
 ) -> None:
     at = f"2024-01-01T{hour:02}:00"
     document = halted("explain", "--at", at, "--json", bars={"HALTS/USDT": bars}).document
-    assert document["followed"].startswith(words), document["followed"]
+    assert document["order"].startswith(words), document["order"]
 
 
 def test_explain_states_that_no_order_fills_in_a_candle_without_trades(

@@ -52,8 +52,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.gap_backfiller.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.gap_backfiller.LONGEST_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("trader.gap_backfiller.LONGEST_FAILED_PAUSE_SECONDS", 0.2)
-    monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr("trader.comparison.LONGEST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("trader.rest_comparison.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("trader.rest_comparison.LONGEST_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("trader.decision_loop.LOOP_SECONDS", 0.1)
     # Most tests of an outage are about what happens once the stream is back.
     monkeypatch.setattr("trader.rest_price.AFTER_SECONDS", 3_600.0)

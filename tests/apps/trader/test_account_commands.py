@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from held_lock import hold_write_lock
-from onetape.cli.events import Event, handling_events
+from onetape.cli.events import Event, handle_events
 from onetape.engine import AccountConfig
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import Store, open_store
@@ -31,7 +31,7 @@ SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
 def events() -> Generator[list[Event]]:
     """Return a list to which the events of the trader are added."""
     seen: list[Event] = []
-    with handling_events(seen.append):
+    with handle_events(seen.append):
         yield seen
 
 

@@ -40,13 +40,13 @@ def account(tmp_path: Path) -> Generator[TradedAccount]:
         yield opened
 
 
-def make_funds(account: TradedAccount, *, left_inside: int | None = None) -> AccountFunds:
+def make_funds(account: TradedAccount, *, sold_inside: int | None = None) -> AccountFunds:
     """Return the money of the account; its position may be left inside a candle."""
     symbols = account.key.symbol, "ETH/USDT"
     hour = Timeframe.parse("1h")
-    rules = AccountRules(StepRules.of(AccountConfig(), symbols), hour, wait_seconds=0)
+    rules = AccountRules(StepRules.from_account(AccountConfig(), symbols), hour, wait_seconds=0)
     state = rules.state.symbols[account.key.symbol]
-    rules.replace(account.key.symbol, replace(state, left_inside=left_inside))
+    rules.replace(account.key.symbol, replace(state, sold_inside=sold_inside))
     funds = AccountFunds(account.store, account.name, "paper", rules)
     funds.attach(account.key, SymbolTrades(account))
     return funds
@@ -83,7 +83,7 @@ def test_a_position_sold_inside_a_candle_counts_as_held_at_its_open(
     account: TradedAccount,
 ) -> None:
     account.fill("sell", "2", "130", 2, fee="1")
-    funds = make_funds(account, left_inside=MARCH + 2 * HOUR)
+    funds = make_funds(account, sold_inside=MARCH + 2 * HOUR)
     assert read_funds_at(account, funds, 2) == (800.0, 1_040.0)
     assert read_funds_at(account, funds, 3) == (1_059.0, None)
 
@@ -92,7 +92,7 @@ def test_a_position_sold_inside_a_candle_counts_as_held_at_its_open(
 def test_an_entry_is_refused_if_another_process_has_all_slots(
     account: TradedAccount, most: int | None, *, is_refused: bool
 ) -> None:
-    step_rules = StepRules.of(AccountConfig(), ("ETH/USDT",), most)
+    step_rules = StepRules.from_account(AccountConfig(), ("ETH/USDT",), most)
     hour = Timeframe.parse("1h")
     rules = AccountRules(step_rules, hour, wait_seconds=0, most_positions=most)
     funds = AccountFunds(account.store, account.name, "paper", rules)
@@ -105,7 +105,7 @@ def test_an_entry_is_refused_if_another_process_has_all_slots(
         now_ms=0,
     )
     assert isinstance(found, RefusedOrder)
-    assert (found.kind == "places_taken") is is_refused
+    assert (found.kind == "slots_taken") is is_refused
 
 
 def test_entries_of_other_symbols_in_flight_count_as_positions(
@@ -128,7 +128,7 @@ def test_entries_of_other_symbols_in_flight_count_as_positions(
 def test_positions_that_another_process_trades_count_too(account: TradedAccount) -> None:
     symbols = ("ETH/USDT",)
     hour = Timeframe.parse("1h")
-    rules = AccountRules(StepRules.of(AccountConfig(), symbols), hour, wait_seconds=0)
+    rules = AccountRules(StepRules.from_account(AccountConfig(), symbols), hour, wait_seconds=0)
     elsewhere = AccountFunds(account.store, account.name, "paper", rules)
     assert elsewhere.read_cash() == Decimal(800)
     assert read_funds_at(account, elsewhere, 2) == (800.0, 1_040.0)

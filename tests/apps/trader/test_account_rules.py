@@ -82,7 +82,7 @@ def make_harness(
     note_late: Callable[[int, Mapping[str, str]], None] | None = None,
 ) -> RulesHarness:
     account = AccountConfig() if exits is None else AccountConfig(exits=exits)
-    rules = StepRules.of(account, tuple(symbols), slots)
+    rules = StepRules.from_account(account, tuple(symbols), slots)
     hour = Timeframe.parse("1h")
     return RulesHarness(
         AccountRules(rules, hour, wait_seconds=wait_seconds, held=held, note_late=note_late)
@@ -223,7 +223,7 @@ GUARDED = AccountConfig(
 
 def make_guarded_harness(closed: list[ClosedTrade]) -> RulesHarness:
     """Return an account of A and B, of which A holds a position when candle 2 opens."""
-    rules = StepRules.of(GUARDED, ("A", "B"), 2, candle_seconds=HOUR)
+    rules = StepRules.from_account(GUARDED, ("A", "B"), 2, candle_seconds=HOUR)
     account = RulesHarness(
         AccountRules(
             rules, Timeframe.parse("1h"), wait_seconds=60, read_closed=lambda _: tuple(closed)

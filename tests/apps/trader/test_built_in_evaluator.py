@@ -12,7 +12,7 @@ from onetape.core.errors import UsageError
 from onetape.strategies.registry import BUILT_IN
 from onetape.strategies.testing import random_candles
 from trader.evaluator.built_in import BuiltInEvaluator, is_built_in
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.evaluator.results import Evaluation, EvaluationFailure
 
@@ -23,7 +23,7 @@ def test_each_built_in_strategy_gives_the_same_results_as_a_worker_process() -> 
     async def compare(helper: StrategyHelper) -> None:
         for name in BUILT_IN:
             settings = StrategySettings(name=name)
-            worker = StrategyEvaluator(settings, "1h", helper, memory_mb=4_096)
+            worker = ProcessEvaluator(settings, "1h", helper, memory_mb=4_096)
             own = BuiltInEvaluator(settings, "1h")
             assert await own.load() == await worker.load()
             assert not own.has_evaluated

@@ -29,7 +29,7 @@ from session_harness import (
     open_market,
     open_session,
 )
-from trader.comparison import RestComparison
+from trader.rest_comparison import RestComparison
 from trader.stream_candles import StreamCandleWriter
 
 Run = Callable[[Any], Any]
@@ -44,8 +44,8 @@ FRAMES = "btcusdt@kline_*"
 @pytest.fixture(autouse=True)
 def quick_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let comparisons follow each other without the pauses that spare an exchange."""
-    monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
+    monkeypatch.setattr("trader.rest_comparison.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("trader.rest_comparison.REQUESTS_PER_COMPARISON", 0)
     # A busy machine brings marks late; the long form runs alone.
     timeout_seconds = 0.3 if CANDLES >= 400 else 2.0
     monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", timeout_seconds)
@@ -322,7 +322,9 @@ def test_a_correction_that_turns_hold_into_sell_exits_the_position(
     guarded: bool,
 ) -> None:
     if not guarded:
-        monkeypatch.setattr("trader.reconsider.CorrectionReview.collect_lines", repeat_no_decision)
+        monkeypatch.setattr(
+            "trader.correction_review.CorrectionReview.collect_lines", repeat_no_decision
+        )
 
     async def scene() -> list[str]:
         # The strategy buys after a falling candle and sells after a rising one.

@@ -15,11 +15,11 @@ from onetape.cli.stop import StopRequest
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import ScaledClock
 from onetape.core.errors import ExchangeUnreachable
-from onetape.exchange import rest
+from onetape.exchange import exchange_time
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
 from onetape.exchange.rest import RestExchange
-from onetape.exchange.waiting import ComputerWall
+from onetape.exchange.wall_clock import ComputerWallClock
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.database import open_store
 from onetape.store.trader_states import StateChange
@@ -350,7 +350,7 @@ def test_a_process_suspended_between_two_readings_is_not_taken_for_a_clock_chang
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="a clock of Linux")
 def test_market_time_advances_while_the_computer_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = ExchangeClock(ComputerWall())
+    clock = ExchangeClock(ComputerWallClock())
     before = clock.now_ms()
     woken = time.clock_gettime(time.CLOCK_BOOTTIME) + 3_600
 
@@ -377,7 +377,7 @@ def test_times_in_whole_seconds_are_accepted(run: Run) -> None:
 
             client.fetch_time = whole_seconds
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(rest, "AGREEMENT_MS", 600_000)
+                patch.setattr(exchange_time, "AGREEMENT_MS", 600_000)
                 await exchange.compare_clocks()
             assert not later
             assert exchange.now_ms() >= ahead_ms

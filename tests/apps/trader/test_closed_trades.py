@@ -81,7 +81,9 @@ def test_stops_of_another_process_pause_the_entries_of_this_one(
 ) -> None:
     bitcoin, ether = accounts["BTC/USDT"], accounts["ETH/USDT"]
     rules = AccountRules(
-        StepRules.of(AccountConfig(stoploss_guard=GUARD), ("BTC/USDT",), candle_seconds=HOUR),
+        StepRules.from_account(
+            AccountConfig(stoploss_guard=GUARD), ("BTC/USDT",), candle_seconds=HOUR
+        ),
         TIMEFRAME,
         wait_seconds=0,
         read_closed=make_closed_trades(bitcoin).read,

@@ -24,6 +24,7 @@ GUARD = "trade_limit=2,lookback_period_candles=9,stop_duration_candles=4"
         replace(PLAIN, symbols=[SymbolSettings(symbol=PLAIN.symbol)]),
         replace(PLAIN, account=AccountConfig(trading_hours="08:00-22:00", trading_days="mon")),
         replace(PLAIN, account=AccountConfig(stoploss_guard=GUARD)),
+        replace(PLAIN, account=AccountConfig(fee_tier="vip0")),
     ],
 )
 def test_the_digest_ignores_exchange_account_balance_trading_hours_and_guards(

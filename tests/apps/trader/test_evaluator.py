@@ -21,7 +21,7 @@ from onetape.core.errors import ConfigurationError, UsageError
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
 from session_harness import make_evaluator
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.evaluator.results import Evaluation, EvaluationFailure
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 @asynccontextmanager
-async def load_evaluator(name: str) -> AsyncGenerator[StrategyEvaluator]:
+async def load_evaluator(name: str) -> AsyncGenerator[ProcessEvaluator]:
     """Load a strategy in a worker; end it afterwards."""
     evaluator = make_evaluator(name)
     try:
@@ -45,19 +45,19 @@ async def load_evaluator(name: str) -> AsyncGenerator[StrategyEvaluator]:
 
 
 async def evaluate(
-    evaluator: StrategyEvaluator, seconds: float = LONG_DEADLINE_SECONDS, rows: int = 1
+    evaluator: ProcessEvaluator, seconds: float = LONG_DEADLINE_SECONDS, rows: int = 1
 ) -> Evaluation | EvaluationFailure:
     return await evaluator.evaluate(CANDLES, {}, rows, seconds)
 
 
-async def evaluate_signal(evaluator: StrategyEvaluator) -> int:
+async def evaluate_signal(evaluator: ProcessEvaluator) -> int:
     found = await evaluate(evaluator)
     assert isinstance(found, Evaluation), found
     return int(found.signal[-1])
 
 
 async def evaluate_failure(
-    evaluator: StrategyEvaluator, seconds: float = LONG_DEADLINE_SECONDS
+    evaluator: ProcessEvaluator, seconds: float = LONG_DEADLINE_SECONDS
 ) -> EvaluationFailure:
     found = await evaluate(evaluator, seconds)
     assert isinstance(found, EvaluationFailure)
@@ -150,7 +150,7 @@ def test_of_endless_output_of_a_strategy_a_part_reaches_stderr(
     async def scene() -> None:
         # A separate helper: the helpers of other tests print elsewhere.
         helper = StrategyHelper()
-        evaluator = StrategyEvaluator(StrategySettings(name=name), "1h", helper, memory_mb=4_096)
+        evaluator = ProcessEvaluator(StrategySettings(name=name), "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
             assert await evaluate_signal(evaluator) == 1
@@ -227,7 +227,7 @@ def test_a_hanging_worker_delays_no_other_worker(run: Run, tmp_path: Path) -> No
 def test_a_helper_that_was_killed_is_started_again(run: Run) -> None:
     async def scene() -> None:
         helper = StrategyHelper()
-        evaluator = StrategyEvaluator(make_evaluator("rsi").settings, "1h", helper, memory_mb=4_096)
+        evaluator = ProcessEvaluator(make_evaluator("rsi").settings, "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
             assert isinstance(await evaluate(evaluator), Evaluation)
@@ -252,7 +252,7 @@ def test_a_killed_helper_takes_its_workers_with_it(run: Run, tmp_path: Path) -> 
     async def scene() -> None:
         helper = StrategyHelper()
         settings = make_evaluator(name).settings
-        evaluator = StrategyEvaluator(settings, "1h", helper, memory_mb=4_096)
+        evaluator = ProcessEvaluator(settings, "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
             running = asyncio.create_task(evaluate_failure(evaluator))
@@ -366,7 +366,7 @@ def test_the_process_of_a_strategy_has_no_settings_no_sockets_and_no_ccxt(
 
     async def scene() -> None:
         helper = StrategyHelper()
-        evaluator = StrategyEvaluator(make_evaluator(name).settings, "1h", helper, memory_mb=4_096)
+        evaluator = ProcessEvaluator(make_evaluator(name).settings, "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
             assert await evaluate_signal(evaluator) == 1

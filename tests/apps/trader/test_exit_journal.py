@@ -138,7 +138,7 @@ def test_an_exit_is_stored_on_a_full_disk(small_disk: Path) -> None:
 @pytest.fixture
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.session.WRITE_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("trader.session.TIDY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.END_WRITE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
 

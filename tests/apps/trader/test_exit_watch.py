@@ -36,7 +36,7 @@ KEPT = "stored in the journal until the database can be written"
 @pytest.fixture
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.session.WRITE_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("trader.session.TIDY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.END_WRITE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
 
@@ -67,7 +67,11 @@ def read_sell_orders(trading: SessionHarness) -> list[tuple[Any, ...]]:
     return trading.query("SELECT type, status, signal_timestamp FROM orders WHERE side = 'sell'")
 
 
-@pytest.mark.parametrize("higher", [(), ("4h",)], ids=["one timeframe", "a higher one too"])
+@pytest.mark.parametrize(
+    ("higher", "informative"),
+    [((), ()), (("4h",), ()), ((), ("ETH/USDT",))],
+    ids=["one timeframe", "a higher one too", "another market too"],
+)
 @pytest.mark.usefixtures("quick_pauses")
 def test_a_sell_decided_while_the_database_is_locked_is_filled_once_after_the_lock(
     run: Run,
@@ -75,11 +79,13 @@ def test_a_sell_decided_while_the_database_is_locked_is_filled_once_after_the_lo
     strategy_file: StrategyFile,
     capsys: pytest.CaptureFixture[str],
     higher: tuple[str, ...],
+    informative: tuple[str, ...],
 ) -> None:
     lines = PrintedText(capsys)
 
     async def scene() -> None:
-        name = strategy_file(make_scripted_source([0], [3], higher_timeframes=higher), "scripted")
+        source = make_scripted_source([0], [3], higher_timeframes=higher, informative=informative)
+        name = strategy_file(source, "scripted")
         async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trade_until_bought(opened, trading)
             with hold_write_lock(db):

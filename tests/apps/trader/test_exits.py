@@ -183,7 +183,7 @@ def test_restarts_with_an_open_position_change_nothing_about_its_exits(
 def test_an_exit_that_the_market_refused_is_not_tried_again_and_the_next_sell_is(
     run: Run, db: Path, strategy_file: StrategyFile, sessions: int, hours: int
 ) -> None:
-    # So little is bought that after a small fall it is below the market's least order.
+    # So little is bought that after a small fall it is below the market's minimum order.
     account = AccountConfig(sizing="quote_amount", quote_amount=5.2)
     exits = ExitConfig(time_stop_bars=2)
     refused = "SELECT entry_order_id FROM orders WHERE status = 'rejected' AND type = 'time_stop'"

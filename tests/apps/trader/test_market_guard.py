@@ -15,7 +15,7 @@ from onetape.core.clock import format_utc
 from onetape.core.errors import StoreError
 from onetape.core.simulated import SimulatedSource
 from onetape.store.database import open_store
-from onetape.store.simulated_source import require_source
+from onetape.store.simulated_source import ensure_simulated_source
 from programs import Program
 from session_harness import OFTEN
 
@@ -136,7 +136,7 @@ def test_all_programs_refuse_a_database_of_another_seed(
     folder: Path, simulator: StartSimulator
 ) -> None:
     with open_store(folder / "data" / "simulator.db", create=True) as store:
-        require_source(store, SimulatedSource(2**70, {}))
+        ensure_simulated_source(store, SimulatedSource(2**70, {}))
     _, url = simulator("--start", NOON, "--seed", "2")
     common = ("--exchange", "simulator", "--simulator-url", url)
     for name in ("trader", "backfiller"):
@@ -148,7 +148,7 @@ def test_a_file_without_a_seed_takes_the_first_one(tmp_path: Path) -> None:
     with open_store(tmp_path / "one.db", create=True) as store:
         with store.write() as connection:
             connection.execute("INSERT INTO store_kind (only_row, simulated) VALUES (1, 1)")
-        require_source(store, SimulatedSource(7, {}))
-        require_source(store, SimulatedSource(7, {}))
+        ensure_simulated_source(store, SimulatedSource(7, {}))
+        ensure_simulated_source(store, SimulatedSource(7, {}))
         with pytest.raises(StoreError, match="--seed 7"):
-            require_source(store, SimulatedSource(8, {}))
+            ensure_simulated_source(store, SimulatedSource(8, {}))

@@ -5,9 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from session_harness import open_market, open_session
+from trader.live.keys import load_start_credentials
+from trader.live.start_plan import StartPlan
 from trader.live.times import LiveTimes
+from trader.settings import TraderSettings
+from trader.traded_symbols import parse_traded_symbols
 
 Run = Callable[[Any], Any]
 #: BUY on every candle.
@@ -31,6 +36,16 @@ class Always(Strategy):
     def evaluate(self, candles, higher):
         return Signals(np.ones(len(candles), dtype=np.int8), {})
 """
+
+
+def test_row_73_a_start_on_paper_reads_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONETAPE_API_KEY", "simulator")
+    monkeypatch.setenv("ONETAPE_API_SECRET", "simulator")
+    settings = TraderSettings(exchange="simulator")
+    symbols = tuple(parse_traded_symbols(settings))
+    assert load_start_credentials(StartPlan(settings, symbols)) is None
+    live = structs.replace(settings, mode="live")
+    assert load_start_credentials(StartPlan(live, symbols)) is not None
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])

@@ -19,8 +19,8 @@ from onetape.core.candles import Candles
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
 from session_harness import make_evaluator
-from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import HEADER
+from trader.evaluator.process_evaluator import ProcessEvaluator
 from trader.evaluator.processes import WorkerConnection
 from trader.evaluator.results import Evaluation, EvaluationFailure
 
@@ -33,12 +33,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 async def evaluate(
-    evaluator: StrategyEvaluator, candles: Candles, seconds: float = LONG_DEADLINE_SECONDS
+    evaluator: ProcessEvaluator, candles: Candles, seconds: float = LONG_DEADLINE_SECONDS
 ) -> Evaluation | EvaluationFailure:
     return await evaluator.evaluate(candles, {}, 1, seconds)
 
 
-async def run_with_evaluator(name: str, scene: Callable[[StrategyEvaluator], Any]) -> None:
+async def run_with_evaluator(name: str, scene: Callable[[ProcessEvaluator], Any]) -> None:
     evaluator = make_evaluator(name)
     try:
         await evaluator.load()
@@ -54,7 +54,7 @@ def test_each_symbol_gets_its_own_signals_whichever_evaluation_is_abandoned(
     strategy = load_strategy("rsi")
     expected = [evaluate_strategy(strategy, candles).signal for candles in SERIES]
 
-    async def scene(evaluator: StrategyEvaluator) -> None:
+    async def scene(evaluator: ProcessEvaluator) -> None:
         for _ in range(60):
             order = draw.sample(range(len(SERIES)), len(SERIES))
             tasks: dict[int, asyncio.Task[Evaluation | EvaluationFailure]] = {}
@@ -87,7 +87,7 @@ def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
         "while not (FOLDER / 'sent').exists(): time.sleep(0.001)\n            note_process()",
     )
 
-    async def scene(evaluator: StrategyEvaluator) -> None:
+    async def scene(evaluator: ProcessEvaluator) -> None:
         tasks = [asyncio.create_task(evaluate(evaluator, SERIES[number])) for number in (0, 1)]
         await asyncio.sleep(0)
         # The first evaluation must not be over before the second one is sent.
@@ -108,7 +108,7 @@ def test_a_late_evaluation_does_not_shorten_the_deadline_of_the_next_one(
 ) -> None:
     name = write_hostile(tmp_path, hostile.ENDLESS, condition="len(candles) == 120")
 
-    async def scene(evaluator: StrategyEvaluator) -> None:
+    async def scene(evaluator: ProcessEvaluator) -> None:
         late = asyncio.create_task(evaluate(evaluator, SERIES[0], 0.3))
         others = [asyncio.create_task(evaluate(evaluator, SERIES[number])) for number in (1, 2, 3)]
         failure = await late
@@ -126,7 +126,7 @@ def test_processes_that_a_strategy_leaves_running_are_found_after_the_last_evalu
 ) -> None:
     name = write_hostile(tmp_path, hostile.FORKS, condition="len(candles) == 120")
 
-    async def scene(evaluator: StrategyEvaluator) -> None:
+    async def scene(evaluator: ProcessEvaluator) -> None:
         tasks = [asyncio.create_task(evaluate(evaluator, candles)) for candles in SERIES[:2]]
         assert all(isinstance(found, Evaluation) for found in await asyncio.gather(*tasks))
         deadline = time.monotonic() + 60

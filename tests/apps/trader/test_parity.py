@@ -15,6 +15,8 @@ from backtest_fills import (
     EXITS,
     FREQTRADE_DIPS,
     LEVEL_DIPS,
+    LIMIT_DIPS,
+    MARKET_DIPS,
     SIZINGS,
     list_backtest_fills,
     make_account,
@@ -44,14 +46,20 @@ SOME = [
     ("five symbols, two slots", "volatility_target", "trailing stop"),
     ("one symbol", "all_in", "net of fees"),
     ("five symbols, two slots", "quote_amount", "levels of the strategy"),
+    ("one symbol", "all_in", "limit entries"),
+    ("five symbols, two places", "equity_share", "limit entries"),
 ]
 #: BUYs that an entry guard has stopped.
 PAUSED = (
     "SELECT 1 FROM decisions WHERE json_extract(gates, '$.\"entry guards\"') IS NOT NULL "
     "UNION ALL SELECT 1 FROM orders WHERE side = 'buy' AND reason LIKE '%no entry for%'"
 )
-#: Files for some of the exits: one for freqtrade, and one that gives stops and targets.
-FILES = {"net of fees": FREQTRADE_DIPS, "levels of the strategy": LEVEL_DIPS}
+#: Files for some of the exits: one for freqtrade, and those that give prices.
+FILES = {
+    "net of fees": FREQTRADE_DIPS,
+    "levels of the strategy": LEVEL_DIPS,
+    "limit entries": LIMIT_DIPS,
+}
 #: A risk per trade is measured by a stop.
 ALL = [
     each for each in product(ACCOUNTS, SIZINGS, EXITS) if each[1:] != ("risk_per_trade", "no exits")
@@ -77,7 +85,11 @@ def shuffle_delays(opened: SteppedMarket, seed: int) -> None:
 
 async def step_to(opened: SteppedMarket, trading: SymbolDesk, hours: range) -> None:
     """Move the market from hour to hour, each time until all that is due has happened."""
-    waiting = "SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'open')"
+    # A limit order that was sent has a reservation, and stays open.
+    waiting = (
+        "SELECT 1 FROM orders WHERE status IN ('intent', 'sent', 'open') AND NOT (type = 'limit' "
+        "AND client_order_id IN (SELECT client_order_id FROM reservations))"
+    )
     for hour in hours:
         await opened.go_to(hour + 0.1)
         await trading.until_decided(MARCH + (hour - 1) * HOUR)
@@ -140,6 +152,26 @@ def test_entry_guards_of_several_symbols_pause_entries_as_in_the_backtest(
     record_property("fills", count)
     assert count > 4
     assert paused
+
+
+@pytest.mark.parametrize("symbols", ["one symbol", "five symbols, two places"])
+def test_symbols_that_read_another_market_trade_as_in_the_backtest(
+    db: Path,
+    strategy_file: StrategyFile,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+    symbols: str,
+) -> None:
+    account = account_of("equity_share", EXITS["stop and target"], slippage_bps=3)
+    name = strategy_file(MARKET_DIPS, "dips")
+    for key, value in {
+        "symbols": symbols, "sizing": "equity_share", "hours": HOURS, "seed": 11,
+        "exits": "stop and target, signals by BTC/USDT",
+    }.items():  # fmt: skip
+        record_property(key, value)
+    count, _ = trade_as_in_backtest(db, name, account, symbols, 11, monkeypatch)
+    record_property("fills", count)
+    assert count > 4
 
 
 def trade_as_in_backtest(

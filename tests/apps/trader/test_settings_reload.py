@@ -22,7 +22,7 @@ from session_harness import (
     open_session,
 )
 from trader.settings import SymbolSettings, TraderSettings
-from trader.settings_reload import find_changed_settings, reloading_with
+from trader.settings_reload import find_changed_settings, set_settings_loader
 
 Run = Callable[[Any], Any]
 Capture = pytest.CaptureFixture[str]
@@ -86,7 +86,7 @@ def test_changed_exits_wait_for_the_end_of_an_open_trade_unless_they_apply_to_op
             exits = ExitConfig(time_stop_bars=1)
             old = trading.context.settings
             new = replace(old, account=replace(old.account, exits=exits), timeframe="4h")
-            with reloading_with(lambda: new):
+            with set_settings_loader(lambda: new):
                 await reload(trading, printed, applies_to_open=applies_to_open)
             for hour in range(2, 5):
                 await step(opened, trading, hour)
@@ -120,9 +120,9 @@ def test_a_waiting_change_is_dropped_if_the_file_is_changed_back(
             await step(opened, trading, 1)
             old = trading.context.settings
             new = replace(old, account=replace(old.account, exits=ExitConfig(time_stop_bars=1)))
-            with reloading_with(lambda: new):
+            with set_settings_loader(lambda: new):
                 await reload(trading, printed)
-            with reloading_with(lambda: old):
+            with set_settings_loader(lambda: old):
                 await reload(trading, printed)
             insert_controls(trading.store, [NewControl(ACCOUNT, "exit", 1, "anna")])
             await trading.until(lambda: read_exit_causes(trading) == ["command"])
@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(
         ):
             await trading.until_live(opened)
             before = trading.context.settings
-            with reloading_with(fail):
+            with set_settings_loader(fail):
                 await reload(trading, printed)
             assert trading.context.settings == before
 
@@ -170,7 +170,7 @@ def test_changed_time_limits_apply_at_once(
             open_session(opened, db, strategy=holds_long) as trading,
         ):
             await trading.until_live(opened)
-            with reloading_with(
+            with set_settings_loader(
                 lambda: replace(trading.context.settings, max_signal_age_seconds=7)
             ):
                 await reload(trading, printed)
@@ -211,7 +211,7 @@ def test_each_process_of_an_account_reads_the_settings_again_once(
             await trading.until_live(opened)
             symbols = ("ETH/USDT", KEY.symbol, KEY.symbol)
             rows = [NewControl(ACCOUNT, "reload", 1, "anna", symbol) for symbol in symbols]
-            with reloading_with(lambda: trading.context.settings):
+            with set_settings_loader(lambda: trading.context.settings):
                 insert_controls(trading.store, rows)
                 waiting = "SELECT symbol FROM controls WHERE done_ms IS NULL"
                 await trading.until(lambda: trading.query(waiting) == [("ETH/USDT",)])

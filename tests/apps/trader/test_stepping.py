@@ -137,6 +137,21 @@ def stop_of(stepper: RuleStepper) -> float | None:
     return None if held is None or held.levels is None else held.levels.stop
 
 
+def test_row_144_an_entry_that_was_taken_over_is_known_once_the_strategy_was_evaluated(
+    stored: Stored,
+) -> None:
+    stored.close(0)
+    replace_forming(stored.context.store, KEY, candle(1), seen_ms=0)
+    # The order has no decision, as one that is taken over from the exchange.
+    stored.trade("buy", 1)
+    stored.close(1)
+    stepper = stored.stepper()
+    assert not stepper.knows_position
+    stepper.add_signals(*stored.window(BUY, 0))
+    assert stepper.state.position is not None
+    assert stepper.knows_position
+
+
 def test_the_strategys_stop_of_the_buy_is_read_from_its_decision_after_a_restart(
     stored: StoredAccount,
 ) -> None:
@@ -189,6 +204,48 @@ def test_an_entry_that_waited_has_the_stop_of_its_buy_after_a_restart(
     executor.place(order, 2)
     assert executor.fill_open_order(make_candle(2), 2) is not None
     assert stop_of(stored.stepper()) == 97.0
+
+
+@pytest.mark.parametrize(("low", "price"), [(98.0, 99.0), (100.0, None)])
+def test_an_entry_at_a_limit_is_measured_from_it_after_a_restart(
+    stored: Stored, low: float, price: float | None
+) -> None:
+    stored.close(0, 1)
+    stored.decide(0, BUY, stop__at_entry=97.0, limit__3_candles=99.0)
+    stored.decide(1, BUY, stop__at_entry=96.0, limit__3_candles=90.0)
+    filled = candle(2, low)
+    replace_forming(stored.context.store, KEY, filled, seen_ms=0)
+    order = structs.replace(
+        stored.order("buy", 2), signal_timestamp=START, type="limit", intended_price=Decimal(99)
+    )
+    insert_order(stored.context.store, order, stored.fence)
+    executor = stored.executor()
+    executor.place(order, 2)
+    assert executor.send_limit(candle(1), 99.0, 2) is not None
+    opened = 100.0 if price else 98.5
+    row = filled._replace(open=opened)
+    replace_forming(stored.context.store, KEY, row, seen_ms=0)
+    found = executor.fill_limit(row, price or opened, 2, is_inside=price is not None)
+    assert found is not None
+    stepper = stored.stepper()
+    held = stepper.state.position
+    assert held is not None
+    assert (held.entry_price, held.is_inside) == (price or opened, price is not None)
+    assert stop_of(stepper) == 97.0
+
+
+def test_an_open_limit_order_is_cancelled_by_a_restart(stored: Stored) -> None:
+    stored.close(0)
+    stored.decide(0, BUY, limit__3_candles=99.0)
+    order = structs.replace(stored.order("buy", 1), type="limit", intended_price=Decimal(99))
+    insert_order(stored.context.store, order, stored.fence)
+    executor = stored.executor()
+    executor.place(order, 1)
+    assert executor.send_limit(candle(1), 99.0, 1) is not None
+    again = stored.executor()
+    assert again.resume(2, "the session that placed it ended") == 1
+    assert again.open_order is None
+    assert stored.stepper().state.limit is None
 
 
 def make_stepper_after_exit(stored: StoredAccount) -> RuleStepper:

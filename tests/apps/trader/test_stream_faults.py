@@ -178,8 +178,8 @@ async def campaign(db: Path, count: int, seed: int) -> CampaignMeasurements:
 def test_after_mixed_stream_faults_no_candle_is_missing_or_wrong(
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trader.comparison.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("trader.comparison.REQUESTS_PER_COMPARISON", 0)
+    monkeypatch.setattr("trader.rest_comparison.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("trader.rest_comparison.REQUESTS_PER_COMPARISON", 0)
     seen = run_bounded(campaign(db, COUNT, SEED), 180.0 + 10.0 * COUNT)
     noticed, fault = max(seen.noticed)
     print(  # noqa: T201 - the result of a campaign, shown by -rP

@@ -36,7 +36,7 @@ Run = Callable[[Any], Any]
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses that only matter to a file or an exchange far away."""
     monkeypatch.setattr("trader.session.WRITE_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("trader.session.TIDY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.END_WRITE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 0.1)
 

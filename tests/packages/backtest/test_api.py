@@ -24,7 +24,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
-from onetape.store.simulated_source import require_source
+from onetape.store.simulated_source import ensure_simulated_source
 from onetape.strategies import doubtful_bars, sampled_check
 
 HOUR, DAY = 3_600, 86_400
@@ -55,7 +55,7 @@ def few_checked_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the bias check of a backtest take 20 bars, which takes half a second less."""
     monkeypatch.setattr(sampled_check, "WHOLE_BARS", 0)
     monkeypatch.setattr(sampled_check, "SAMPLED_BARS", 20)
-    monkeypatch.setattr(doubtful_bars, "_MOST_CANDLES", 10_000)
+    monkeypatch.setattr(doubtful_bars, "_MAX_CANDLES", 10_000)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("api") / "data" / "simulator.db"
     path.parent.mkdir()
     with open_store(path, create=True) as store:
-        require_source(store, SimulatedSource(DEFAULT_SEED, {}))
+        ensure_simulated_source(store, SimulatedSource(DEFAULT_SEED, {}))
         for symbol in SYMBOLS:
             bars = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, "1h", START, START + 60 * DAY)
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)

@@ -13,7 +13,8 @@ from backfiller.settings import BackfillerSettings
 from backtester.main import app as backtester
 from backtester.settings import BacktesterSettings
 from onetape.cli.flag_values import collect_flag_values
-from onetape.cli.loading import load_settings
+from onetape.cli.flags import format_default
+from onetape.cli.loading import load_settings, make_settings
 from onetape.core.errors import UsageError
 from onetape.core.setting import collect_settings, get_setting_value
 from onetape.engine.account_config import AccountConfig
@@ -43,7 +44,7 @@ GIVEN: dict[str, Any] = {
     "sizing": "equity_share=0.25",
     "stop_loss": 0.05,
     "take_profit": None,
-    "roi_table": ["0=0.02", "24=0.005"],
+    "roi_table": ["0=2%", "24h=0.5%"],
     "trailing_stop": 0.04,
     "time_stop": 12,
 }
@@ -146,10 +147,31 @@ def test_the_default_settings_file_of_a_program_has_every_setting_at_its_default
     _, model = PROGRAMS[name]
     file = repository / "config" / f"{name}.yaml"
     settings: msgspec.Struct = load_settings(model, name, file, {}, {}).settings
-    assert settings == model()
+    others = {
+        key: one.file_value
+        for key, one in collect_settings(model).items()
+        if one.setting.file_default is not None
+    }
+    assert settings == make_settings(model, others)
     keys = re.findall(r"^ *(\w+):", file.read_text(), re.MULTILINE)
     parts = [part for key in collect_settings(model) for part in key.split(".")]
     assert {*keys} == {*parts}
+
+
+@pytest.mark.parametrize("name", ["backtester", "trader"])
+def test_market_orders_lose_2_bps_in_the_file_of_a_program_and_nothing_in_python(
+    name: str, repository: Path
+) -> None:
+    _, model = PROGRAMS[name]
+    file = repository / "config" / f"{name}.yaml"
+    settings: Any = load_settings(model, name, file, {}, {}).settings
+    assert settings.account.slippage_bps == 2
+    assert AccountConfig().slippage_bps == 0
+
+
+def test_the_help_of_a_flag_has_the_default_of_the_file_and_that_without_one() -> None:
+    declared = collect_settings(BacktesterSettings)["account.slippage_bps"]
+    assert format_default(declared) == "2 in config/*.yaml, otherwise 0"
 
 
 def test_every_account_setting_is_in_the_docs_table_with_its_flag(repository: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetape.cli.common_settings import DATABASE, EXCHANGE, SYMBOL, StrategySettings
+from onetape.cli.common_settings import DATABASE, EXCHANGE, SYMBOL, TIMEFRAME, StrategySettings
 from onetape.cli.loading import find_settings_file, load_settings
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.folders import choose_database_path
@@ -29,6 +29,7 @@ class Settings(DeclaredStruct, frozen=True, kw_only=True):
     allow_gaps: Annotated[bool, Setting("Go on over gaps.", flag="--allow-gaps")] = False
     jobs: Annotated[int | None, Setting("Processes.", flag="--jobs", ge=1)] = None
     db: Annotated[Path | None, DATABASE] = None
+    timeframe: Annotated[str, TIMEFRAME] = "1h"
     strategy: StrategySettings = StrategySettings()
     account: AccountConfig = AccountConfig()
 
@@ -102,9 +103,14 @@ def test_every_type_of_value_means_the_same_in_a_file_and_in_the_environment(fil
 TABLES = (
     '{"0": 0.02, "24": 0.005}',
     "{0: 0.02, 24: 0.005}",
-    "0=0.02,24=0.005",
-    " 0 = 0.02, 24 = 5e-3 ",
+    "0=2%,24h=0.5%",
+    " 0 = 0.02, 1440m = 5e-3 ",
+    "0=2%,1d=0.005",
 )
+
+
+#: Answer to a key of a table that has no unit.
+TIMES = "expected keys such as 0 or 24h, a time with its unit"
 
 
 @pytest.mark.parametrize("text", TABLES)
@@ -124,7 +130,10 @@ def test_a_table_given_as_one_text_replaces_the_table_of_a_lower_source(
         ("0=0.1,0=0.2", "expected KEY=VALUE,KEY=VALUE, each key once, found '0=0.1,0=0.2'"),
         ("0=0.1,", "expected KEY=VALUE,KEY=VALUE, each key once, found '0=0.1,'"),
         ("0=soon", "expected a number, found '0=soon'"),
-        ("later=0.1", "expected int, found 'later=0.1'"),
+        ("0=1e999999999%", "expected a number, found '0=1e999999999%'"),
+        ("{later: 0.1}", "expected int, found '{later: 0.1}'"),
+        ("0=0.1,24=0.05", f"{TIMES}, found '0=0.1,24=0.05'"),
+        ("later=0.1", f"{TIMES}, found 'later=0.1'"),
     ],
 )
 def test_a_text_that_is_not_a_table_is_refused_with_the_expected_form(
@@ -142,11 +151,11 @@ def test_an_invalid_table_in_a_flag_names_the_flag(file: Path) -> None:
         if 101 in found.account.exits.target_table:
             raise UsageError("target_table is too long", setting="exits.target_table")
 
-    flags = {"exits": {"target_table": "0=0.04,101=0.02"}}
+    flags = {"exits": {"target_table": "0=4%,101h=2%"}}
     loaded = load_settings(Settings, "app", file, flags, {})
     with (
         pytest.raises(UsageError, match=r"^--roi-table: target_table is too long$"),
-        loaded.places.adding_places_to_errors(),
+        loaded.places.add_places_to_errors(),
     ):
         check(loaded.settings)
 
@@ -296,7 +305,7 @@ def test_contradictory_settings_name_the_source_that_takes_precedence(
 
     loaded = load_settings(Settings, "app", file, flags, environment)
     faults = pytest.raises((UsageError, ConfigurationError))
-    with faults as caught, loaded.places.adding_places_to_errors():
+    with faults as caught, loaded.places.add_places_to_errors():
         check(loaded.settings)
     name = "stop-loss" if place == "--" else "stop_loss"
     assert str(caught.value).startswith(f"{place.format(file=file)}{name} 0.")
@@ -311,7 +320,7 @@ def test_an_error_found_after_loading_names_the_place_of_its_setting(file: Path)
     def placed(name: str) -> str:
         error = UsageError(f"strategy own: {name} is odd", setting=f"strategy.parameters.{name}")
         faults = pytest.raises((UsageError, ConfigurationError))
-        with faults as caught, loaded.places.adding_places_to_errors():
+        with faults as caught, loaded.places.add_places_to_errors():
             raise error
         return str(caught.value)
 

@@ -13,7 +13,7 @@ from onetape.core.price_steps import (
     add_month_steps,
     find_finer_step,
     find_price_step,
-    get_steps_at,
+    get_rules_at,
     make_price_step_column,
 )
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
@@ -54,7 +54,7 @@ def test_a_month_of_prices_with_more_digits_has_the_step_of_these_digits():
     )
     assert find_price_step(steps, make_month_start(2020, 6) - 1) == 0.0001
     assert find_price_step(steps, make_month_start(2020, 6)) == 0.01
-    assert get_steps_at(steps, make_month_start(2020, 5)).price_step == Decimal("0.0001")
+    assert get_rules_at(steps, make_month_start(2020, 5)).price_step == Decimal("0.0001")
 
 
 def test_prices_that_happen_to_have_fewer_digits_do_not_change_the_step():
@@ -149,7 +149,7 @@ def test_every_price_is_a_whole_number_of_the_step_of_its_month(
     )
     steps = add_month_steps(make_rules(step), candles)
     for count, timestamp in zip(counts, candles.timestamp.tolist(), strict=True):
-        held = get_steps_at(steps, timestamp).price_step
+        held = get_rules_at(steps, timestamp).price_step
         assert held is not None
         assert held <= Decimal(step)
         assert Decimal(count).scaleb(-places) % held == 0

@@ -21,7 +21,7 @@ MOST = 1_000_000_000
 class Exits(DeclaredStruct, frozen=True, kw_only=True):
     section: ClassVar[str] = "exits"
     stop: Annotated[float | None, Setting("Stop.", gt=0, lt=1, hint="0.05 is 5 %")] = None
-    bars: Annotated[int | None, Setting("Bars.", ge=1, most=MOST)] = None
+    bars: Annotated[int | None, Setting("Bars.", ge=1, plausible_max=MOST)] = None
 
 
 class Account(DeclaredStruct, frozen=True, kw_only=True):

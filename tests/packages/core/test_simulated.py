@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from onetape.core.simulated import ORIGIN_WORDS, CandleRecording, Origin, get_origin
+from onetape.core.simulated import ORIGIN_TEXTS, CandleRecording, Origin, get_origin
 
 HOURS = {"BTC/USDT": CandleRecording("1h", "d")}
 
@@ -31,6 +31,6 @@ def test_replayed_candles_shorter_than_the_recorded_ones_count_as_invented(
 
 
 def test_only_sources_that_may_be_invented_are_called_invented() -> None:
-    assert [kind for kind, words in ORIGIN_WORDS.items() if "invented" in words] == [
+    assert [kind for kind, words in ORIGIN_TEXTS.items() if "invented" in words] == [
         "invented", "inside recorded", "unknown"
     ]  # fmt: skip

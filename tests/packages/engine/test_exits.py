@@ -261,7 +261,7 @@ def test_all_cash_is_spent_even_for_more_than_the_volume_of_the_candle():
         ({"trailing_stop": float("nan")}, "trailing_stop must be above 0"),
         ({"time_stop_bars": 0}, "time_stop_bars must be 1 or more, found 0"),
         ({"time_stop_bars": 2**63 - 1}, "time_stop_bars must be at most 1,000,000,000, found"),
-        ({"target_table": {2**64: 0.01}}, "target_table must give parts above -1"),
+        ({"target_table": {2**64: 0.01}}, "target_table must have fractions above -1"),
         ({"target_table": {0: 0.01, 5: 0.02}}, "target_table must fall with time"),
         ({"target_table": {0: -0.01}}, "target_table must begin above 0"),
     ],

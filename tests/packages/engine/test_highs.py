@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import FloatArray
 from onetape.engine.drawdown import compute_highs, compute_running_high, find_max_drawdown
-from onetape.engine.ratios import compute_longest_fall_seconds
+from onetape.engine.ratios import compute_longest_drawdown_seconds
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(0, 700)
@@ -79,4 +79,4 @@ def test_the_longest_drawdown_equals_that_of_a_plain_loop(
             since, high = bar, value
     if equity[-1] < high:
         longest = max(longest, count - 1 - since)
-    assert compute_longest_fall_seconds(equity, np.arange(count) * 60, start) == longest * 60
+    assert compute_longest_drawdown_seconds(equity, np.arange(count) * 60, start) == longest * 60

@@ -97,7 +97,7 @@ def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_i
 )
 def test_intrabar_minutes_that_decide_nothing_have_a_reason(rows: Sequence[Minute], undecided: str):
     inside = find_intrabar_exit(make_intrabar(rows), 0, BOTH, 80.0, 120.0)
-    assert (inside.exit, inside.undecided, inside.goes_on) == (None, undecided, False)
+    assert (inside.exit, inside.undecided, inside.is_position_open) == (None, undecided, False)
 
 
 def test_a_minute_that_reaches_stop_and_target_counts_as_stopped_and_decides_nothing():
@@ -132,7 +132,7 @@ def test_a_trailing_stop_follows_the_minutes_inside_a_bar(
     inside = find_intrabar_exit(make_intrabar([*rows, *rest]), 0, TRAILING, 96.5, 130.0)
     price = None if inside.exit is None else inside.exit.price
     assert (price, inside.timestamp, inside.undecided) == (pytest.approx(found), opened, undecided)
-    assert inside.goes_on == (found is None and undecided is None)
+    assert inside.is_position_open == (found is None and undecided is None)
 
 
 @pytest.mark.parametrize(("absent", "undecided"), [((60, 180), None), ((60, 120), "missing")])
@@ -213,7 +213,7 @@ def compute_trailing_stop(levels: Levels, highest: float) -> float:
     """Return the trailing stop after a highest price; 0 without one."""
     before = min(highest, levels.trailing_from) * levels.trailing_before
     stop = max(before, highest * levels.trailing) if highest > levels.trailing_from else before
-    return max(stop, levels.even_stop) if highest > levels.even_from else stop
+    return max(stop, levels.break_even_stop) if highest > levels.break_even_from else stop
 
 
 def compute_stop_above(levels: Levels, price: float) -> float:
@@ -221,7 +221,7 @@ def compute_stop_above(levels: Levels, price: float) -> float:
     stop = compute_trailing_stop(levels, price)
     if price == levels.trailing_from:
         stop = max(stop, price * levels.trailing)
-    return max(stop, levels.even_stop) if price == levels.even_from else stop
+    return max(stop, levels.break_even_stop) if price == levels.break_even_from else stop
 
 
 def find_exit_in_minute(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
@@ -237,7 +237,7 @@ def find_exit_in_minute(open_: float, high: float, low: float, levels: Levels) -
     if low <= moved:
         # At the offset the stop jumps: no price inside of the jump is a stop.
         price = low
-        for jump in sorted((levels.trailing_from, levels.even_from)):
+        for jump in sorted((levels.trailing_from, levels.break_even_from)):
             if math.isfinite(jump) and price > compute_trailing_stop(levels, jump):
                 price = max(price, compute_stop_above(levels, jump))
         return BarExit(price, TRAILING_STOP, is_ambiguous=True)

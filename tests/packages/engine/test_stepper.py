@@ -12,7 +12,6 @@ from onetape.engine import (
     Enter,
     EntryFilled,
     EntryRefused,
-    Event,
     Exit,
     ExitConfig,
     ExitDue,
@@ -21,6 +20,7 @@ from onetape.engine import (
     ExitSent,
     Intent,
     OpenedCandle,
+    StepEvent,
     StepRules,
     StepState,
     StrategySignal,
@@ -40,10 +40,10 @@ class StepperAccount:
     def __init__(
         self, account: AccountConfig, symbols: str = "A", slots: int | None = None
     ) -> None:
-        self.rules = StepRules.of(account, tuple(symbols), slots)
-        self.state = StepState.of(self.rules)
+        self.rules = StepRules.from_account(account, tuple(symbols), slots)
+        self.state = StepState.make_flat(self.rules)
 
-    def on(self, event: Event) -> list[Intent]:
+    def on(self, event: StepEvent) -> list[Intent]:
         self.state, intents = step(self.rules, self.state, event)
         return intents
 
@@ -382,7 +382,7 @@ def test_a_position_that_a_person_sells_is_not_sold_twice() -> None:
         ExitSent("A"),
     ],
 )
-def test_an_event_that_does_not_match_the_open_candle_is_refused(event: Event) -> None:
+def test_an_event_that_does_not_match_the_open_candle_is_refused(event: StepEvent) -> None:
     account = StepperAccount(AccountConfig())
     account.close(0, HOLD)
     account.open(1)
@@ -399,7 +399,7 @@ def test_an_event_that_does_not_match_the_open_candle_is_refused(event: Event) -
         StrategySignal("A", 60, BUY),
     ],
 )
-def test_an_event_of_another_candle_than_the_closed_one_is_refused(event: Event) -> None:
+def test_an_event_of_another_candle_than_the_closed_one_is_refused(event: StepEvent) -> None:
     account = StepperAccount(AccountConfig())
     account.close(0, HOLD)
     with pytest.raises(ValueError, match="A"):

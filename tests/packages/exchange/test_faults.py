@@ -15,7 +15,7 @@ from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import open_market_clock
 from onetape.exchange.rest import RestExchange
-from onetape.exchange.waiting import ComputerWall, ProcessRateLimitBans, Wall
+from onetape.exchange.wall_clock import ComputerWallClock, ProcessRateLimitBans, WallClock
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
 from temporary_faults import PASSING
@@ -47,7 +47,7 @@ class RecordingClient:
     def __init__(self, url: str, **settings: Any) -> None:
         self.wall = QuickWall()
         self.notes: list[str] = []
-        wall: Wall = settings.pop("wall", self.wall)
+        wall: WallClock = settings.pop("wall", self.wall)
         self.exchange = RestExchange(
             Endpoint("simulator", url), wall=wall, seed=1, note=self.notes.append, **settings
         )
@@ -158,7 +158,7 @@ def test_row_1_a_refused_port_is_reported_at_once_at_first_and_waited_for_later(
 def test_row_1_a_simulator_that_does_not_run_is_named(refusing_port: int) -> None:
     with pytest.raises(ExchangeUnreachable, match=r"no simulator responds at"):
         open_market_clock(
-            Endpoint("simulator", f"http://127.0.0.1:{refusing_port}"), ComputerWall()
+            Endpoint("simulator", f"http://127.0.0.1:{refusing_port}"), ComputerWallClock()
         )
 
 
@@ -472,7 +472,7 @@ def test_row_12_markets_that_came_as_an_error_page_or_empty_are_requested_again(
 
 
 def test_the_default_wall_clock_is_the_computers() -> None:
-    wall = ComputerWall()
+    wall = ComputerWallClock()
     before = wall.get_monotonic_seconds(), wall.get_epoch_ms()
     asyncio.run(wall.sleep(0.01))
     assert wall.get_monotonic_seconds() - before[0] >= 0.01

@@ -37,7 +37,7 @@ def simulator(tmp_path: Path) -> Generator[tuple[Program, str]]:
 def test_a_frozen_simulator_delays_its_readers_only_once(
     simulator: tuple[Program, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(market_clock, "CARRY_SECONDS", 0.0)
+    monkeypatch.setattr(market_clock, "EXTRAPOLATION_SECONDS", 0.0)
     program, url = simulator
     clock = SimulatorClock(url)
     before = clock.now_ms()
@@ -58,7 +58,7 @@ def test_a_frozen_simulator_delays_its_readers_only_once(
 def test_a_cached_market_time_goes_on_without_the_simulator_and_stops_after_a_while(
     simulator: tuple[Program, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0)
+    monkeypatch.setattr(market_clock, "EXTRAPOLATION_SECONDS", 60.0)
     program, url = simulator
     clock = SimulatorClock(url)
     before = clock.now_ms()
@@ -66,7 +66,7 @@ def test_a_cached_market_time_goes_on_without_the_simulator_and_stops_after_a_wh
     deadline = time.monotonic() + 60
     while clock.now_ms() < before + 50:
         assert time.monotonic() < deadline
-    monkeypatch.setattr(market_clock, "CARRY_SECONDS", 0.0)
+    monkeypatch.setattr(market_clock, "EXTRAPOLATION_SECONDS", 0.0)
     assert clock.now_ms() == clock.now_ms()
     program.send(signal.SIGCONT)
     clock.close()
@@ -81,7 +81,7 @@ def test_a_market_time_between_readings_is_never_ahead_of_the_simulator_and_neve
         last_ms = MARCH_MS
         for number in range(2_000):
             # Each tenth time it sends another request; each response is late by another way.
-            monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0 if number % 10 else 0.0)
+            monkeypatch.setattr(market_clock, "EXTRAPOLATION_SECONDS", 60.0 if number % 10 else 0.0)
             found_ms = clock.now_ms()
             assert last_ms <= found_ms <= own.now_ms()
             last_ms = found_ms
@@ -104,9 +104,9 @@ def test_a_slow_response_does_not_put_the_clock_behind(
             clock = await asyncio.to_thread(SimulatorClock, proxy.url)
             _, most = await asyncio.to_thread(behind_ms, clock)
             proxy.rest_delay_seconds = 0.2
-            monkeypatch.setattr(market_clock, "CARRY_SECONDS", 0.0)
+            monkeypatch.setattr(market_clock, "EXTRAPOLATION_SECONDS", 0.0)
             await asyncio.to_thread(clock.now_ms)
-            monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0)
+            monkeypatch.setattr(market_clock, "EXTRAPOLATION_SECONDS", 60.0)
             least, _ = await asyncio.to_thread(behind_ms, clock)
             clock.close()
             # The delay is 10,000 ms of market time; what the readings themselves take is less.

@@ -75,7 +75,7 @@ def test_row_20_missing_candles_inside_a_full_page_are_a_gap_and_not_the_end(
     opens = list_opens(pages)
     assert opens == [row[0] // 1_000 for row in rows]
     assert [(b - a) // HOUR - 1 for a, b in pairwise(opens) if b - a != HOUR] == [3]
-    assert len(player.requested) == 2
+    assert len(player.requests) == 2
     closes = [value for page in pages for value in page.candles.close.tolist()]
     assert closes == [float(row[4]) for row in rows]
 
@@ -97,7 +97,7 @@ def test_kraken_serves_only_its_newest_candles_and_the_first_available_time_is_k
     assert list_opens(pages) == [row[0] for row in rows[:-1]]
     assert pages[0].since == rows[0][0]
     assert pages[-1].covered_until == forming
-    assert len(player.requested) <= 2
+    assert len(player.requests) <= 2
     (note,) = notes
     assert "BTC/USDT 1m can be had from 2025-11-10 12:17 UTC on" in note
     assert "not fetched" in note
@@ -123,7 +123,7 @@ def test_okx_sends_the_newest_candle_first_and_pages_are_oldest_first(
     assert list_opens(pages) == opens
     assert pages[0].candles.close.tolist() == [float(row[4]) for row in reversed(rows)]
     assert pages[-1].covered_until == opens[-1] + 60
-    assert player.missed == []
+    assert player.unrecorded == []
 
 
 def test_rows_parsed_together_equal_those_that_ccxt_parses_one_by_one(shared: Path) -> None:

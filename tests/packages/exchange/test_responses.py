@@ -21,9 +21,9 @@ from onetape.exchange.ccxt_errors import translating_ccxt_errors
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import open_market_clock
 from onetape.exchange.pages import Page, iterate_closed_pages
-from onetape.exchange.responses import ResponseTap
-from onetape.exchange.rest import RestExchange, parse_candle
-from onetape.exchange.waiting import ComputerWall
+from onetape.exchange.responses import ResponseTap, parse_candle
+from onetape.exchange.rest import RestExchange
+from onetape.exchange.wall_clock import ComputerWallClock
 from wall_clocks import QuickWall
 
 CallExchange = Callable[..., Any]
@@ -208,7 +208,7 @@ def test_a_refused_connection_is_one_line_with_reason_and_remedy(
 ) -> None:
     url = f"http://127.0.0.1:{refusing_port}"
     with pytest.raises(ExchangeUnreachable, match=r"refused.*start one: uv run simulator"):
-        open_market_clock(Endpoint("simulator", url), ComputerWall())
+        open_market_clock(Endpoint("simulator", url), ComputerWallClock())
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 from onetape.core.candles import Candle
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.timeframes import Timeframe
+from onetape.exchange.catalogue import check_exchange
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.pages import Page, compute_last_closed_open, iterate_closed_pages
 from onetape.exchange.rest import MarketInfo as RestMarket
-from onetape.exchange.rest import RestExchange, check_exchange
+from onetape.exchange.rest import RestExchange
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 

@@ -24,13 +24,13 @@ from onetape.execution.events import (
     get_event_kind,
 )
 from onetape.execution.orders import (
-    Alarm,
     Effect,
     FetchFills,
     FinishedAndBooked,
     LookUp,
     OrderState,
     StoreFill,
+    Warn,
     advance,
     fold,
 )
@@ -192,7 +192,7 @@ def test_a_fill_of_an_order_taken_for_absent_is_booked_and_reported() -> None:
     after, effects = advance(state, fill)
     assert (after.status, after.booked) == ("closed", ONE)
     assert StoreFill(fill) in effects
-    assert any(isinstance(effect, Alarm) for effect in effects)
+    assert any(isinstance(effect, Warn) for effect in effects)
 
 
 def test_absence_is_not_accepted_for_an_order_that_was_seen() -> None:

@@ -70,7 +70,7 @@ def test_a_position_ends_when_its_coins_are_sold_whatever_dust_was_there() -> No
 
 
 def test_dust_stays_dust_when_the_exchange_makes_the_amount_step_smaller() -> None:
-    sold = structs.replace(trade("sell", "0.49", "110"), least_amount=Decimal("0.01"))
+    sold = structs.replace(trade("sell", "0.49", "110"), min_sell_amount=Decimal("0.01"))
     trades = [trade("buy", "0.5", "100", "0.0005", "BTC"), sold]
     small_steps = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
     position = sum_position(trades, "BTC", "USDT", small_steps)

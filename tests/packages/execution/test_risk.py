@@ -13,6 +13,7 @@ FINE = RiskContext(
     candles=100,
     lookback=15,
     higher_obstacle=None,
+    market_obstacle=None,
     is_stream_up=True,
     open_order=None,
 )
@@ -23,6 +24,7 @@ UNWISE = {
     "candles": replace(FINE, missing_since=1_709_251_200),
     "stream": replace(FINE, is_stream_up=False),
     "higher timeframes": replace(FINE, higher_obstacle="4h candles missing"),
+    "other markets": replace(FINE, market_obstacle="BTC/USDT 1h candles missing"),
     "open order": replace(FINE, open_order="buy"),
 }
 

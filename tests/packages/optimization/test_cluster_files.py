@@ -12,7 +12,7 @@ from onetape.core.errors import ConfigurationError, UsageError
 from onetape.optimization.cluster.address import AUTHORITY, CERTIFICATE, KEY, parse_address
 from onetape.optimization.cluster.certificates import make_certificates
 from onetape.optimization.cluster.work_file import (
-    MOST_FILES,
+    MAX_FILES,
     encode_work,
     get_path,
     load_work,
@@ -119,8 +119,8 @@ def test_a_damaged_file_is_neither_stored_nor_loaded(tmp_path: Path) -> None:
 
 def test_old_files_are_deleted(tmp_path: Path) -> None:
     digest, content = encode_work(make_cluster_work())
-    for number in range(MOST_FILES + 3):
+    for number in range(MAX_FILES + 3):
         (tmp_path / f"{number}.work").write_bytes(b"")
     store_content(tmp_path, digest, content)
-    assert len(list(tmp_path.glob("*.work"))) == MOST_FILES
+    assert len(list(tmp_path.glob("*.work"))) == MAX_FILES
     assert get_path(tmp_path, digest).exists()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onetape.core.errors import UsageError
 from onetape.optimization.constraints import parse_constraint
 from onetape.optimization.neighbourhood import compute_neighbour_medians
-from onetape.optimization.ranking import LeastTrades, find_pareto_front, is_on_front
+from onetape.optimization.ranking import MinTrades, find_pareto_front, is_on_front
 from onetape.optimization.verdict import Rung, Verdict
 
 
@@ -71,8 +71,8 @@ def test_a_pareto_front_uses_combinations_with_enough_trades_and_both_metrics() 
         for sharpe, fees, trades in rows
     ]
     # Lower fees are better.
-    assert find_pareto_front(order, ("sharpe", "fees"), LeastTrades(20)) == [0, 1]
-    assert find_pareto_front(order, ("sharpe", "sharpe"), LeastTrades(20)) == [1, 4]
+    assert find_pareto_front(order, ("sharpe", "fees"), MinTrades(20)) == [0, 1]
+    assert find_pareto_front(order, ("sharpe", "sharpe"), MinTrades(20)) == [1, 4]
     assert find_pareto_front(order, ("sharpe", "fees")) == [2]
     assert find_pareto_front([], ("sharpe", "fees")) == []
 

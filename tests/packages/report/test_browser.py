@@ -219,7 +219,7 @@ def test_an_open_trade_is_marked_as_such(report: Maker, open_report: Opener) -> 
     data = report(500, every=480, held=40)
     page = open_report(data)
     assert data.trades[-1].open_at_end
-    assert "open at the end" in page.run("document.querySelector('#trade-table').innerText")
+    assert "open position" in page.run("document.querySelector('#trade-table').innerText")
 
 
 def test_reason_texts_are_shown_as_text(report: Maker, open_report: Opener) -> None:

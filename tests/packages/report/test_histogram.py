@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from onetape.report import ReportData, ReportTrade
 from onetape.report.histogram import (
-    MOST_BINS,
+    MAX_BINS,
     Histogram,
     compute_histogram,
     describe_histogram,
@@ -44,7 +44,7 @@ def test_each_bin_counts_the_trades_from_its_lower_edge_up(ratios: list[float]) 
     assert found.under == sum(one < edges[0] for one in percent)
     assert found.over == sum(one >= edges[-1] for one in percent)
     assert found.trades == len(ratios)
-    assert len(found.counts) <= MOST_BINS
+    assert len(found.counts) <= MAX_BINS
 
 
 @given(RATIOS.filter(bool))

@@ -32,7 +32,7 @@ WRITTEN = """
 """
 #: Whether each hint at a table that goes on is shown.
 HINTS = "[...document.querySelectorAll('.sideways')].map(one => one.offsetHeight > 0)"
-FADES = "[...document.querySelectorAll('.scroll')].map(one => one.classList.contains('goes-on'))"
+FADES = "[...document.querySelectorAll('.scroll')].map(one => one.classList.contains('overflows'))"
 TO_THE_END = "document.querySelectorAll('.scroll').forEach(one => { one.scrollLeft = 9999; })"
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from onetape.report.monthly import Year, compute_yearly_returns, render_monthly_table
+from onetape.report.monthly import YearlyReturn, compute_yearly_returns, render_monthly_table
 
 DAY = 86_400
 
@@ -17,7 +17,9 @@ def make_time(*moment: int) -> int:
     return int(datetime(*moment, tzinfo=UTC).timestamp())  # pyright: ignore[reportArgumentType] - a date as numbers
 
 
-def compute_returns(moments: list[int], equity: list[float], start: float = 100.0) -> list[Year]:
+def compute_returns(
+    moments: list[int], equity: list[float], start: float = 100.0
+) -> list[YearlyReturn]:
     column = np.array(equity)
     return compute_yearly_returns(np.array(moments, dtype=np.int64), column, column, start)
 
@@ -69,7 +71,7 @@ def test_no_candles_give_no_years() -> None:
 
 
 def test_the_table_has_a_row_for_each_year_and_a_column_for_each_month_total_and_holding() -> None:
-    table = render_monthly_table([Year(2023, (0.1, None, *([-0.0001] * 10)), 12.5, -0.2)])
+    table = render_monthly_table([YearlyReturn(2023, (0.1, None, *([-0.0001] * 10)), 12.5, -0.2)])
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", table)
     assert cells == ["+10.0", "", *["0.0"] * 10, "+1,250", "-20.0"]
     assert '<td class="up-3">+10.0</td>' in table

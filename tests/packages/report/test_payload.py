@@ -15,8 +15,8 @@ from onetape.core.market_digits import choose_market_price_decimals
 from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.report import ReportData
 from onetape.report.columns import choose_column_decimals, round_column
+from onetape.report.merged_candles import compute_drawn_limit, group_by_timeframe, group_candles
 from onetape.report.payload import encode_payload, encode_time_runs, make_payload
-from onetape.report.thin import compute_drawn_limit, group, group_candles
 
 positive_steps = some.lists(some.integers(1, 10_000_000), max_size=60)
 prices = some.lists(some.floats(0.01, 1e6), min_size=1, max_size=80)
@@ -58,7 +58,7 @@ def test_merged_candles_preserve_volume_high_low_open_and_close(
     values: list[float], limit: int
 ) -> None:
     candles = make_candles(values)
-    drawn = group_candles(candles, group(candles, limit))
+    drawn = group_candles(candles, group_by_timeframe(candles, limit))
     assert len(drawn) <= limit
     assert drawn.volume.sum() == pytest.approx(candles.volume.sum())
     assert (drawn.high.max(), drawn.low.min()) == (candles.high.max(), candles.low.min())
@@ -71,7 +71,7 @@ def test_a_missing_candle_does_not_remove_the_others_of_its_merged_candle() -> N
     prices = [np.where(absent, np.nan, one) for one in (whole.open, whole.high, whole.low)]
     close = np.where(absent, np.nan, whole.close)
     candles = Candles(whole.timestamp, prices[0], prices[1], prices[2], close, whole.volume)
-    drawn = group_candles(candles, group(candles, limit=3))
+    drawn = group_candles(candles, group_by_timeframe(candles, limit=3))
     assert drawn.open[:2].tolist() == [2.0, 4.0]
     assert drawn.close[:2].tolist() == [3.0, 5.0]
     assert np.isnan([drawn.open[2], drawn.close[2]]).all()
@@ -82,14 +82,14 @@ def test_every_candle_is_merged_into_the_one_that_contains_its_time(
     values: list[float], limit: int
 ) -> None:
     candles = make_candles(values)
-    groups = group(candles, limit)
+    groups = group_by_timeframe(candles, limit)
     bars = groups.find_bars(candles.timestamp)
     sizes = np.diff(np.append(groups.starts, len(candles)))
     assert np.bincount(bars, minlength=len(sizes)).tolist() == sizes.tolist()
 
 
 def test_merging_uses_the_shortest_common_timeframe_that_fits() -> None:
-    groups = group(make_candles([1.0] * 100), limit=40)
+    groups = group_by_timeframe(make_candles([1.0] * 100), limit=40)
     assert (groups.name, len(groups.starts)) == ("3m", 34)
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from onetape.report import ReportData, render_report
 from onetape.report.payload import make_payload
-from onetape.report.trade_groups import MOST_GROUPS, OPEN, TradeOutcome, group_trades, sum_outcomes
+from onetape.report.trade_groups import MAX_GROUPS, OPEN, TradeOutcome, group_trades, sum_outcomes
 
 Maker = Callable[..., ReportData]
 OUTCOMES = some.lists(
@@ -78,7 +78,7 @@ def test_the_sums_of_a_group_are_those_of_its_trades() -> None:
 def test_groups_beyond_the_limit_are_combined_in_one() -> None:
     outcomes = [TradeOutcome(f"reason {number}", 1.0, 0.01, 60) for number in range(40)]
     *groups, rest = group_trades(outcomes)
-    assert len(groups) == MOST_GROUPS
+    assert len(groups) == MAX_GROUPS
     assert (rest.name, rest.trades, rest.is_rest) == ("10 others", 10, True)
     assert not any(one.is_rest for one in groups)
 

@@ -147,7 +147,7 @@ def test_the_open_trade_is_listed_by_its_group(report: Maker, open_report: Opene
     page = open_report(replace(data, trades=(*data.trades[:-1], last)))
     page.run(
         "[...document.querySelectorAll('#groups-entry button')]"
-        ".find(one => one.textContent === 'open at the end').click()"
+        ".find(one => one.textContent === 'open position').click()"
     )
     assert page.run(LISTED) == [5]
 

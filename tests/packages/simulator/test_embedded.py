@@ -13,7 +13,7 @@ import pytest
 
 from onetape.core.errors import ConfigurationError, ExchangeUnreachable
 from onetape.simulator import embedded
-from onetape.simulator.embedded import embedded_simulator, find_or_start, is_running
+from onetape.simulator.embedded import embedded_simulator, find_or_start_simulator, is_running
 from onetape.simulator.market.clock import make_clock
 
 #: 2024-03-01 00:00 UTC.
@@ -99,14 +99,14 @@ def test_a_port_in_use_is_reported_to_the_caller() -> None:
 def test_a_running_simulator_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     with embedded_simulator() as running:
         monkeypatch.setattr(embedded, "DEFAULT_URL", running.url)
-        with find_or_start() as url:
+        with find_or_start_simulator() as url:
             assert url == running.url
-        with find_or_start(running.url + "/") as url:
+        with find_or_start_simulator(running.url + "/") as url:
             assert url == running.url
 
 
 def test_without_one_an_embedded_one_is_started(free_url: str) -> None:
-    with find_or_start(clock=make_clock(start_ms=MARCH_MS, stepped=True)) as url:
+    with find_or_start_simulator(clock=make_clock(start_ms=MARCH_MS, stepped=True)) as url:
         assert url != free_url
         assert fetch_market_ms(url) == MARCH_MS
     assert is_running(url) is False
@@ -115,7 +115,7 @@ def test_without_one_an_embedded_one_is_started(free_url: str) -> None:
 def test_an_address_that_was_given_is_not_replaced_by_another_market(free_url: str) -> None:
     with (
         pytest.raises(ExchangeUnreachable, match="uv run simulator --port"),
-        find_or_start(free_url),
+        find_or_start_simulator(free_url),
     ):
         pass
 

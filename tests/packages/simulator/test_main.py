@@ -201,7 +201,7 @@ def test_the_balance_option_sets_the_account_and_the_ledger_shows_it() -> None:
     assert Decimal(document["account"]["USDT"]["free"]) == 5_000 + earned
     assert [row["event"] for row in document["orders"]] == ["NEW", "TRADE"]
     assert len(document["candles"]) == 24
-    assert "orders 1, of them open 0; fills 1" in seen.stdout
+    assert "1 order (0 open), 1 fill" in seen.stdout
 
 
 def test_equal_seeds_give_equal_markets_and_other_seeds_others() -> None:

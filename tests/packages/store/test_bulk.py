@@ -32,7 +32,7 @@ from onetape.store.candles import (
 )
 from onetape.store.database import Store, open_store
 from onetape.store.quarantine import (
-    KEPT_PAYLOADS,
+    MAX_STORED_ROWS,
     MOST_CHARACTERS,
     quarantine_row,
     read_quarantined_rows,
@@ -295,7 +295,7 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
     store: Store,
 ) -> None:
     bad = BAD_ROWS["close over high"]
-    insert_by_rows(store, KEY, [bad._replace(volume=number) for number in range(1, KEPT_PAYLOADS)])
+    insert_by_rows(store, KEY, [bad._replace(volume=number) for number in range(1, MAX_STORED_ROWS)])
     insert_by_rows(store, KEY, [bad, bad._replace(volume=-0.0), bad._replace(volume=nan)])
     insert_by_columns(store, SeriesKey("binance", "ETH/USDT", "1h"), [bad])
     kept = Counter((symbol, fault) for symbol, _, fault, _ in read_payloads(store))
@@ -305,11 +305,11 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
         "a value is not a finite number",
     )
     assert kept == {
-        ("BTC/USDT", outside): KEPT_PAYLOADS,
+        ("BTC/USDT", outside): MAX_STORED_ROWS,
         ("BTC/USDT", not_finite): 1,
         ("ETH/USDT", outside): 1,
     }
-    assert counted == {**kept, ("BTC/USDT", outside): KEPT_PAYLOADS + 1}
+    assert counted == {**kept, ("BTC/USDT", outside): MAX_STORED_ROWS + 1}
 
 
 def test_a_row_that_is_refused_at_every_request_is_quarantined_once_and_counted(

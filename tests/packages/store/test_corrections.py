@@ -10,6 +10,7 @@ from onetape.store.corrections import accept_corrections
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
+from onetape.store.marked_decisions import INFORMATIVE
 from onetape.store.revisions import accept, accept_outranking, read_revisions
 from onetape.store.sessions import start_session
 from onetape.store.stream_closes import store_marked
@@ -34,14 +35,15 @@ def mark_wrong_candle(store: Store) -> None:
     store_marked(store, KEY, Candle(OPENED, 100.0, 110.0, 90.0, 105.0, 12.5), closed_ms=closed_ms)
 
 
-def decide(store: Store, account: str, key: SeriesKey, *opens: int) -> None:
+def decide(
+    store: Store, account: str, key: SeriesKey, *opens: int, informative: tuple[str, ...] = ()
+) -> None:
     """Store a session of an account on a series, with a HOLD on each of some candles."""
-    name = f"{account} {key.timeframe}"
+    name, rules = f"{account} {key.timeframe}", {INFORMATIVE: informative}
     token = acquire_lease(store, name, "1@host", now_ms=0, seconds=60.0)
     lease = Fence(name, token)
-    start_session(
-        store, Session(name, "trader", "paper", account, *key.names, "rsi", {}, "d1", 1), lease
-    )
+    session = Session(name, "trader", "paper", account, *key.names, "rsi", {}, "d1", 1, rules)
+    start_session(store, session, lease)
     for opened in opens:
         one = Decision(f"{name} {opened}", name, opened, 0, {}, {}, "HOLD", opened * 1_000)
         insert_decision(store, one, None, lease)
@@ -90,6 +92,16 @@ def test_a_correction_marks_decisions_that_may_read_the_series_as_a_higher_timef
     decide(store, "days", replace(KEY, timeframe="1d"), OPENED)
     correct(store)
     assert read_corrected(store) == {f"minutes 1m {last_minute}"}
+
+
+def test_a_correction_marks_decisions_of_other_symbols_that_read_the_market(store: Store) -> None:
+    mark_wrong_candle(store)
+    other = replace(KEY, symbol="ETH/USDT", timeframe="30m")
+    decide(store, "reads", other, OPENED, OPENED + HOUR // 2, informative=("BTC/USDT",))
+    decide(store, "reads another", other, OPENED + HOUR // 2, informative=("SOL/USDT",))
+    correct(store)
+    # The candle was first known at the close of the second half hour.
+    assert marked(store) == {f"reads 30m {OPENED + HOUR // 2}"}
 
 
 def test_a_correction_removes_the_candles_that_any_strategy_has_built_from_it(store: Store) -> None:

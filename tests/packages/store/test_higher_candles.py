@@ -73,6 +73,19 @@ def test_built_days_are_stored_so_that_later_readers_get_the_same(store: Store) 
     assert again.origin_text == "5 stored, 0 built from a lower timeframe"
 
 
+def test_candles_of_another_market_in_the_traded_timeframe_are_read_and_not_built(
+    store: Store,
+) -> None:
+    end = START + 127 * HOUR
+    found = read_higher_candles(store, HOURLY, Timeframe.parse("1h"), START, end)
+    assert np.array_equal(found.candles.close, hours(127).close)
+    assert (len(found.built), found.missing) == (0, [])
+    later = read_higher_candles(store, HOURLY, Timeframe.parse("1h"), START, end + 2 * HOUR)
+    assert later.missing == [(end, end + 2 * HOUR)]
+    before = read_higher_candles(store, HOURLY, Timeframe.parse("1h"), START - HOUR, end)
+    assert (before.begins_inside, before.gaps) == (True, [])
+
+
 def remove(store: Store, hour: int) -> None:
     with store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (START + hour * HOUR,))

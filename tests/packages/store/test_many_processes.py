@@ -16,7 +16,7 @@ from noted_sleep import make_noted_sleep
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.backup import make_backup, restore
 from onetape.store.candles import insert_closed_rows
-from onetape.store.database import LEAST_YIELD_SECONDS, Store, open_store
+from onetape.store.database import MIN_YIELD_SECONDS, Store, open_store
 from onetape.store.leases import acquire_lease
 from store_crowd import ADDITIONS, Worker, compute_p99, run_crowd
 
@@ -144,7 +144,7 @@ def test_a_bulk_writer_pauses_after_each_commit_while_a_lease_runs(
     """Failure mode 49."""
     acquire_lease(store, "paper", "a trader", now_ms=2**50, seconds=20)
     (rest,) = measure_insert_pause(store, monkeypatch)
-    assert rest >= LEAST_YIELD_SECONDS
+    assert rest >= MIN_YIELD_SECONDS
 
 
 def test_a_trader_does_not_pause_in_the_thread_that_trades(

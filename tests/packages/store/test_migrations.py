@@ -89,6 +89,53 @@ def test_an_unfinished_sell_of_an_older_file_is_a_pending_exit(
     assert pending == [("o7", "o2", "market", 25_200, None)]
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_views_of_an_older_file_have_its_fills_and_round_trips(
+    tmp_path: Path, version: int
+) -> None:
+    old = make_old_store(tmp_path / "data" / "onetape.db", version)
+    with open_store(old, create=False) as store, store.read() as connection:
+        fills = connection.execute("SELECT client_order_id, price, amount FROM fills").fetchall()
+        trips = connection.execute(
+            "SELECT entry_order_id, opened_ms, closed_ms, bought, sold FROM round_trips "
+            "ORDER BY opened_ms"
+        ).fetchall()
+        views = connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
+    assert fills == [
+        ("o1", 9.5, 1.0), ("o1-exit-7200-0123abcd", 9.5, 1.0), ("o2", 9.5, 2.0), ("o4", 9.5, 2.0)
+    ]  # fmt: skip
+    assert trips == [("o1", 3, 5, 1.0, 1.0), ("o2", 7, 11, 2.0, 2.0)]
+    assert sorted(name for (name,) in views) == ["fills", "round_trips"]
+
+
+@pytest.mark.parametrize("version", [3, 4, 5, 6, 7])
+def test_the_evidence_of_a_gap_of_an_older_file_has_its_new_names(
+    tmp_path: Path, version: int
+) -> None:
+    old = make_old_store(tmp_path / "data" / "onetape.db", version)
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("UPDATE gaps SET answers = 2, answered_ms = 9 WHERE state = 'accepted'")
+    with open_store(old, create=False) as store, store.read() as connection:
+        found = connection.execute(
+            "SELECT responses, first_response_ms FROM gaps WHERE state = 'accepted'"
+        ).fetchall()
+    assert found == [(2, 9)]
+
+
+@pytest.mark.parametrize("version", [4, 5, 6, 7])
+def test_the_minimum_amount_of_a_stored_sell_is_the_same_after_a_migration(
+    tmp_path: Path, version: int
+) -> None:
+    old = make_old_store(tmp_path / "data" / "onetape.db", version)
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("UPDATE trades SET least_amount = '0.0100' WHERE side = 'sell'")
+    with open_store(old, create=False) as store, store.read() as connection:
+        found = connection.execute(
+            "SELECT DISTINCT side, min_sell_amount FROM trades ORDER BY side"
+        ).fetchall()
+    assert found == [("buy", None), ("sell", "0.0100")]
+
+
 @pytest.mark.parametrize("version", [3, 4, 5])
 def test_renamed_settings_of_an_older_session_have_their_values(
     tmp_path: Path, version: int

@@ -146,7 +146,7 @@ def test_a_fill_is_stored_as_text_and_read_as_a_number_through_the_view(
         "PRAGMA foreign_keys = ON",
         *TRADE,
         "SELECT price, amount, fee FROM trades",
-        "SELECT price, amount, fee, typeof(price) FROM trades_view",
+        "SELECT price, amount, fee, typeof(price) FROM fills",
         TRADE[2],
     )
     assert results[4] == [["61240.12", "0.1", "0.0001"]]

@@ -8,7 +8,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.errors import StoreError
 from onetape.core.simulated import CandleRecording, SimulatedSource
 from onetape.store.database import Store
-from onetape.store.simulated_source import read_origin, require_source
+from onetape.store.simulated_source import ensure_simulated_source, read_origin
 
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 BTC = {"BTC/USDT": CandleRecording("1h", "aa")}
@@ -33,10 +33,10 @@ def test_a_file_without_candles_states_no_origin(store: Store) -> None:
 def test_a_file_keeps_the_origin_of_its_first_simulator(
     store: Store, recordings: Mapping[str, CandleRecording], origin: str
 ) -> None:
-    require_source(store, SimulatedSource(7, recordings))
+    ensure_simulated_source(store, SimulatedSource(7, recordings))
     before = read_rows(store)
-    require_source(store, SimulatedSource(7, recordings))
-    require_source(store, SimulatedSource(7, None))
+    ensure_simulated_source(store, SimulatedSource(7, recordings))
+    ensure_simulated_source(store, SimulatedSource(7, None))
     assert read_origin(store, KEY) == origin
     assert read_rows(store) == before
 
@@ -55,24 +55,24 @@ def test_a_file_keeps_the_origin_of_its_first_simulator(
 def test_another_source_is_refused_and_changes_nothing(
     store: Store, first: SimulatedSource, second: SimulatedSource, words: str
 ) -> None:
-    require_source(store, first)
+    ensure_simulated_source(store, first)
     before = read_rows(store)
     with pytest.raises(StoreError, match=rf"{words}.*--db"):
-        require_source(store, second)
+        ensure_simulated_source(store, second)
     assert read_rows(store) == before
 
 
 def test_recorded_candles_of_another_symbol_are_added(store: Store) -> None:
     for recordings in (BTC, ETH):
-        require_source(store, SimulatedSource(7, recordings))
+        ensure_simulated_source(store, SimulatedSource(7, recordings))
     assert read_origin(store, KEY) == "recorded"
     assert read_origin(store, SeriesKey("simulator", "ETH/USDT", "1h")) == "inside recorded"
     with pytest.raises(StoreError, match="other recorded candles of BTC"):
-        require_source(store, SimulatedSource(7, OTHER_BTC))
+        ensure_simulated_source(store, SimulatedSource(7, OTHER_BTC))
 
 
 def test_a_file_of_an_earlier_version_takes_the_origin_of_the_next_simulator(store: Store) -> None:
-    require_source(store, SimulatedSource(7, None))
+    ensure_simulated_source(store, SimulatedSource(7, None))
     assert read_origin(store, KEY) == "unknown"
-    require_source(store, SimulatedSource(7, BTC))
+    ensure_simulated_source(store, SimulatedSource(7, BTC))
     assert read_origin(store, KEY) == "recorded"

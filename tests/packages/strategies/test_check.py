@@ -36,7 +36,7 @@ import numpy as np
 
 from onetape.core.resample import compute_opens
 from onetape.core.timeframes import Timeframe
-from onetape.strategies import Signals, Strategy, indicators
+from onetape.strategies import Market, Signals, Strategy, indicators
 
 STATE = {{}}
 
@@ -49,6 +49,7 @@ def above(price, line):
 class Biased(Strategy):
     name: ClassVar[str] = "biased"
     higher_timeframes = {higher}
+    informative = ({informative})
 
     @property
     def lookback(self):
@@ -126,11 +127,19 @@ def write(tmp_path: Path) -> Write:
     """Return a function that writes a strategy with a body and returns its factory."""
 
     def written(
-        body: str, lookback: int = 20, higher: tuple[str, ...] = (), higher_lookback: int = 20
+        body: str,
+        lookback: int = 20,
+        higher: tuple[str, ...] = (),
+        higher_lookback: int = 20,
+        informative: str = "",
     ) -> Callable[[], Strategy]:
         path = tmp_path / "biased.py"
         source = SOURCE.format(
-            body=body, lookback=lookback, higher=higher, higher_lookback=higher_lookback
+            body=body,
+            lookback=lookback,
+            higher=higher,
+            higher_lookback=higher_lookback,
+            informative=informative,
         )
         path.write_text(source, encoding="utf-8")
         return lambda: load_strategy(str(path))
@@ -285,6 +294,41 @@ def test_higher_timeframe_candles_merged_by_open_are_look_ahead(write: Write):
         "return above(close, np.where(at < 0, np.nan, day.close[at]) if len(day) else close)"
     )
     _, result = run_full_check(write(body, higher=("1d",)), random_candles(900, seed=4))
+    assert result.first is not None
+    assert result.first.kind == "look-ahead"
+
+
+MARKET = 'Market("BTC/USDT", "4h"),'
+
+
+def market_average(column: str) -> str:
+    return (
+        f"btc = higher['BTC/USDT 4h']; line = btc.as_of(indicators.sma(btc.{column}, 3)); "
+        "return above(close, line)"
+    )
+
+
+def test_candles_of_another_market_brought_by_as_of_are_clean(write: Write):
+    make = write(market_average("close"), informative=MARKET)
+    data, result = checked(make, random_candles(900, seed=4))
+    assert result.is_clean
+    assert np.count_nonzero(evaluate_strategy(make(), data.candles, data.higher).signal) > 500
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "np.searchsorted(btc.timestamp, candles.timestamp, 'right') - 1",
+        "np.minimum(btc.visible, len(btc) - 1)",
+    ],
+    ids=["merged by its open", "the candle after the one that is known"],
+)
+def test_a_candle_of_another_market_that_has_not_closed_is_look_ahead(write: Write, place: str):
+    body = (
+        f"btc = higher['BTC/USDT 4h']; at = {place}; "
+        "return above(close, np.where(at < 0, np.nan, btc.close[at]) if len(btc) else close)"
+    )
+    _, result = checked(write(body, informative=MARKET), random_candles(900, seed=4))
     assert result.first is not None
     assert result.first.kind == "look-ahead"
 

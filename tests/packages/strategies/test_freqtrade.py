@@ -197,8 +197,17 @@ def test_settings_are_read_without_running_the_file(tmp_path: Path):
             {"account.cooldown_bars": 4},
         ),
         (
+            # 12 minutes are 2 candles and a part; a lock ends with the open of a candle.
             'protections = [{"method": "CooldownPeriod", "stop_duration": 12}]',
+            {"account.cooldown_bars": 2},
+        ),
+        (
+            'protections = [{"method": "CooldownPeriod", "stop_duration": 15}]',
             {"account.cooldown_bars": 3},
+        ),
+        (
+            'protections = [{"method": "CooldownPeriod", "stop_duration": 4}]',
+            {"account.cooldown_bars": 0},
         ),
         ('protections = [{"method": "CooldownPeriod"}]', {"account.cooldown_bars": 12}),
         (
@@ -267,8 +276,9 @@ def test_each_attribute_becomes_its_setting(
         ("    def help(self):\n        self.dp.ticker('BTC/USDT')", "line 16: self.dp.ticker"),
         ("    def help(self):\n        return self.wallets", "line 16: self.wallets"),
         (
-            '    @informative("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df',
-            "line 15: @informative of another pair",
+            '    @informative("1h", candle_type="mark")\n'
+            "    def i(self, df, m):\n        return df",
+            "line 15: @informative with candle_type",
         ),
         (
             "    def help(self, df):\n        return qtpylib.chopiness(df)",
@@ -369,9 +379,9 @@ def test_a_file_of_parameters_next_to_the_strategy_is_refused(tmp_path: Path):
         load_strategy(name)
 
 
-def test_another_pair_is_refused(tmp_path: Path):
-    extra = '    def informative_pairs(self):\n        return [("ETH/USDT", "1h")]'
-    with pytest.raises(ConfigurationError, match="informative_pairs names ETH/USDT"):
+def test_candles_of_futures_of_another_pair_are_refused(tmp_path: Path):
+    extra = '    def informative_pairs(self):\n        return [("ETH/USDT", "1h", "mark")]'
+    with pytest.raises(ConfigurationError, match="informative_pairs names candles of mark"):
         load_strategy(write_cross(tmp_path, extra))
 
 

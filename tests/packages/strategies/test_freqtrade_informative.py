@@ -8,7 +8,7 @@ import pytest
 
 from freqtrade_files import CROSS, write_strategy
 from onetape.core.errors import ConfigurationError
-from onetape.strategies import evaluate_strategy, load_strategy
+from onetape.strategies import Market, evaluate_strategy, load_strategy
 from onetape.strategies.freqtrade.informative import TIMEFRAME, merge_informative_pair
 from onetape.strategies.testing import higher_of, random_candles, window_difference
 
@@ -140,3 +140,94 @@ def test_the_merged_frame_is_still_known_by_its_timeframe():
     hours = hours.rename(columns={"close": "other"})
     with pytest.raises(ValueError, match="timeframe must be 15m for these candles, found 1h"):
         merge_informative_pair(merged, hours, "1h", "1h")
+
+
+OTHER_PAIRS = """
+    @informative("1h")
+    def populate_indicators_1h(self, dataframe, metadata):
+        dataframe["mean"] = dataframe["close"].rolling(3).mean()
+        return dataframe
+
+    @informative("4h", "BTC/{stake}")
+    def populate_indicators_btc(self, dataframe, metadata):
+        assert metadata == {"pair": "BTC/USDT", "timeframe": "4h"}
+        dataframe["mean"] = dataframe["close"].rolling(3).mean()
+        return dataframe
+
+    @informative("1h", "{base}/BTC", "{column}_{BASE}_of_{asset}")
+    def populate_indicators_ratio(self, dataframe, metadata):
+        dataframe["mean"] = dataframe["close"].rolling(5).mean()
+        return dataframe
+"""
+
+
+def test_columns_of_other_pairs_are_known_once_their_candle_has_closed(tmp_path: Path):
+    mean = 'dataframe["close"].rolling(20).mean()'
+    text = CROSS.replace("EXTRA", OTHER_PAIRS).replace(mean, 'dataframe["btc_usdt_mean_4h"]')
+    name = written(tmp_path, text.replace('"5m"', '"1h"'))
+    strategy = load_strategy(name)
+    markets = (Market("BTC/{quote}", "4h"), Market("{base}/BTC", "1h"))
+    assert (strategy.higher_timeframes, strategy.informative) == ((), markets)
+    candles = random_candles(900, seed=4)
+    higher = higher_of(strategy, candles, symbol="ETH/USDT")
+    found = evaluate_strategy(strategy, candles, higher).indicators
+    for label, candles_of, column, count in (
+        ("BTC/{quote} 4h", "BTC/USDT", "btc_usdt_mean_4h", 3),
+        ("{base}/BTC 1h", "ETH/BTC", "mean_ETH_of_ETH/BTC", 5),
+    ):
+        assert higher[label].symbol == candles_of
+        means = pd.Series(higher[label].close).rolling(count).mean().to_numpy()
+        np.testing.assert_array_equal(found[column], higher[label].as_of(means))
+    own = pd.Series(candles.close).rolling(3).mean().to_numpy()
+    np.testing.assert_array_equal(found["mean_1h"], own)
+    assert window_difference(name, random_candles(1_100, seed=4)) is None
+
+
+PAIRS = """
+    def informative_pairs(self):
+        return [("BTC/USDT", "4h"), *[(pair, "4h") for pair in self.dp.current_whitelist()]]
+"""
+
+
+def test_pairs_of_the_data_provider_are_those_that_the_strategy_returns(tmp_path: Path):
+    merged = (
+        'btc = self.dp.get_pair_dataframe("BTC/USDT", "4h")\n'
+        '        btc["other"] = btc["close"]\n'
+        "        dataframe = merge_informative_pair(\n"
+        '            dataframe, btc[["date", "other"]], "1h", "4h"\n'
+        "        )\n"
+        '        dataframe["fast"]'
+    )
+    text = CROSS.replace("EXTRA", PAIRS).replace('"5m"', '"1h"')
+    text = text.replace('dataframe["fast"]', merged, 1)
+    text = text.replace(
+        "import DecimalParameter", "import merge_informative_pair, DecimalParameter"
+    )
+    strategy = load_strategy(written(tmp_path, text))
+    assert strategy.higher_timeframes == ("4h",)
+    assert strategy.informative == (Market("BTC/USDT", "4h"),)
+    candles = random_candles(400, seed=4)
+    higher = higher_of(strategy, candles)
+    found = evaluate_strategy(strategy, candles, higher).indicators["other_4h"]
+    leader = higher["BTC/USDT 4h"]
+    np.testing.assert_array_equal(found, leader.as_of(leader.close))
+
+
+def test_a_pair_that_the_strategy_does_not_return_has_no_candles(tmp_path: Path):
+    text = CROSS.replace("EXTRA", PAIRS).replace('"5m"', '"1h"')
+    read = 'self.dp.get_pair_dataframe("SOL/USDT", "4h")\n        dataframe["fast"]'
+    strategy = load_strategy(written(tmp_path, text.replace('dataframe["fast"]', read, 1)))
+    candles = random_candles(400, seed=4)
+    refusal = r"informative_pairs\(\) must return \('SOL/USDT', '4h'\)"
+    with pytest.raises(ConfigurationError, match=refusal):
+        evaluate_strategy(strategy, candles, higher_of(strategy, candles))
+
+
+def test_a_column_that_is_named_by_an_unknown_part_is_refused(tmp_path: Path):
+    extra = (
+        '    @informative("1h", "BTC/{stake}", "{pair}_{column}")\n'
+        "    def i(self, df, m):\n        return df"
+    )
+    known = "fmt may use column, timeframe, asset, base and quote alone"
+    with pytest.raises(ConfigurationError, match=known):
+        load_strategy(written(tmp_path, CROSS.replace("EXTRA", extra)))

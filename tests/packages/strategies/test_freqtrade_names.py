@@ -44,13 +44,13 @@ def test_a_class_of_the_file_with_the_name_of_the_base_class_is_not_the_base_cla
     [
         (
             "import freqtrade.strategy as fs",
-            '    @fs.informative("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df',
-            "line 16: @informative of another pair",
+            '    @fs.informative("1h", candle_type="mark")\n    def i(self, df, m):\n        pass',
+            "line 16: @informative with candle_type",
         ),
         (
             "from freqtrade.strategy import informative as renamed",
-            '    @renamed("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df',
-            "line 16: @informative of another pair",
+            '    @renamed("1h", candle_type="mark")\n    def i(self, df, m):\n        return df',
+            "line 16: @informative with candle_type",
         ),
         (
             "import freqtrade.vendor.qtpylib.indicators as qtp",
@@ -94,12 +94,19 @@ def test_a_function_of_the_file_is_read_too(tmp_path: Path):
         load_strategy(write_strategy(tmp_path, content))
 
 
-def test_another_pair_is_refused_even_if_the_text_does_not_show_it(tmp_path: Path):
+def test_candles_of_futures_are_refused_even_if_the_text_does_not_show_it(tmp_path: Path):
     extra = (
         '    renamed = globals()["informative"]\n\n'
-        '    @renamed("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df'
+        '    @renamed("1h", candle_type="mark")\n    def i(self, df, m):\n        return df'
     )
-    with pytest.raises(ConfigurationError, match="only the traded pair has candles, found BTC"):
+    with pytest.raises(ConfigurationError, match="only spot candles are there, found mark"):
+        load_strategy(cross(tmp_path, extra))
+
+
+@pytest.mark.parametrize("asset", ["BTC/{coin}", "BTC/{}"])
+def test_an_asset_of_an_unknown_name_is_refused(tmp_path: Path, asset: str):
+    extra = f'    @informative("1h", "{asset}")\n    def i(self, df, m):\n        return df'
+    with pytest.raises(ConfigurationError, match="asset may use stake, base and quote alone"):
         load_strategy(write_cross(tmp_path, extra))
 
 

@@ -13,7 +13,7 @@ from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.strategies import (
     align_higher_candles,
-    collect_higher_timeframes,
+    collect_inputs,
     evaluate_strategy,
     load_strategy,
 )
@@ -110,7 +110,7 @@ def test_invalid_higher_timeframes_are_refused(
     path = tmp_path / "mine.py"
     path.write_text(SOURCE.format(higher=higher, body="return Signals(candles.close * 0, {})"))
     with pytest.raises(error) as caught:
-        collect_higher_timeframes(load_strategy(str(path)), HOUR)
+        collect_inputs(load_strategy(str(path)), HOUR)
     assert words in str(caught.value)
 
 

@@ -16,6 +16,7 @@ from onetape.strategies.lookahead_check import check_strategy, choose_bars_to_ch
 from onetape.strategies.segments import (
     WHOLE,
     IndexedGap,
+    InputGaps,
     Segment,
     UnexplainedGaps,
     drop_entries_before_gaps,
@@ -56,7 +57,8 @@ def is_decided(candles: Candles, gaps: UnexplainedGaps, bar: int, window: int, d
     crossed = any(first < gap.at <= bar for gap in gaps.traded)
     short = first == 0 and bar + 1 < window and any(gap.at == 0 for gap in gaps.traded)
     needed = DAY.shift(start, -days)
-    higher = any(high > needed and DAY.next(low) <= now for low, high in gaps.higher.get("1d", ()))
+    ranges = [each for one in gaps.higher.values() for each in one.ranges]
+    higher = any(high > needed and DAY.next(low) <= now for low, high in ranges)
     return not (crossed or short or higher)
 
 
@@ -84,7 +86,7 @@ def test_a_bar_has_a_decision_exactly_if_its_window_crosses_no_gap(
     missing: Spans, days: list[tuple[int, int]], window: int, higher_window: int
 ):
     candles, traded = remove_spans(missing)
-    gaps = UnexplainedGaps(traded, {"1d": find_day_gaps(days)})
+    gaps = UnexplainedGaps(traded, {"1d": InputGaps(DAY, find_day_gaps(days))})
     segments = split_into_segments(candles, HOUR, gaps, window, higher_window)
     decided = CheckData(candles, segments=segments).bars.tolist()
     assert decided == [
@@ -132,7 +134,7 @@ def make_days_without_one(candles: Candles, lacking: int) -> HigherCandles:
 
 
 def test_higher_timeframe_candles_before_a_gap_are_not_visible_after_it():
-    gaps = UnexplainedGaps(higher={"1d": find_day_gaps([(20, 1)])})
+    gaps = UnexplainedGaps(higher={"1d": InputGaps(DAY, find_day_gaps([(20, 1)]))})
     segments = split_into_segments(ALL, HOUR, gaps, 100, 5)
     # The candle of day 20 would have closed with the last hour of that day.
     assert [segment.start for segment in segments] == [0, 24 * 21 - 1]
@@ -153,6 +155,7 @@ class SeenCandles:
 
     name = "seen"
     higher_timeframes: tuple[str, ...] = ()
+    informative: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.counts: list[int] = []

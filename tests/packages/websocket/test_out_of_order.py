@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candle
-from onetape.exchange.rest import parse_candle
+from onetape.exchange.responses import parse_candle
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.feeds import CandleFeed
 

@@ -19,9 +19,9 @@ from onetape.exchange.trading_records import Credentials, OrderRequest, OrderSna
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.websocket.user_stream import (
-    BalanceMoved,
+    BalanceUpdate,
+    ExecutionUpdate,
     OrderUpdate,
-    TradeMade,
     UserEvent,
     UserStream,
     UserStreamLost,
@@ -93,9 +93,9 @@ def test_every_event_of_an_order_arrives_with_the_exchanges_numbers() -> None:
         stop = make_order("sell", Decimal(20_000))
         await desk.client.submit(stop)
         await desk.client.cancel(SYMBOL, stop.client_order_id)
-        await desk.until(lambda: desk.count(TradeMade) == 3)
-        made = [one for one in desk.events if isinstance(one, TradeMade)]
-        assert [one.trade for one in made] == list(bought.trades)
+        await desk.until(lambda: desk.count(ExecutionUpdate) == 3)
+        made = [one for one in desk.events if isinstance(one, ExecutionUpdate)]
+        assert [one.execution for one in made] == list(bought.trades)
         assert {one.client_order_id for one in made} == {request.client_order_id}
         await desk.until(lambda: len(list_ended_orders(desk.events)) == 2)
         ends = list_ended_orders(desk.events)
@@ -103,7 +103,7 @@ def test_every_event_of_an_order_arrives_with_the_exchanges_numbers() -> None:
         # The event of a cancellation has a separate id, and names the order's.
         assert ends[stop.client_order_id].status == "canceled"
         assert ends[stop.client_order_id].stop_price == Decimal(20_000)
-        assert desk.count(BalanceMoved) == 0
+        assert desk.count(BalanceUpdate) == 0
 
     with embedded_simulator(balance=BALANCE, faults=[THIN]) as simulator:
         run(simulator, work)
@@ -121,7 +121,7 @@ def test_a_broken_stream_is_reported_lost_once_and_opened_again() -> None:
                 await desk.client.submit(make_order())
         await desk.until(lambda: desk.count(UserStreamOpened) == 3)
         await desk.client.submit(make_order())
-        await desk.until(lambda: isinstance(desk.events[-1], TradeMade | OrderUpdate))
+        await desk.until(lambda: isinstance(desk.events[-1], ExecutionUpdate | OrderUpdate))
         reasons = [one.reason for one in desk.events if isinstance(one, UserStreamLost)]
         assert "bad frame" in reasons[0]
 
@@ -149,7 +149,7 @@ def test_events_that_the_exchange_ends_on_an_open_socket_are_subscribed_again() 
         socket.handle_message(WSMessage(WSMsgType.TEXT, json.dumps(ended), ""))
         await desk.until(lambda: desk.count(UserStreamOpened) == 2)
         await desk.client.submit(make_order())
-        await desk.until(lambda: desk.count(TradeMade))
+        await desk.until(lambda: desk.count(ExecutionUpdate))
 
     with embedded_simulator(balance=BALANCE) as simulator:
         run(simulator, work)

@@ -4,17 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 
+from onetape.cli.common_settings import StrategySettings
+from onetape.core.strategy_levels import LevelColumns
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig, ExitConfig
+from onetape.simulator.defaults import DEFAULT_SEED
+from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.database import open_store
 from onetape.store.drills import read_last_drill
 from traded_accounts import CommandResult
 from trader.config_digest import compute_config_digest
 from trader.drill.runner import PartResult, make_drill, make_drill_settings, run_drill
 from trader.drill.scenarios import SCENARIOS
-from trader.drill.schedule import make_schedule
+from trader.drill.schedule import make_schedule, make_searched_range
+from trader.drill.strategy_levels import make_entry_levels
 from trader.drill.trader_process import COMMAND
 from trader.settings import TraderSettings
 
@@ -39,6 +45,29 @@ LiveBook.record = record
 run()
 """
 SETTINGS = TraderSettings(account=AccountConfig(exits=ExitConfig(stop_loss=0.05)))
+#: Never buys; the stop is 3 % below the close, on the candles of every second hour alone.
+OWN_STOP = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onetape.strategies import Signals, Strategy
+
+
+@dataclass(frozen=True)
+class OwnStop(Strategy):
+    name: ClassVar[str] = "own_stop"
+
+    @property
+    def lookback(self):
+        return 1
+
+    def evaluate(self, candles, higher):
+        is_even = candles.timestamp // 3_600 % 2 == 0
+        stop = np.where(is_even, candles.close * 0.97, np.nan)
+        return Signals(np.zeros(len(stop), np.int8), {}, stop=stop)
+"""
 
 
 def run_drill_part(name: str, *program: str) -> PartResult:
@@ -62,9 +91,9 @@ def test_a_kill_after_the_send_passes_only_with_a_stored_intent(
     play("ours", *COMMAND)
     unsafe.join()
     assert found["ours"].is_passed, found["ours"]
-    assert "1 bought, 0 doubled, ledgers equal" in found["ours"].seen
+    assert "1 bought, 0 doubled, ledgers equal" in found["ours"].observed
     assert not found["unsafe"].is_passed
-    assert "sent without a stored intent: order " in found["unsafe"].seen
+    assert "sent without a stored intent: order " in found["unsafe"].observed
     assert list(folder.iterdir()) == [folder / "unsafe.py"]
 
 
@@ -101,6 +130,8 @@ def test_a_drill_is_stored_and_its_exit_code_is_that_of_its_result(
     ("flags", "code", "text"),
     [
         ((), 2, "a drill needs a stop that rests on the exchange"),
+        (("--break-even", "0.02"), 2, "strategy rsi gives none for BTC/USDT"),
+        (("--trailing-stop", "0.05", "--trailing-offset", "0.02"), 2, "from the entry on"),
         (("--take-profit", "0.05"), 2, "--stop-loss 0.05"),
         (("--stop-loss", "0.05", "--strategy", "rsy"), 2, "did you mean 'rsi'?"),
         (("--stop-loss", "0.05", "--only", "earthquake"), 2, "there are: entry, stop and exit, "),
@@ -144,3 +175,63 @@ def test_positions_of_a_drill_reach_no_stop_by_themselves(
     (first, second), (sell, last) = schedule.buys, schedule.sells
     step = Timeframe.parse(timeframe).seconds
     assert (sell - first, second - sell, last - second) == (step, 5 * step, step)
+
+
+def own_stop_settings(folder: Path) -> TraderSettings:
+    """Return settings without a stop, with a strategy that gives one."""
+    file = folder / "own_stop.py"
+    file.write_text(OWN_STOP, encoding="utf-8")
+    return TraderSettings(strategy=StrategySettings(name=f"{file}:OwnStop"))
+
+
+def test_a_drill_runs_a_strategy_with_its_own_stop_on_the_exchange(folder: Path) -> None:
+    drill = make_drill(own_stop_settings(folder), COMMAND)
+    assert drill.own_stops == {"BTC/USDT"}
+    (found,) = run_drill(drill, SCENARIOS[:1], 1, lambda result: None)
+    assert found.is_passed, found
+    assert "stop on the exchange" in found.observed
+
+
+def test_a_recorded_drill_names_the_symbols_whose_strategy_gives_a_stop(
+    folder: Path, trader: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known(*_: object) -> list[PartResult]:
+        return [PartResult("stop refused", "BTC/USDT", True, "seen", 1.0, 0.0)]
+
+    monkeypatch.setattr("trader.drill.runner.run_drill", known)
+    settings = own_stop_settings(folder)
+    flags = ("--exchange", "simulator", "--strategy", settings.strategy.name)
+    assert trader("drill", *flags).code == 0
+    with open_store(folder / "data" / "simulator.db", create=False) as store:
+        stored = read_last_drill(store, compute_config_digest(settings))
+    assert stored is not None
+    assert stored.own_stops == ("BTC/USDT",)
+
+
+def test_a_buy_of_a_drill_has_a_stop_below_its_close_and_no_target_under_it() -> None:
+    close = np.array([100.0, 200.0, 100.0, 100.0])
+    levels = LevelColumns(
+        stop=np.array([np.nan, 180.0, np.nan, 100.0]),
+        target=np.array([110.0, np.nan, 100.0, 90.0]),
+        stop_mode="each_candle",
+    )
+    found = make_entry_levels(levels, close)
+    assert found.stop is not None
+    assert found.target is not None
+    assert found.stop.tolist() == pytest.approx([95.0, 180.0, 90.0, 90.0])
+    assert np.array_equal(found.target, [110.0, np.nan, np.nan, np.nan], equal_nan=True)
+    assert (found.stop_mode, found.target_mode) == ("each_candle", "at_entry")
+
+
+def test_positions_of_a_drill_reach_no_stop_of_the_strategy_by_themselves() -> None:
+    timeframe = Timeframe.parse("1h")
+    searched = make_searched_range(timeframe, cooldown_bars=0)
+    candles = SimulatedMarket(DEFAULT_SEED).get_candles(
+        "BTC/USDT", "1h", searched.first, searched.end
+    )
+    levels = LevelColumns(stop=candles.close * 0.995, target=candles.close * 1.01)
+    schedule = make_schedule("BTC/USDT", timeframe, ExitConfig(), 0, levels)
+    for bought in schedule.buys:
+        row = int(np.searchsorted(candles.timestamp, bought))
+        assert candles.low[row + 1] > candles.close[row] * 0.995
+        assert candles.high[row + 1] < candles.close[row] * 1.01

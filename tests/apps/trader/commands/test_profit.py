@@ -17,7 +17,7 @@ from onetape.execution.positions import sum_position
 from onetape.store.accounts import AccountSeries
 from traded_accounts import DATABASE, CommandResult, TradedAccount, compute_hour_ms
 from trader.commands.account_result import compute_account_result
-from trader.commands.periods import PERIODS, parse_timezone, sum_profit_by_period
+from trader.commands.profit_periods import PERIODS, parse_timezone, sum_profit_by_period
 from trader.commands.round_trips import make_round_trips
 
 Run = Callable[..., CommandResult]

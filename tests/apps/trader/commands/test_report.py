@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onetape.cli.events import Event, handling_events
+from onetape.cli.events import Event, handle_events
 from onetape.engine import AccountConfig, Trade
 from onetape.report import render_report
 from onetape.store.account_reading import read_traded_series
@@ -132,9 +132,9 @@ def test_symbols_with_different_strategies_share_one_page_and_one_backtest(
                     await desk_.until_no_open_order("buy")
 
     events: list[Event] = []
-    with handling_events(events.append):
+    with handle_events(events.append):
         run(scene())
-    bought = [one for one in events if one.event == "trade"]
+    bought = [one for one in events if one.event == "fill"]
     assert {one.fields["symbol"] for one in bought} == set(strategies)
     assert all(f" {one.fields['symbol'].split('/')[0]} at " in one.text for one in bought)
     with open_store(db, create=False) as store:
@@ -174,7 +174,7 @@ def test_an_account_without_fills_prints_one_line_and_writes_no_page(
     account.candles((100.0, 101.0, 99.0, 100.5))
     ended = trader("report")
     assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
-    assert "has no trade of BTC/USDT yet" in ended.err
+    assert "has no fill of BTC/USDT yet" in ended.err
     assert not list((folder / DATABASE).parent.glob("*.html"))
 
 

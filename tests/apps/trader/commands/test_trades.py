@@ -40,7 +40,7 @@ def test_csv_has_all_digits_and_ids_of_each_trade(trader: Run, account: TradedAc
 
 def test_json_has_what_csv_has_and_milliseconds(trader: Run, account: TradedAccount) -> None:
     fill_twice(account)
-    shown = json.loads(trader("trades", "--json").out)["trades"]
+    shown = json.loads(trader("trades", "--json").out)["fills"]
     rows = list(csv.DictReader(io.StringIO(trader("trades", "--csv").out)))
     assert [one["executed_ms"] for one in shown] == [compute_hour_ms(1), compute_hour_ms(2.5)]
     assert [{key: one[key] for key in rows[0]} for one in shown] == rows

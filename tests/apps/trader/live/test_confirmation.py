@@ -17,13 +17,14 @@ from msgspec.structs import replace
 from live_desk import LiveDesk
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import SafetyRefusal, UsageError
+from onetape.engine import ExitConfig
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading_records import Credentials
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.embedded import embedded_simulator
 from onetape.store.database import open_store
-from onetape.store.drills import StoredDrill, insert_drill
+from onetape.store.drills import OWN_STOPS, StoredDrill, insert_drill
 from onetape.store.live_accounts import LiveAccount, open_live_account
 from traded_accounts import TradedAccount
 from trader.config_digest import compute_config_digest
@@ -31,6 +32,7 @@ from trader.live.confirmation import FirstEntry, check_first_entry, confirm_firs
 from trader.live.first_day import compute_first_day_limit
 from trader.live.opening import LiveAccess, open_access
 from trader.live.start_plan import StartPlan, plan_start
+from trader.live.stop_text import format_stop
 from trader.run import run_trader
 from trader.settings import TraderSettings
 from trader.traded_symbols import parse_traded_symbols
@@ -83,6 +85,30 @@ def test_real_money_needs_a_flag_and_the_test_network_does_not(account: TradedAc
     plan, first = check_start(account, plain, is_confirmed=True)
     assert not first.is_open
     assert "--untested-exchange" in plan.exits_only["BTC/USDT"]
+
+
+def test_the_stop_on_the_screen_is_that_of_the_settings_and_of_the_strategy() -> None:
+    pair = ["BTC/USDT", "ETH/USDT"]
+    none, five = ExitConfig(), ExitConfig(stop_loss=0.05)
+    column = "the price in the strategy's `stop` column"
+    assert format_stop(none, pair, ()).startswith("NONE")
+    assert format_stop(five, pair, ()) == "rests on the exchange, 5 % under the entry"
+    assert format_stop(none, pair, pair) == (
+        f"rests on the exchange, at {column}; NONE after a BUY without a price"
+    )
+    assert format_stop(five, pair, pair) == (
+        f"rests on the exchange, 5 % under the entry; at {column}, where that is higher"
+    )
+    assert format_stop(five, pair, pair[:1]).endswith(
+        f"; at {column} for BTC/USDT, where that is higher"
+    )
+    assert format_stop(ExitConfig(break_even=0.02), pair, ()).endswith("not at the exchange before")
+
+
+def test_the_screen_knows_a_stop_of_the_strategy_by_the_drill(account: TradedAccount) -> None:
+    results = {OWN_STOPS: ["BTC/USDT"]}
+    insert_drill(account.store, StoredDrill(compute_config_digest(LIVE), 7, True, results))
+    assert check_start(account, is_confirmed=True)[1].own_stops == ("BTC/USDT",)
 
 
 def test_live_trading_needs_a_confirmation_by_a_person(account: TradedAccount) -> None:

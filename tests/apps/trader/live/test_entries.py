@@ -68,6 +68,20 @@ def test_row_56_an_order_whose_response_is_lost_is_found_and_sent_once(
     run(scenario, fault, timeout_ms=300 if fault.kind == "timeout" else 20_000)
 
 
+def test_row_56_an_order_is_found_by_its_id_while_the_account_cannot_be_read(run: Run) -> None:
+    """A reading of the account would find the order too."""
+
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        for one in (LOST_ANSWERS["reset"], Fault("status", path="/api/v3/openOrders", status=500)):
+            desk.simulator.faults.add(one)
+        order = desk.enter()
+        await desk.until(lambda: desk.executor.entry_order_id == order.client_order_id)
+        assert desk.taken.count(order.client_order_id) == 1
+
+    run(scenario)
+
+
 def test_an_order_that_never_arrived_is_absent_after_two_complete_responses(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = desk.enter()
@@ -157,6 +171,26 @@ def test_row_64_an_order_of_a_killed_process_is_resolved_by_the_next_one(run: Ru
         await desk.until(lambda: desk.resting)
         assert desk.taken.count(order.client_order_id) == 1
         desk.assert_ledgers_equal()
+
+    run(scenario)
+
+
+def test_row_64_a_send_is_stored_before_its_request_leaves(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        broker, stored = desk.executor.broker, list[str]()
+        submit = broker.submit
+
+        def submit_after_look(order: Order, timestamp_ms: int, **options: Any) -> None:
+            stored.append(desk.state_of(order.client_order_id))
+            submit(order, timestamp_ms, **options)
+
+        monkeypatch.setattr(broker, "submit", submit_after_look)
+        desk.enter()
+        await desk.until(lambda: desk.resting)
+        assert stored == ["sent", "sent"]
 
     run(scenario)
 

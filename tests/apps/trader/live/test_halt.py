@@ -111,6 +111,19 @@ def test_row_68_the_end_of_the_program_leaves_no_position_without_a_stop(
     run(scenario)
 
 
+def test_row_68_the_end_of_the_program_sends_no_entry_that_waits(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        # It waits for the first reading of the account.
+        order = desk.enter()
+        desk.executor.note_ending()
+        await desk.until(lambda: desk.executor.balance_is_known)
+        await desk.drive(0.3)
+        assert desk.taken == []
+        assert desk.state_of(order.client_order_id) == "intent"
+
+    run(scenario)
+
+
 def test_row_68_a_start_that_is_ended_at_once_places_a_missing_stop(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

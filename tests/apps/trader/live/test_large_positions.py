@@ -1,6 +1,7 @@
 """Positions above the largest market order: capped entries, exits in parts."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -134,6 +135,28 @@ def test_row_136_the_stop_is_placed_again_if_no_next_part_follows(run: Callable[
         assert len(list_sold_amounts(one)) == 1
 
     run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=0.5))
+
+
+def test_row_136_the_next_part_has_the_time_since_the_end_of_the_part_before(
+    run: Callable[..., None],
+) -> None:
+    """The stop is placed again seconds after a part, not after each of two waits."""
+
+    async def scenario(one: LiveDesk) -> None:
+        await one.hold()
+        shrink(one, "0.025")
+        await until_first_part_is_sold(one)
+        one.executor.drive(one.exchange.now_ms())
+        ended = time.monotonic()
+        await asyncio.sleep(0.05)
+        one.resend()
+        following = one.executor.exit
+        assert following is not None
+        assert following.unprotected_since is not None
+        assert following.unprotected_since <= ended
+        await one.until(lambda: one.executor.position.is_flat)
+
+    run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=60.0))
 
 
 @pytest.mark.parametrize("is_sold", [False, True], ids=["part on its way", "part sold"])

@@ -216,7 +216,7 @@ def test_entries_leave_half_of_the_exchanges_order_rate_to_exits(tmp_path: Path)
     scene(tmp_path / "live.db", play, max_orders_per_minute=1_000)
 
 
-def test_a_daily_loss_stops_entries_across_restarts_until_a_person_clears_it(
+def test_row_70_a_daily_loss_stops_entries_across_restarts_until_a_person_clears_it(
     tmp_path: Path,
 ) -> None:
     async def play(desk: LiveDesk) -> None:
@@ -401,7 +401,30 @@ def test_fees_in_a_currency_without_a_market_count_with_the_highest_known_rate(
     assert printed.count("fees were paid in XYZ, and simulator has no market of XYZ and USDT") == 1
 
 
-def test_more_orders_of_a_minute_than_allowed_stop_entries_and_no_exit(tmp_path: Path) -> None:
+def test_row_146_losses_that_cannot_be_read_stop_entries_and_no_stop(tmp_path: Path) -> None:
+    async def play(desk: LiveDesk) -> None:
+        await desk.until(lambda: desk.executor.balance_is_known)
+        await desk.until(lambda: desk.query("SELECT 1 FROM risk_states"))
+        await desk.hold()
+        with desk.store.write() as connection:
+            connection.execute("UPDATE risk_states SET state = '[]'")
+        desk.start()
+        await desk.until(lambda: desk.states.has_problem("risk"))
+        assert "the losses of the account are not known" in str(desk.states.entry_obstacle)
+        desk.simulator.account.cancel_by_hand("BTC/USDT")
+        await desk.until(lambda: desk.resting)
+        desk.leave()
+        await desk.until(lambda: desk.executor.position.is_flat)
+        refused = desk.enter()
+        await desk.until(lambda: desk.executor.open_order is None)
+        assert refused.client_order_id not in desk.taken
+
+    scene(tmp_path / "live.db", play)
+
+
+def test_row_70_more_orders_of_a_minute_than_allowed_stop_entries_and_no_exit(
+    tmp_path: Path,
+) -> None:
     async def play(desk: LiveDesk) -> None:
         await desk.hold()
         # The entry and its stop are two orders.

@@ -17,6 +17,7 @@ from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.leases import make_lease_name
+from onetape.store.obligations import add_obligation
 from session_harness import (
     ACCOUNT,
     KEY,
@@ -59,7 +60,7 @@ EXITS = ExitConfig(stop_loss=0.2)
 @pytest.fixture
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.session.WRITE_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("trader.session.TIDY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("trader.session.END_WRITE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr("trader.decision_loop.WARM_UP_TIMEOUT_SECONDS", 0.1)
@@ -67,7 +68,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def list_resting_types(opened: SteppedMarket) -> list[str]:
     """Return the types of the orders that rest at the simulator."""
-    return [one.request.type for one in opened.simulator.account.exchange.open_orders(None)]
+    return [one.request.type for one in opened.simulator.account.exchange.get_open_orders(None)]
 
 
 def list_filled_sides(opened: SteppedMarket) -> list[str]:
@@ -160,6 +161,45 @@ def test_stops_and_exits_go_on_after_a_database_error_while_no_candles_can_be_fe
             await trading.until(lambda: list_filled_sides(opened) == ["BUY", "SELL"])
 
     run_bounded(scene(), 180.0)
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_row_145_stop_and_exit_go_on_although_the_session_cannot_be_built(
+    db: Path, strategy_file: StrategyFile
+) -> None:
+    strategy = strategy_file(BUYS, "buys")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the rules cannot be built")
+
+    async def scene() -> None:
+        async with market(0.25, balance=BALANCE) as opened:
+            trader = partial(
+                desk, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
+                risk=LIMITS,
+            )  # fmt: skip
+            async with trader() as trading:
+                await enter(opened, trading)
+                await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                (entry,) = trading.query("SELECT DISTINCT client_order_id FROM trades")[0]
+            opened.simulator.account.cancel_by_hand("BTC/USDT")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("trader.session.RuleRunner", fail)
+                async with trader(number=2) as trading:
+                    await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                    pending = ExitObligation(
+                        "exit of the test", ACCOUNT, "live", *KEY.names[:2], entry, "market", MARCH,
+                        None, 0, "the test",
+                    )  # fmt: skip
+                    with trading.store.write() as connection:
+                        assert add_obligation(connection, pending)
+                    await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
+                    await trading.until(lambda: not trading.query(MOVING))
+            assert resting(opened) == []
+            sold = [one for one in opened.simulator.account.exchange.fills if one.side == "SELL"]
+            assert len({one.order_id for one in sold}) == 1
+
+    run_watched(scene(), 180.0)
 
 
 def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in_parts(

@@ -31,8 +31,8 @@ from trader.live.keys import load_start_credentials
 from trader.live.opening import (
     LiveAccess,
     check_live_exchange,
-    hold_live_account,
     open_access,
+    open_or_check_account,
 )
 from trader.live.start_plan import StartPlan
 from trader.session_context import SessionContext
@@ -234,7 +234,7 @@ def test_the_first_session_stores_what_the_account_held(tmp_path: Path) -> None:
 
     async def work(access: Any) -> None:
         with open_store(tmp_path / "x.db", create=True) as store:
-            held = hold_live_account(store, settings, "mine", access, "USDT", 1)
+            held = open_or_check_account(store, settings, "mine", access, "USDT", 1)
             assert held.cash == 700
             with store.read() as connection:
                 (row,) = connection.execute("SELECT baseline FROM live_accounts").fetchall()
@@ -274,9 +274,9 @@ def test_coins_of_another_accounts_position_are_not_money_of_a_new_account(
             found = access.add_booked_coins(path, "BTC")
             if money is None:
                 with pytest.raises(UsageError, match="2 BTC are booked as positions of other acc"):
-                    hold_live_account(first.store, settings, "mine", found, "BTC", 1)
+                    open_or_check_account(first.store, settings, "mine", found, "BTC", 1)
                 return
-            assert hold_live_account(first.store, settings, "mine", found, "BTC", 1).cash == (
+            assert open_or_check_account(first.store, settings, "mine", found, "BTC", 1).cash == (
                 Decimal(money)
             )
 

@@ -12,7 +12,7 @@ from live_desk import BALANCE, LiveDesk, open_live_desk
 from onetape.execution.events import StatusReport
 from onetape.store.live_accounts import LiveAccount, open_live_account
 from traded_accounts import TradedAccount
-from trader.live.adopting import track_order_again
+from trader.live.order_adoption import track_order_again
 
 
 @pytest.fixture

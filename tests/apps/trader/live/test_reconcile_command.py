@@ -81,8 +81,8 @@ def test_orders_of_copies_and_of_replaced_databases_offer_only_fitting_answers(d
     text = run_reconcile(db).output
     assert "stop the other copy, then answer --adopt" in text
     assert "answer --adopt where" in text
-    assert "is answered by --adopt" in str(run_reconcile(db, "--keep", "3").exception)
-    assert "is answered by --adopt or --keep" in str(run_reconcile(db, "--forget", "4").exception)
+    assert "takes only --adopt" in str(run_reconcile(db, "--keep", "3").exception)
+    assert "takes only --adopt or --keep" in str(run_reconcile(db, "--forget", "4").exception)
     assert (
         run_reconcile(db, "--adopt", "3").exit_code
         == run_reconcile(db, "--keep", "4").exit_code

@@ -149,6 +149,53 @@ def test_a_flat_symbol_that_is_not_listed_is_left_out_while_a_position_is_open(
     asyncio.run(check_start(start))
 
 
+READS_GONE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onetape.strategies import Market, Signals, Strategy
+
+
+@dataclass(frozen=True)
+class Reads(Strategy):
+    name: ClassVar[str] = "rsi"
+    informative = (Market("GONE/{quote}", "1h"),)
+    lookback = 1
+
+    def evaluate(self, candles, higher):
+        return Signals((candles.close * 0).astype("int8"))
+"""
+
+
+def test_a_strategy_that_reads_a_market_that_is_not_listed_makes_exits_only_if_it_holds(
+    holder: TradedAccount, tmp_path: Path
+) -> None:
+    path = tmp_path / "reads.py"
+    path.write_text(READS_GONE, encoding="utf-8")
+    reads = StrategySettings(name=f"{path}:Reads")
+    start = start_of(holder, with_symbols(SymbolSettings(symbol="ETH/USDT", strategy=reads)))
+    evaluators = dict(
+        zip([one.key.symbol for one in start.plan.symbols], start.evaluators, strict=True)
+    )
+    held = Start(start.plan, tuple(evaluators["ETH/USDT"] for _ in start.evaluators))
+    assert set(traded(held)) == {"ETH/USDT", "BTC/USDT"}
+
+    async def check_start() -> None:
+        with embedded_simulator() as simulator:
+            endpoint = Endpoint("simulator", simulator.url)
+            async with await asyncio.to_thread(RestExchange, endpoint) as exchange:
+                left, markets = await fetch_traded_markets(exchange, held)
+                assert traded(left) == [one.symbol for one in markets] == ["BTC/USDT"]
+                ban = left.plan.find_entry_ban("BTC/USDT")
+                assert ban is not None
+                assert "needs GONE/USDT 1h candles: simulator has no spot market" in ban.reason
+                flat = Start(replace(held.plan, held={}), held.evaluators)
+                with pytest.raises(UsageError, match="strategy rsi needs GONE/USDT 1h candles: "):
+                    await fetch_traded_markets(exchange, flat)
+
+    asyncio.run(check_start())
+
+
 @pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDC"])
 def test_a_coin_in_which_another_account_of_the_key_has_a_position_is_refused(
     db: Path, holder: TradedAccount, symbol: str
@@ -276,6 +323,39 @@ def test_row_65_a_freqtrade_file_for_one_symbol_does_not_stop_a_start_with_a_pos
             run_trader(replace(settings, account_name="one that holds nothing"))
 
 
+LIMITS = """
+import numpy as np
+
+from onetape.strategies.functions import Entries, strategy_function
+
+
+@strategy_function(lookback=1, limit_expiry_candles=2)
+def bid(df):
+    falls = df.close < df.open
+    return Entries(entry=falls, exit=~falls, limit=df.low)
+"""
+
+
+@pytest.mark.usefixtures("key")
+def test_a_strategy_with_limit_entries_is_refused_live_before_anything_runs(
+    db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bid.py"
+    file.write_text(LIMITS, encoding="utf-8")
+    settings = TraderSettings(
+        exchange="simulator",
+        mode="live",
+        symbol="BTC/USDT",
+        strategy=StrategySettings(name=f"{file}:bid"),
+        db=db,
+        # Nothing listens there.
+        simulator_url="http://127.0.0.1:9",
+    )
+    with pytest.raises(UsageError, match="strategy bid gives limit entries, which exist on paper"):
+        run_trader(settings)
+    assert capsys.readouterr().out == ""
+
+
 def print_to(lines: queue.Queue[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy the lines that the start prints about the exchange to a list."""
 
@@ -292,7 +372,7 @@ def test_a_start_with_a_position_waits_for_an_exchange_that_cannot_be_reached(
 ) -> None:
     lines: queue.Queue[str] = queue.Queue()
     print_to(lines, monkeypatch)
-    monkeypatch.setattr("trader.opening_again.FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.exchange_opening.FIRST_PAUSE_SECONDS", 0.1)
     has_ended = threading.Event()
 
     def simulate(port: int) -> None:
@@ -393,7 +473,7 @@ def test_a_start_that_waits_for_the_exchange_is_shown_by_status(
 def test_a_start_that_waits_refuses_an_account_that_another_process_trades(
     db: Path, monkeypatch: pytest.MonkeyPatch, holder: TradedAccount
 ) -> None:
-    monkeypatch.setattr("trader.opening_again.FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("trader.exchange_opening.FIRST_PAUSE_SECONDS", 0.1)
     lock = ProcessLock(db, make_lease_name(HOLDER, "BTC/USDT"))
     assert lock.acquire()
     acquire_lease(

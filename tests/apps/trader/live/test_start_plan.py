@@ -16,7 +16,7 @@ from onetape.core.errors import OnetapeError
 from onetape.engine.exit_config import ExitConfig
 from traded_accounts import TradedAccount
 from trader.evaluator.processes import StrategyHelper
-from trader.evaluator.results import Evaluator
+from trader.evaluator.results import StrategyEvaluator
 from trader.live.start_plan import StartPlan, format_unattended_lines, plan_start
 from trader.settings import SymbolSettings, TraderSettings
 from trader.start_strategies import StrategyLoader
@@ -121,7 +121,7 @@ def load_strategies(plan: StartPlan) -> tuple[StartPlan, list[str]]:
         helper = StrategyHelper()
         stack.callback(helper.close)
         runner = stack.enter_context(asyncio.Runner())
-        found: tuple[StartPlan, list[Evaluator]]
+        found: tuple[StartPlan, list[StrategyEvaluator]]
         found = StrategyLoader(helper, runner, stack).load_plan(plan)
         return found[0], [one.strategy.name for one in found[1]]
 

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from live_desk import BALANCE, START_MS, LiveDesk, open_live_desk
 from onetape.core.errors import StoreError
 from onetape.execution.broker import OrderReport
-from onetape.execution.events import FillReport
+from onetape.execution.events import FillReport, StatusReport
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -96,6 +97,49 @@ def test_the_stop_of_an_entry_without_known_executions_sells_once(run: Run) -> N
         desk.assert_ledgers_equal()
 
     run(scenario, baseline=BALANCE, stop_loss=0.005)
+
+
+async def enter_without_amount(desk: LiveDesk, *, is_taken: bool) -> None:
+    """Enter so that the exchange states the order as filled, without an amount or an execution."""
+    await desk.pass_time(60)
+    await desk.until(lambda: desk.executor.balance_is_known)
+    for fault in (
+        LOST if is_taken else structs.replace(LOST, when="before"),
+        Fault("status", method="GET", path="/api/v3/order", status=503, when="before"),
+        Fault("visibility_delay", seconds=3_600, shape="fills"),
+    ):
+        desk.simulator.faults.add(fault)
+    entry = desk.enter()
+    if is_taken:
+        await desk.until_sent(entry)
+    await desk.until(lambda: desk.state_of(entry.client_order_id) == "unknown")
+    desk.report(OrderReport(entry.client_order_id, StatusReport("closed")))
+
+
+def test_row_147_an_entry_without_a_stated_amount_gets_a_stop_for_the_coins_that_came(
+    run: Run,
+) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await enter_without_amount(desk, is_taken=True)
+        await desk.until(lambda: desk.resting)
+        least = (desk.coins * Decimal("0.99")).quantize(Decimal("0.00001"), rounding=ROUND_DOWN)
+        assert stop_amounts(desk) == [least]
+        assert desk.executor.position.is_flat
+        await desk.drive(0.3)
+        assert stop_amounts(desk) == [least]
+
+    run(scenario, baseline=BALANCE)
+
+
+def test_row_147_no_stop_sells_own_coins_for_an_entry_of_which_no_coins_came(run: Run) -> None:
+    async def scenario(desk: LiveDesk) -> None:
+        await enter_without_amount(desk, is_taken=False)
+        await desk.until(lambda: desk.states.has_problem("executions"))
+        await desk.until_read()
+        await desk.drive(0.3)
+        assert desk.resting == []
+
+    run(scenario, baseline=BALANCE)
 
 
 @pytest.mark.parametrize("is_stored", [True, False], ids=["status stored", "no response stored"])

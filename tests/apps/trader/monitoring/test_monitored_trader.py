@@ -56,10 +56,10 @@ def test_a_trader_reports_by_log_alerts_and_heartbeat_and_handles_signals(tmp_pa
     candles = [one for one in events if one["event"] == "candle"]
     assert len({one["candle"] for one in candles}) == len(candles) > 1
     assert {one["symbol"] for one in candles} == {"BTC/USDT"}
-    trades = [one["side"] for one in events if one["event"] == "trade"]
+    trades = [one["side"] for one in events if one["event"] == "fill"]
     assert trades[:2] == ["buy", "sell"]
     alerts = [json.loads(line) for line in (tmp_path / "alerts").read_text().splitlines()]
-    assert [one["side"] for one in alerts if one["event"] == "trade"] == trades
+    assert [one["side"] for one in alerts if one["event"] == "fill"] == trades
     commands = [(one["verb"], one["given_by"]) for one in alerts if one["event"] == "control"]
     assert commands == [("pause", "signal SIGUSR1")]
     assert [one["text"] for one in alerts if one["event"] == "session"] == [

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from onetape.cli.events import event_context, log_event
+from onetape.cli.events import add_event_fields, log_event
 from onetape.core.errors import ConfigurationError, UsageError
 from trader.monitoring import alerts, heartbeat, json_log
 from trader.monitoring.heartbeat import note_heartbeat
-from trader.monitoring.monitored_run import monitored
+from trader.monitoring.monitored_run import start_monitoring
 from trader.monitoring.settings import MonitoringSettings
 
 MAX_WAIT_SECONDS = 180.0
@@ -53,7 +53,7 @@ def log_degraded(text: str = "degraded: the disk is full") -> None:
 
 def test_each_event_is_one_line_of_json_with_its_account(tmp_path: Path) -> None:
     file = tmp_path / "trader.log"
-    with monitored(MonitoringSettings(log_json=file)), event_context(account="mine"):
+    with start_monitoring(MonitoringSettings(log_json=file)), add_event_fields(account="mine"):
         log_event("candle", "14:00 close 61,240: HOLD", close=float("nan"), signal=0)
     (line,) = read_lines(file)
     document = json.loads(line)
@@ -72,8 +72,8 @@ def test_a_full_log_file_is_renamed_and_the_oldest_one_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_log, "MOST_BYTES", 300)
-    monkeypatch.setattr(json_log, "KEPT_FILES", 2)
-    with monitored(MonitoringSettings(log_json=tmp_path / "new" / "trader.log")):
+    monkeypatch.setattr(json_log, "MAX_OLD_FILES", 2)
+    with start_monitoring(MonitoringSettings(log_json=tmp_path / "new" / "trader.log")):
         for number in range(20):
             log_event("line", f"line {number}")
     folder = tmp_path / "new"
@@ -88,7 +88,7 @@ def test_a_full_log_file_is_renamed_and_the_oldest_one_deleted(
 def test_an_alert_is_the_event_on_stdin_and_in_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "alerts"
     settings = MonitoringSettings(alert_command=make_command(NOTIFIER, file))
-    with monitored(settings):
+    with start_monitoring(settings):
         log_event("candle", "no alert")
         log_degraded()
         wait_until(lambda: read_lines(file))
@@ -106,7 +106,7 @@ with open(sys.argv[1], "a") as file:
     file.write(os.environ["ONETAPE_VERB"] + " by " + os.environ["ONETAPE_GIVEN_BY"] + "\\n")
 """
     commands = ["pause", "resume", "exit", "halt", "flatten"]
-    with monitored(MonitoringSettings(alert_command=make_command(notifier, file))):
+    with start_monitoring(MonitoringSettings(alert_command=make_command(notifier, file))):
         log_event("control", "reload: the settings have not changed")
         for verb in commands:
             log_event("control", f"{verb} by anna", verb=verb, given_by="anna on host")
@@ -123,7 +123,7 @@ import os, sys
 with open(sys.argv[1], "a") as file:
     file.write(os.environ["ONETAPE_VERB"] + "\\n")
 """
-    with monitored(MonitoringSettings(alert_command=make_command(source, file))):
+    with start_monitoring(MonitoringSettings(alert_command=make_command(source, file))):
         for number, verb in enumerate(("pause", "resume", "pause", "halt", "flatten")):
             for symbol in ("BTC/USDT", "ETH/USDT"):
                 log_event("control", f"{symbol}: {verb}", verb=verb, number=number, given_by="anna")
@@ -146,7 +146,7 @@ open({str(done)!r}, "w").close()
 """
     began = time.monotonic()
     settings = MonitoringSettings(alert_command=make_command(hangs), alert_timeout_seconds=600.0)
-    with monitored(settings):
+    with start_monitoring(settings):
         log_degraded("first")
         wait_until(lambda: read_lines(started))
         for _ in range(1_000):
@@ -171,7 +171,7 @@ if "session ended" not in text:
     time.sleep(600)
 """
     settings = MonitoringSettings(alert_command=make_command(hangs), alert_timeout_seconds=3_600)
-    with monitored(settings):
+    with start_monitoring(settings):
         for number in range(alerts.WORKERS):
             log_degraded(f"problem {number}")
         wait_until(lambda: len(read_lines(started)) == alerts.WORKERS)
@@ -199,7 +199,7 @@ def test_a_notifier_is_killed_with_its_child_processes_at_its_deadline(
     for seconds, words in ((1.5, "within 2 s"), (30.0, "within 30 s")):
         printed.clear()
         settings = MonitoringSettings(alert_command=forks, alert_timeout_seconds=seconds)
-        with monitored(settings):
+        with start_monitoring(settings):
             log_degraded()
             wait_until(is_killed)
         assert f"did not end {words} and was killed" in "".join(printed)
@@ -227,7 +227,7 @@ def test_a_failing_notifier_is_printed_once_with_its_error_text(
         printed.append(capsys.readouterr().out)
         return "exit code 1: no such channel" in "".join(printed)
 
-    with monitored(MonitoringSettings(alert_command=fails)):
+    with start_monitoring(MonitoringSettings(alert_command=fails)):
         for _ in range(5):
             log_degraded()
         wait_until(is_printed)
@@ -264,7 +264,7 @@ def test_a_working_trader_writes_a_heartbeat_to_a_file_and_requests_an_address(
     file = tmp_path / "beat.json"
     with serve_and_count() as (url, requested):
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
-        with monitored(settings):
+        with start_monitoring(settings):
             note_heartbeat("mine", "BTC/USDT", "degraded")
             wait_until(lambda: requested and file.exists())
     document = json.loads(file.read_text(encoding="utf-8"))
@@ -357,6 +357,7 @@ def test_heartbeats_go_on_after_a_response_that_is_not_http(
 def test_invalid_monitoring_settings_print_one_line_before_trading_begins(
     settings: dict[str, Any], error: type[Exception], text: str
 ) -> None:
-    with pytest.raises(error, match=text) as found, monitored(MonitoringSettings(**settings)):
+    wrong = MonitoringSettings(**settings)
+    with pytest.raises(error, match=text) as found, start_monitoring(wrong):
         pass
     assert "\n" not in str(found.value)

@@ -129,7 +129,7 @@ def test_the_ledger_is_read_over_http_and_by_the_command() -> None:
     assert [row["event"] for row in document["orders"]] == ["NEW", "TRADE"]
     assert len(document["fills"]) == 1
     assert len(document["candles"]) == 2
-    assert "orders 1, of them open 0; fills 1" in format_summary(document)
+    assert "1 order (0 open), 1 fill" in format_summary(document)
 
 
 def test_the_ledger_of_an_unknown_account_is_one_error() -> None:

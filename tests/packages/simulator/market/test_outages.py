@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onetape.simulator.demo import LIVE_FROM
 from onetape.simulator.market.bars import TIMEFRAMES, Bars, group_bars
 from onetape.simulator.market.outages import (
-    LONGEST_QUIET,
+    MAX_UNTRADED_MINUTES,
     Outage,
     compute_minute_index,
     make_outages,
@@ -25,7 +25,7 @@ from onetape.simulator.streams.feeds import make_feed
 DAY = 86_400
 MARCH = 1_709_251_200
 BITCOIN = SYMBOLS[0]
-THIN = next(symbol for symbol in SYMBOLS if symbol.quiet)
+THIN = next(symbol for symbol in SYMBOLS if symbol.untraded_share)
 
 
 #: Changes only when the market is changed on purpose; the same on every Python.
@@ -115,7 +115,7 @@ def test_a_minute_without_a_trade_is_flat_at_the_previous_close() -> None:
     for price in (bars.open, bars.high, bars.low, bars.close):
         assert np.array_equal(price[quiet], bars.close[quiet - 1])
     runs = np.diff(np.flatnonzero(bars.volume > 0))
-    assert 10 < int(runs.max()) <= LONGEST_QUIET
+    assert 10 < int(runs.max()) <= MAX_UNTRADED_MINUTES
 
 
 def test_trade_ids_are_consecutive_across_quiet_minutes_and_an_outage(outage: Outage) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onetape.simulator.market.price_path import MINUTES, Path, make_paths
+from onetape.simulator.market.price_path import MINUTES, PricePath, make_paths
 from onetape.simulator.market.prng import (
     compute_exponential,
     draw_normal,
@@ -18,7 +18,7 @@ from onetape.simulator.market.prng import (
 )
 
 
-def make_path(key: int, first: int, last: int) -> Path:
+def make_path(key: int, first: int, last: int) -> PricePath:
     return make_paths((key,), first, last)[0]
 
 

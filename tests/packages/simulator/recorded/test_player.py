@@ -95,7 +95,7 @@ def test_a_request_that_was_not_recorded_is_refused_with_the_recorded_ones(
 
     async def scene() -> Any:
         async with Player(reel) as player:
-            return await get(player, "/x?a=2"), await get(player, "/y"), player.missed
+            return await get(player, "/x?a=2"), await get(player, "/y"), player.unrecorded
 
     near, far, missed = run(scene())
     assert near == (404, '{"error":"not recorded: GET /x?a=2; recorded: GET /x?a=1"}')
@@ -165,7 +165,7 @@ def test_ccxt_binance_pages_through_recorded_klines(run: Run, shared: Path) -> N
             rows: list[list[float]] = []
             for page in (first, second):
                 rows += client.parse_ohlcvs(await client.publicGetKlines(dict(page.query)))
-            assert player.missed == []
+            assert player.unrecorded == []
             return rows
 
     rows = run(scene())
@@ -189,7 +189,7 @@ def test_ccxt_kraken_reads_its_recorded_candles(run: Run, shared: Path) -> None:
             make_client(ccxt.async_support.kraken, player) as client,
         ):
             client.has["fetchCurrencies"] = False  # which was not recorded
-            return await client.fetch_ohlcv("BTC/USDT", "1m"), player.missed
+            return await client.fetch_ohlcv("BTC/USDT", "1m"), player.unrecorded
 
     rows, missed = run(scene())
     assert missed == []
@@ -210,7 +210,7 @@ def test_ccxt_okx_reads_its_recorded_candles(run: Run, shared: Path) -> None:
             make_client(ccxt.async_support.okx, player) as client,
         ):
             client.options["fetchMarkets"] = {"types": ["spot"]}
-            return await client.fetch_ohlcv("BTC/USD", "1m"), player.missed
+            return await client.fetch_ohlcv("BTC/USD", "1m"), player.unrecorded
 
     rows, missed = run(scene())
     assert missed == []

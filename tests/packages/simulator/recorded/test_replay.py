@@ -18,7 +18,7 @@ from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.market.bars import TIMEFRAMES, Bars, concat_bars, group_bars
 from onetape.simulator.market.clock import make_clock
-from onetape.simulator.recorded.replay import Replay, Series, read_replay
+from onetape.simulator.recorded.replay import RecordedSeries, Replay, read_replay
 from onetape.simulator.recorded.replay_market import ReplayMarket
 from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.streams.feeds import KlineFeed, make_feed
@@ -292,7 +292,7 @@ def test_a_day_of_many_coins_in_small_steps_is_added_up_exactly(
     assert value == int(day.quote[0])
 
 
-def make_series(candles: Candles, timeframe: str) -> Series:
+def make_series(candles: Candles, timeframe: str) -> RecordedSeries:
     from onetape.simulator.recorded.replay import _make_series  # pyright: ignore[reportPrivateUsage] - its steps
 
     return _make_series(Path("x"), "BTC/USDT", timeframe, candles)

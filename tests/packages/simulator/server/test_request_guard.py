@@ -173,7 +173,7 @@ def test_the_player_of_recordings_refuses_foreign_pages(
     async def scene() -> None:
         async with Player(Recordings((), ())) as player:
             assert (await send(player.url, "GET", "/x", foreign))[0] == 403
-            assert player.requested == []
+            assert player.requests == []
             with pytest.raises(aiohttp.WSServerHandshakeError):
                 async with aiohttp.ClientSession() as session:
                     await session.ws_connect(f"{player.url}/ws", headers=dict(foreign))

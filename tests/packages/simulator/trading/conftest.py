@@ -10,7 +10,7 @@ from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.orders import RequestedOrder
-from onetape.simulator.trading.trade_feed import Cursor, Side, Tick
+from onetape.simulator.trading.trade_feed import Cursor, MarketTrade, Side
 
 #: Whole dollars and whole coins, so that a test can be read.
 COIN = replace(SYMBOLS[0], base="COIN", price_digits=0, amount_digits=0)
@@ -23,42 +23,42 @@ class ListedTrades:
 
     def __init__(self, trades: list[Trade], bnb_price: int = 500) -> None:
         self._ticks = [
-            Tick(number, time_ms, price, amount, buys=True)
+            MarketTrade(number, time_ms, price, amount, buys=True)
             for number, (time_ms, price, amount) in enumerate(trades, 1)
         ]
-        self._bnb = [Tick(1, 0, bnb_price, 1, buys=True)]
+        self._bnb = [MarketTrade(1, 0, bnb_price, 1, buys=True)]
         self.trading = True
 
     def is_trading(self, symbol: SpotSymbol, now_ms: int) -> bool:
         del symbol, now_ms
         return self.trading
 
-    def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
-        past = [tick for tick in self._of(symbol) if tick.time_ms <= now_ms]
+    def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> MarketTrade | None:
+        past = [trade for trade in self._of(symbol) if trade.time_ms <= now_ms]
         return past[-1] if past else None
 
     def find_next_hit(
         self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
-    ) -> Tick | None:
-        for tick in self._of(symbol):
-            to_come = after < (tick.time_ms, tick.id) and tick.time_ms <= until_ms
-            below = low is not None and tick.price <= low
-            if to_come and (below or (high is not None and tick.price >= high)):
-                return tick
+    ) -> MarketTrade | None:
+        for trade in self._of(symbol):
+            to_come = after < (trade.time_ms, trade.id) and trade.time_ms <= until_ms
+            below = low is not None and trade.price <= low
+            if to_come and (below or (high is not None and trade.price >= high)):
+                return trade
         return None
 
     def iterate_offers(
-        self, symbol: SpotSymbol, tick: Tick, side: Side
+        self, symbol: SpotSymbol, trade: MarketTrade, side: Side
     ) -> Iterator[tuple[int, int]]:
         del symbol
         for level in range(5):
-            yield tick.price + (level if side == "BUY" else -level), 10
+            yield trade.price + (level if side == "BUY" else -level), 10
 
     def compute_average_price(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
         last = self.find_last_trade(symbol, now_ms)
         return None if last is None else Decimal(last.price)
 
-    def _of(self, symbol: SpotSymbol) -> list[Tick]:
+    def _of(self, symbol: SpotSymbol) -> list[MarketTrade]:
         return self._bnb if symbol == BNB else self._ticks
 
 

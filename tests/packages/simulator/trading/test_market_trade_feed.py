@@ -13,19 +13,19 @@ from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
 from onetape.simulator.trading.money import round_down_to_unit, scale_to_decimal
 from onetape.simulator.trading.orders import RequestedOrder
-from onetape.simulator.trading.trade_feed import Side, Tick
+from onetape.simulator.trading.trade_feed import MarketTrade, Side
 from repeatable import count_examples
 
 MARCH_MS = 1_709_251_200_000
 MARKET = SimulatedMarket(3)
 BTC = MARKET.get_symbol("BTCUSDT")
-THIN = next(symbol for symbol in SYMBOLS if symbol.quiet)
+THIN = next(symbol for symbol in SYMBOLS if symbol.untraded_share)
 FEED = MarketTradeFeed(MARKET, held=False)
 
 
 def find_hit_by_loop(
     symbol_id: str, after: tuple[int, int], until_ms: int, low: int, high: int
-) -> Tick | None:
+) -> MarketTrade | None:
     """Return the result that `next_hit` must have, by a loop over every trade."""
     symbol = MARKET.get_symbol(symbol_id)
     for minute in range(after[0] // 60_000 * 60, until_ms // 1_000 + 1, 60):
@@ -35,7 +35,7 @@ def find_hit_by_loop(
             price = int(trades.price[row])
             if after < (when, number) and when <= until_ms and (price <= low or price >= high):
                 amount, buys = int(trades.amount[row]), bool(trades.buys[row])
-                return Tick(number, when, price, amount, buys)
+                return MarketTrade(number, when, price, amount, buys)
     return None
 
 

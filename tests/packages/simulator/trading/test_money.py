@@ -13,7 +13,7 @@ from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
-from onetape.simulator.trading.orders import LIMITS, RequestedOrder, SimulatedOrder
+from onetape.simulator.trading.orders import LIMIT_TYPES, RequestedOrder, SimulatedOrder
 from repeatable import count_examples
 
 MARCH_MS = 1_709_251_200_000
@@ -72,7 +72,7 @@ def request_of(wish: dict[str, Any], now_ms: int) -> RequestedOrder:
         wish["time_in_force"],
         0 if by_value else int(quote_value / step_value) + 1,
         quote_value.quantize(Decimal("0.0001")) if by_value else Decimal(0),
-        last + wish["price"] * away if kind in LIMITS else 0,
+        last + wish["price"] * away if kind in LIMIT_TYPES else 0,
         last + wish["stop"] * stop_away if kind.startswith(("STOP", "TAKE")) else 0,
     )  # fmt: skip
 
@@ -94,7 +94,7 @@ def trade_steps(steps: list[Any], *, held: bool) -> Exchange:
         elif step[0] == "fees":
             exchange.fees.in_bnb = step[1]
         else:
-            waiting: list[SimulatedOrder] = exchange.open_orders()
+            waiting: list[SimulatedOrder] = exchange.get_open_orders()
             if waiting:
                 exchange.cancel(waiting[int(step[1]) % len(waiting)], now_ms)
     return exchange
@@ -120,7 +120,7 @@ def check_books(exchange: Exchange) -> None:
     for asset in account.get_assets():
         assert account.get_free(asset) + account.get_locked(asset) == fills[asset]
     locked: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for order in exchange.open_orders():
+    for order in exchange.get_open_orders():
         locked[order.spends] += order.locked
         assert order.locked == order.compute_needed_lock()
     assert {asset: account.get_locked(asset) for asset in account.get_assets()} == {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onetape.backtest.storage.runs import load_run
     from onetape.optimization.optimize_api import OptimizationResult, optimize
     from onetape.optimization.walk_forward_api import WalkForwardResult, walk_forward
-    from onetape.strategies import indicators
+    from onetape.strategies import Market, indicators
     from onetape.strategies.functions import Entries, strategy_function
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "BacktestResult",
     "Entries",
     "Exits",
+    "Market",
     "OptimizationResult",
     "StoredCandles",
     "WalkForwardResult",
@@ -48,6 +49,7 @@ _MODULES: Final = {
     "BacktestResult": "onetape.backtest.results",
     "Entries": "onetape.strategies.functions",
     "Exits": "onetape.backtest.arguments",
+    "Market": "onetape.strategies",
     "OptimizationResult": "onetape.optimization.optimize_api",
     "StoredCandles": "onetape.backtest.candle_sources",
     "WalkForwardResult": "onetape.optimization.walk_forward_api",

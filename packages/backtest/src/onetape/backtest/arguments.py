@@ -28,7 +28,7 @@ _SIZINGS: Final = (
     *("quote_amount", "base_amount", "equity_share", "risk_per_trade", "volatility_target"),
 )
 
-_KIND_WORDS: Final = {
+_KIND_TEXTS: Final = {
     int: "a whole number",
     float: "a number",
     str: "a text",
@@ -111,8 +111,10 @@ def _convert_value(kind: str, name: str, value: Any, declared: DeclaredSetting) 
     try:
         return msgspec.convert(plain, declared.kind)
     except msgspec.ValidationError as error:
-        wanted = ", ".join(declared.choices) or _KIND_WORDS.get(declared.kind, "a dict of numbers")
-        raise UsageError(f"{kind}: {name} must be {wanted}, found {value!r}") from error
+        expected = ", ".join(declared.choices) or _KIND_TEXTS.get(
+            declared.kind, "a dict of numbers"
+        )
+        raise UsageError(f"{kind}: {name} must be {expected}, found {value!r}") from error
 
 
 def make_account_config(
@@ -141,8 +143,15 @@ def make_account_config(
     made = ExitConfig(
         **{**_select_section(stated, "exits"), **({} if exits is None else exits.values)}
     )
-    own: Mapping[str, Any] = {} if account is None else account.values
-    return AccountConfig(**{**_select_section(stated, "account"), **own}, exits=made)
+    given_values: Mapping[str, Any] = {} if account is None else account.values
+    if given_values.get("fee_tier") is not None:
+        rates = ("fee_rate", "maker_fee_rate")
+        fees = [name for name in rates if given_values.get(name) is not None]
+        if fees:
+            raise UsageError(
+                f"Account: {fees[0]} must be left out with fee_tier, which states both fees"
+            )
+    return AccountConfig(**{**_select_section(stated, "account"), **given_values}, exits=made)
 
 
 def collect_stated_values(strategy: "StrategyLike | None") -> Mapping[str, Any]:
@@ -206,8 +215,8 @@ def make_strategy_choice(given: StrategyLike, params: Mapping[str, Any] | None) 
             return _make_class_choice(given.cls, {**given.values, **values})
         return strategy(given.name, **{**given.parameters, **values})
     if isinstance(given, Strategy):
-        own = {info.name: getattr(given, info.name) for info in collect_parameters(given)}
-        return _make_class_choice(type(given), {**own, **values})
+        parameters = {info.name: getattr(given, info.name) for info in collect_parameters(given)}
+        return _make_class_choice(type(given), {**parameters, **values})
     return _make_class_choice(get_strategy_class(given), values)
 
 

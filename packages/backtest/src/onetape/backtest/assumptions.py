@@ -1,4 +1,4 @@
-"""Assumptions and notes of a run as text: the rules that it used, and doubts about its numbers.
+"""Assumptions and notes of a backtest as text: its rules, and what makes its numbers doubtful.
 
 Terminal, report and saved runs show both.
 """
@@ -13,7 +13,7 @@ from onetape.backtest.refusal_notes import describe_refusals
 from onetape.core.clock import format_utc
 from onetape.core.digits import choose_money_decimals, format_fixed, format_number
 from onetape.core.message_text import format_count
-from onetape.core.simulated import ORIGIN_WORDS
+from onetape.core.simulated import ORIGIN_TEXTS
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import TIE_RULE, AccountConfig, ExitConfig, SimulationResult
@@ -21,49 +21,51 @@ from onetape.strategies import Signals
 from onetape.strategies.segments import Segment, compute_segment_ends
 
 
-class Pause(Struct, frozen=True):
+class WarmUpAfterGap(Struct, frozen=True):
     """A part of the range that is not traded, because a warm-up after a gap is not full."""
 
     gap_from: int
     """Open of the first missing candle, epoch seconds."""
     gap_to: int
     """Open of the first candle after the gap, epoch seconds."""
-    timeframe: str
-    """Timeframe of the missing candles."""
+    series: str
+    """Series of the missing candles, such as `1h`, or `BTC/USDT 1h` of another market."""
     trading_since: int | None
     """Close of the first candle that is traded again, epoch seconds; None: the range or another gap
     comes first."""
 
 
 def describe_assumptions(backtest: Backtest) -> dict[str, str]:
-    """Return the rules of a run in words, by label."""
+    """Return the rules of a backtest as texts for output, by label."""
     rules, first = backtest.first.result.rules, backtest.first
-    finer = backtest.config.timeframe_detail
-    words = {
+    assumptions = {
         "fills": f"signal on the close, filled at the next open, {describe_slippage(rules)}",
         "account": _describe_account(first),
-        "fees": describe_fee(rules),
+        "fees": describe_fee(
+            rules, has_limits=any(run.signals.limit is not None for run in backtest.runs)
+        ),
+        **_describe_limits(backtest.runs),
         "exits": describe_exits(rules, [run.signals for run in backtest.runs]),
         "re-entry": describe_reentry(rules),
         **_describe_hours(rules),
         **_describe_guards(rules),
-        **({} if finer is None else _describe_intrabar(finer, backtest.runs)),
+        **_describe_intrabar(backtest.config.timeframe_detail, backtest.runs),
         "trading rules": first.trading_rules_text,
-        **first.higher.words,
+        **first.higher.origins,
         **_describe_comparison(backtest),
     }
-    return _describe_shared_account(backtest, words) if backtest.has_several else words
+    return _describe_shared_account(backtest, assumptions) if backtest.has_several else assumptions
 
 
 def _describe_comparison(backtest: Backtest) -> dict[str, str]:
     """Return benchmark and risk-free rate, for the assumptions; nothing where they are default."""
     rate, benchmark = backtest.config.risk_free_rate, backtest.benchmark
-    words: dict[str, str] = {}
+    assumptions: dict[str, str] = {}
     if benchmark is not None:
-        words["benchmark"] = f"buy and hold of {benchmark.symbol}"
+        assumptions["benchmark"] = f"buy and hold of {benchmark.symbol}"
     if rate:
-        words["risk-free rate"] = f"{rate:.3%} a year, in the Sharpe and Sortino ratios"
-    return words
+        assumptions["risk-free rate"] = f"{rate:.3%} a year, in the Sharpe and Sortino ratios"
+    return assumptions
 
 
 def _describe_account(run: SymbolRun) -> str:
@@ -78,53 +80,59 @@ def _describe_volume_limit(rules: AccountConfig) -> str:
     return "" if share is None else f", at most {share:.3%} of the last candle's volume"
 
 
-def _describe_intrabar(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
+def _describe_intrabar(timeframe: str | None, runs: Sequence[SymbolRun]) -> dict[str, str]:
     """Return the use of intrabar candles and how many exits they decided, for the assumptions.
 
     Args:
-        finer: Timeframe of the intrabar candles.
+        timeframe: Timeframe of the intrabar candles; None: the run uses none, and the result is
+            empty.
         runs: The runs of all symbols.
     """
+    if timeframe is None:
+        return {}
     rules = runs[0].result.rules
     if not any(run.result.has_levels for run in runs):
-        return {"intrabar": f"{finer} candles are not used: there is no stop and no target"}
+        return {"intrabar": f"{timeframe} candles are not used: there is no stop and no target"}
     bars = [each for run in runs for each in run.result.fill_log.intrabar_exits.values()]
-    exits = [each for each in bars if not each.goes_on]
+    exits = [each for each in bars if not each.is_position_open]
     known = sum(each.undecided is None for each in exits)
-    went_on = len(bars) - len(exits)
+    without_exit = len(bars) - len(exits)
     trails = rules.exits.has_moving_stop
     return {
-        "intrabar": f"{finer} candles decide whether stop or target came first, "
+        "intrabar": f"{timeframe} candles decide whether stop or target came first, "
         f"{'move the trailing stop, ' if trails else ''}and fill at its open a "
         f"level that one of them opens beyond: they decided {known:,} of "
         f"{format_count(len(exits), 'exit')} inside a candle"
-        + (f"; {format_count(went_on, 'candle')} ended no position" if went_on else "")
+        + (f"; {format_count(without_exit, 'candle')} ended no position" if without_exit else "")
     }
 
 
-def _describe_shared_account(backtest: Backtest, words: dict[str, str]) -> dict[str, str]:
+def _describe_shared_account(backtest: Backtest, assumptions: dict[str, str]) -> dict[str, str]:
     """Return the assumptions of a run in which several symbols share an account.
 
     Args:
         backtest: The backtest.
-        words: Assumptions of the first symbol; where symbols differ, each is named.
+        assumptions: Assumptions of the first symbol; where symbols differ, each is named.
     """
-    own = {
+    by_symbol = {
         run.symbol: {
             "account": _describe_account(run),
             "trading rules": run.trading_rules_text,
-            **run.higher.words,
+            **run.higher.origins,
         }
         for run in backtest.runs
     }
-    for label in ("account", "trading rules", *backtest.first.higher.words):
-        texts = {symbol: each[label] for symbol, each in own.items()}
-        if len(set(texts.values())) > 1:
-            words = {**words, label: "; ".join(f"{one}: {text}" for one, text in texts.items())}
+    # Strategies of several symbols may read different series.
+    inputs = dict.fromkeys(label for run in backtest.runs for label in run.higher.origins)
+    for label in ("account", "trading rules", *inputs):
+        texts = {symbol: each[label] for symbol, each in by_symbol.items() if label in each}
+        if len(set(texts.values())) > 1 or len(texts) < len(by_symbol):
+            joined = "; ".join(f"{one}: {text}" for one, text in texts.items())
+            assumptions = {**assumptions, label: joined}
     return {
-        **words,
-        "symbols": f"{', '.join(own)} on one account, max "
-        f"{format_count(backtest.config.most_open_trades, 'open trade')} "
+        **assumptions,
+        "symbols": f"{', '.join(by_symbol)} on one account, max "
+        f"{format_count(backtest.config.slot_count, 'open trade')} "
         f"(entries skipped, all slots full: {backtest.portfolio.skipped_entries:,})",
         "ties": TIE_RULE,
     }
@@ -150,18 +158,24 @@ def describe_sizing(rules: AccountConfig, base: str, quote: str) -> str:
         "equity_share": f"{size:.2%} of the account's equity an entry",
         "risk_per_trade": f"as much as loses {size:.2%} of the account's equity at the first stop",
         "volatility_target": (
-            f"as much as brings {size:.2%} of volatility a year, from "
-            f"{rules.volatility_bars} closes"
+            f"as much as adds {size:.2%} of volatility a year, from {rules.volatility_bars} closes"
         ),
     }[rules.sizing]
 
 
-def describe_fee(rules: AccountConfig) -> str:
-    """Return the description of the fee and its currency."""
+def describe_fee(rules: AccountConfig, *, has_limits: bool = False) -> str:
+    """Return the description of the fee and its currency.
+
+    Args:
+        rules: Rules of the account.
+        has_limits: Whether entries may be limit orders.
+    """
     currency = "quote currency" if rules.fee_currency == "quote" else "the coin bought"
     maker = rules.target_fee_rate
-    targets = f", {maker:.3%} at a target" if maker != rules.fee_rate else ""
-    return f"{rules.fee_rate:.3%}{targets}, in {currency}"
+    where = "a limit or target" if has_limits else "a target"
+    targets = f", {maker:.3%} at {where}" if maker != rules.fee_rate else ""
+    tier = "" if rules.fee_tier is None else f" (fee tier {rules.fee_tier})"
+    return f"{rules.fee_rate:.3%}{targets}, in {currency}{tier}"
 
 
 def describe_exits(rules: AccountConfig, signals: Sequence[Signals] = ()) -> str:
@@ -189,12 +203,14 @@ def describe_exits(rules: AccountConfig, signals: Sequence[Signals] = ()) -> str
     if exits.target_table:
         steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_rows)
         parts.append(f"target falling with time: {steps}{_describe_net_targets(exits)}")
-    own = list(dict.fromkeys(text for one in signals for text in _describe_levels(one)))
-    parts += own
+    level_texts = list(dict.fromkeys(text for one in signals for text in _describe_levels(one)))
+    parts += level_texts
     if exits.time_stop_bars is not None:
         parts.append(f"time stop after {format_count(exits.time_stop_bars, 'candle')}")
-    has_own = {text.split()[0] for text in own}
-    if (exits.has_stop or "stop" in has_own) and (exits.has_target or "target" in has_own):
+    stated_levels = {text.split()[0] for text in level_texts}
+    if (exits.has_stop or "stop" in stated_levels) and (
+        exits.has_target or "target" in stated_levels
+    ):
         parts.append(
             "stop before target where one candle reaches both and no intrabar candles decide"
         )
@@ -215,6 +231,17 @@ def _describe_levels(signals: Signals) -> list[str]:
         for name, column, mode in given
         if column is not None
     ]
+
+
+def _describe_limits(runs: Sequence[SymbolRun]) -> dict[str, str]:
+    """Return the rule of limit entries, for the assumptions; nothing where there are none."""
+    if all(run.signals.limit is None for run in runs):
+        return {}
+    # Most strategies give no limits, and load none of it.
+    from onetape.backtest.limit_notes import describe_limits
+
+    texts = dict.fromkeys(filter(None, (describe_limits(run.signals) for run in runs)))
+    return {"limit entries": "; ".join(texts)}
 
 
 def _describe_sell_signal(exits: ExitConfig) -> str:
@@ -247,30 +274,31 @@ def describe_reentry(rules: AccountConfig) -> str:
 def _describe_hours(rules: AccountConfig) -> dict[str, str]:
     """Return when entries are made, for the assumptions; nothing where they always are."""
     hours = rules.entry_hours
-    words = "" if hours is None else f"entries in candles that open in {hours.text}; exits always"
-    return {"trading hours": words} if words else {}
+    if hours is None:
+        return {}
+    return {"trading hours": f"entries in candles that open in {hours.text}; exits always"}
 
 
 def _describe_guards(rules: AccountConfig) -> dict[str, str]:
     """Return the rules that pause entries after losses, for the assumptions; empty without any."""
-    words = "; ".join(guard.describe() for guard in rules.entry_guards)
-    return {"entry guards": words} if words else {}
+    text = "; ".join(guard.describe() for guard in rules.entry_guards)
+    return {"entry guards": text} if text else {}
 
 
 def collect_notes(backtest: Backtest) -> list[str]:
-    """Return the notes that a reader needs to trust the numbers, in sentences.
+    """Return sentences on what affects the numbers of a backtest: gaps, refused orders, and so on.
 
     Of several symbols, a note that does not hold for all of them begins with its symbol.
     """
-    finer = backtest.config.timeframe_detail
+    timeframe = backtest.config.timeframe_detail
     results = [run.result for run in backtest.runs]
-    own = {run.symbol: _collect_run_notes(run, finer) for run in backtest.runs}
-    refused = describe_refusals(results, backtest.config.most_open_trades)
+    by_symbol = {run.symbol: _collect_run_notes(run, timeframe) for run in backtest.runs}
+    refused = describe_refusals(results, backtest.config.slot_count)
     refused += [backtest.strategy_note] if backtest.strategy_note else []
     if not backtest.has_several:
-        head, tail = own[backtest.first.symbol]
+        head, tail = by_symbol[backtest.first.symbol]
         return [*head, *refused, *tail]
-    texts = {symbol: [*head, *tail] for symbol, (head, tail) in own.items()}
+    texts = {symbol: [*head, *tail] for symbol, (head, tail) in by_symbol.items()}
     named = dict.fromkeys(
         text if all(text in one for one in texts.values()) else f"{symbol}: {text}"
         for symbol, each in texts.items()
@@ -286,7 +314,9 @@ def join_run_checks(backtest: Backtest) -> BiasCheck:
     return join_checks({run.symbol: run.check for run in backtest.runs})
 
 
-def _collect_run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], list[str]]:
+def _collect_run_notes(
+    run: SymbolRun, intrabar_timeframe: str | None
+) -> tuple[list[str], list[str]]:
     """Return the notes of one symbol: those before and those after the note on refused orders."""
     result = run.result
     head = [*describe_window(run.window, "the strategy needs"), *run.higher.notes]
@@ -296,20 +326,25 @@ def _collect_run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], li
     if hours and not any(map(hours.contains, result.candles.timestamp.tolist())):
         head.append(f"nothing was entered: no candle opens in the trading hours {hours.text}")
     if result.rules.entry_guards:
-        # Most runs have no entry guards, and load none of it.
+        # Imported here, because most runs have no entry guards.
         from onetape.backtest.guard_notes import describe_guard_pauses
 
         head += describe_guard_pauses(result)
     if result.is_open_at_end:
         head.append("the last trade is still open and valued at the last close")
     tail: list[str] = []
+    if result.fill_log.has_limits:
+        # Most strategies give no limits, and load none of it.
+        from onetape.backtest.limit_notes import describe_limit_orders
+
+        tail += describe_limit_orders(result)
     if result.fill_log.limited:
         buys = format_count(result.fill_log.limited, "buy")
         tail.append(f"{buys} made smaller by max_volume_share")
     if result.untraded is not None:
         tail += describe_waiting_orders(result)
     if result.fill_log.ambiguous or result.fill_log.decided:
-        tail.append(_describe_ambiguity(result, finer))
+        tail.append(_describe_ambiguity(result, intrabar_timeframe))
     return head, tail
 
 
@@ -343,7 +378,7 @@ def describe_window(window: CandleWindow, need: str) -> list[str]:
     """
     found: list[str] = []
     if window.origin is not None:
-        found.append(f"this market is {ORIGIN_WORDS[window.origin]}")
+        found.append(f"this market is {ORIGIN_TEXTS[window.origin]}")
     if window.startup_moved:
         found.append(
             f"the range starts {format_count(window.startup_moved, 'candle')} later, "
@@ -351,10 +386,10 @@ def describe_window(window: CandleWindow, need: str) -> list[str]:
             "the first candles of the series are the strategy's startup_candle_count"
         )
     # If the warm-up begins after a gap, `describe_pauses` has the note instead.
-    if window.warm_up < window.wanted_warm_up and not (window.gaps and window.gaps[0].at == 0):
+    if window.warm_up < window.required_warm_up and not (window.gaps and window.gaps[0].at == 0):
         found.append(
             f"only {format_count(window.warm_up, 'candle')} of warm-up where {need} "
-            f"{window.wanted_warm_up:,}: the first signals may differ from a longer run's"
+            f"{window.required_warm_up:,}: the first signals may differ from a longer run's"
         )
     proven = window.known_outages - sum(window.accepted.values())
     if proven:
@@ -376,36 +411,42 @@ def describe_window(window: CandleWindow, need: str) -> list[str]:
     return found
 
 
-def _describe_ambiguity(result: SimulationResult, finer: str | None) -> str:
-    """Return the text on bars whose prices allow several exits, or none, for a note."""
+def _describe_ambiguity(result: SimulationResult, timeframe: str | None) -> str:
+    """Return the note on bars whose prices allow several exits, or none.
+
+    Args:
+        result: Result of the run.
+        timeframe: Timeframe of the intrabar candles; None: the run uses none.
+    """
     fill_log, is_moving = result.fill_log, result.rules.exits.has_moving_stop
     has_target = result.rules.exits.has_target or result.levels is not None
     if fill_log.decided and not fill_log.ambiguous:
         exits = "allowed several exits" if is_moving else "had stop and target inside"
-        return f"0 ambiguous bars: {finer} candles decided all that {exits} ({fill_log.decided:,})"
-    decided = f"; {finer} candles decided {fill_log.decided:,} more" if fill_log.decided else ""
+        count = f"{fill_log.decided:,}"
+        return f"0 ambiguous bars: {timeframe} candles decided all that {exits} ({count})"
+    decided = f"; {timeframe} candles decided {fill_log.decided:,} more" if fill_log.decided else ""
     missing = (
-        f" ({fill_log.missing_intrabar:,} of them because {finer} candles are missing)"
+        f" ({fill_log.missing_intrabar:,} of them because {timeframe} candles are missing)"
         if fill_log.missing_intrabar
         else ""
     )
     both = "stop and target inside one candle, taken as stopped"
     moved = "a trailing stop moved over the low by the candle's own high, taken at the worst price"
     kinds = [text for text, has in ((both, has_target), (moved, is_moving)) if has]
-    hint = "" if finer or not is_moving else "; intrabar candles may decide: --timeframe-detail"
+    hint = "" if timeframe or not is_moving else "; intrabar candles may decide: --timeframe-detail"
     bars = format_count(fill_log.ambiguous, "ambiguous bar")
     return f"{bars}: {' or '.join(kinds)}{missing}{decided}{hint}"
 
 
-def find_pauses(window: CandleWindow, segments: Sequence[Segment]) -> list[Pause]:
+def find_pauses(window: CandleWindow, segments: Sequence[Segment]) -> list[WarmUpAfterGap]:
     """Return the parts of the range that are not traded because of gaps, oldest first."""
-    found: list[Pause] = []
+    found: list[WarmUpAfterGap] = []
     timeframe = Timeframe.parse(window.key.timeframe)
     for segment, end in _find_paused_segments(window, segments):
         since = None
         if segment.ready < end:
             since = timeframe.next(int(window.candles.timestamp[segment.ready]))
-        found.append(Pause(*(segment.gap or (0, 0)), segment.timeframe, since))
+        found.append(WarmUpAfterGap(*(segment.gap or (0, 0)), segment.series, since))
     return found
 
 
@@ -448,9 +489,9 @@ def describe_pauses(
         return []
     last = pauses[-1]
     gap = f"{format_utc(last.gap_from)} to {format_utc(last.gap_to)} UTC"
-    if last.timeframe != window.key.timeframe:
-        gap = f"of {last.timeframe} candles {gap}"
-    warm_up = f"warm-up of {format_count(window.wanted_warm_up, 'candle')}{addition}"
+    if last.series != window.key.timeframe:
+        gap = f"of {last.series} candles {gap}"
+    warm_up = f"warm-up of {format_count(window.required_warm_up, 'candle')}{addition}"
     if last.trading_since is None:
         text = f"no trading after the gap {gap}: the range ends before a {warm_up}"
     else:
@@ -462,5 +503,5 @@ def describe_pauses(
         )
     others = len(pauses) - 1
     if others:
-        text += f"; {format_count(others, 'earlier gap')} paused it likewise"
+        text += f"; {format_count(others, 'earlier gap')} paused trading too"
     return [text]

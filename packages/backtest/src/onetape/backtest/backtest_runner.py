@@ -23,7 +23,11 @@ from onetape.engine import (
 from onetape.engine.cost_free import compute_cost_free_equity, remove_costs
 from onetape.store.database import Store
 from onetape.strategies import Strategy, collect_parameters
-from onetape.strategies.segments import UnexplainedGaps, drop_entries_before_gaps
+from onetape.strategies.segments import (
+    UnexplainedGaps,
+    drop_entries_before_gaps,
+    end_limits_at_gaps,
+)
 
 
 def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Backtest:
@@ -31,7 +35,7 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
 
     Args:
         config: Configuration of the run.
-        with_indicators: Whether the signals keep the strategy's indicators, which only a report and
+        with_indicators: Whether the result has the strategy's indicators, which only a report and
             `explain` show; two columns take a third of the memory of the candles.
 
     Raises:
@@ -41,7 +45,7 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
     strategy = config.strategy.load()
     with open_run_database(config) as store:
         inputs, notes = read_symbols(store, config, strategy, with_indicators=with_indicators)
-        portfolio = _simulate(inputs, config)
+        portfolio = _simulate_account(inputs, config)
         without_costs = _compute_return_without_costs(inputs, config, portfolio)
         benchmark = _read_benchmark(store, config, inputs)
     backtest = _make_backtest(config, strategy, inputs, portfolio, notes, began, benchmark)
@@ -64,7 +68,7 @@ def run_inputs(
         began: Time at which the run began, by `time.monotonic`.
         range_notes: Sentences on ranges of symbols that are not traded.
     """
-    portfolio = _simulate(inputs, config)
+    portfolio = _simulate_account(inputs, config)
     without_costs = _compute_return_without_costs(inputs, config, portfolio)
     backtest = _make_backtest(config, strategy, inputs, portfolio, range_notes, began)
     return replace(backtest, return_without_costs=without_costs)
@@ -95,6 +99,7 @@ def _make_backtest(
     began: float,
     benchmark: BenchmarkMarket | None = None,
 ) -> Backtest:
+    """Return the record of a finished run, with its metrics."""
     metrics = compute_metrics(
         portfolio if len(inputs) > 1 else portfolio.parts[0],
         risk_free_rate=config.risk_free_rate,
@@ -133,11 +138,14 @@ def _collect_parameters(config: BacktestConfig, strategy: Strategy) -> dict[str,
     return {
         symbol: " ".join(
             [
-                own.name,
-                *(f"{info.name}={getattr(own, info.name)}" for info in collect_parameters(own)),
+                symbol_strategy.name,
+                *(
+                    f"{info.name}={getattr(symbol_strategy, info.name)}"
+                    for info in collect_parameters(symbol_strategy)
+                ),
             ]
         )
-        for symbol, own in loaded.items()
+        for symbol, symbol_strategy in loaded.items()
     }
 
 
@@ -152,7 +160,7 @@ def _get_strategy_note(strategy: Strategy) -> str:
     return format_capture_warning(strategy)
 
 
-def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioResult:
+def _simulate_account(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioResult:
     """Return the result of the account; one symbol takes the fast path of the engine."""
     series = [
         SymbolSeries(
@@ -164,7 +172,7 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
             trading_rules=run.trading_rules,
             intrabar=run.intrabar,
             has_volume=run.has_volume,
-            levels=run.signals.level_columns,
+            levels=end_limits_at_gaps(run.signals.level_columns, UnexplainedGaps(run.window.gaps)),
         )
         for run in inputs
     ]
@@ -209,7 +217,7 @@ def _compute_return_without_costs(
         return None
     equity = compute_cost_free_equity(portfolio)
     if equity is None:
-        equity = _simulate(inputs, replace(config, account=free)).final_equity
+        equity = _simulate_account(inputs, replace(config, account=free)).final_equity
     return equity / free.cash - 1.0
 
 

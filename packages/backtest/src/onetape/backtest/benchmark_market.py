@@ -28,7 +28,7 @@ def load_benchmark(
         CandleGapError: candles are missing in the range for an unknown reason.
     """
     key = SeriesKey(config.exchange, symbol, config.timeframe)
-    own = replace(
+    benchmark_config = replace(
         config,
         symbols=(symbol,),
         own_strategies={},
@@ -37,10 +37,10 @@ def load_benchmark(
         end=window.end,
     )
     try:
-        held = load_window(store, key, own, lookback=0)
+        held = load_window(store, key, benchmark_config, lookback=0)
     except DataError as error:
         raise type(error)(f"benchmark: {error}") from error
-    trading_rules, _ = load_trading_rules(store, key, own, held.candles)
+    trading_rules, _ = load_trading_rules(store, key, benchmark_config, held.candles)
     return BenchmarkMarket(
         symbol, held.candles[held.warm_up :], replace(config.account, trading_rules=trading_rules)
     )

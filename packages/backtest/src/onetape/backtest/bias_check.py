@@ -12,7 +12,7 @@ from onetape.backtest.records import BiasCheck
 from onetape.core.clock import format_day
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
 from onetape.strategies import Higher, Signals, Strategy
-from onetape.strategies.output_capture import muted
+from onetape.strategies.output_capture import discard_stderr
 from onetape.strategies.segments import WHOLE, Segment
 
 
@@ -23,7 +23,7 @@ def make_strategy_factory(config: BacktestConfig) -> Callable[[], Strategy]:
     """
 
     def make() -> Strategy:
-        with muted():
+        with discard_stderr():
             return config.strategy.load()
 
     return make

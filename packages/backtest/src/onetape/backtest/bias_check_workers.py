@@ -8,13 +8,13 @@ from onetape.backtest.parallel import map_unordered
 from onetape.core.candles import IntArray
 from onetape.strategies import SignalArray
 from onetape.strategies.check_data import CheckData, StrategyMaker, WindowSizes
-from onetape.strategies.lookahead_check import Evaluate, Progress, evaluate_windows
+from onetape.strategies.lookahead_check import EvaluateWindows, ReportProgress, evaluate_windows
 
 #: Number of bars in a job; each job has a fresh strategy.
 BARS_PER_JOB: Final = 2_000
 
 
-def evaluate_windows_parallel(processes: int) -> Evaluate:
+def evaluate_windows_parallel(processes: int) -> EvaluateWindows:
     """Return a function that evaluates windows as `evaluate_windows` does, in processes."""
 
     def evaluate(
@@ -22,7 +22,7 @@ def evaluate_windows_parallel(processes: int) -> Evaluate:
         data: CheckData,
         bars: IntArray,
         windows: WindowSizes,
-        on_progress: Progress,
+        on_progress: ReportProgress,
     ) -> tuple[SignalArray, str]:
         parts = [bars[at : at + BARS_PER_JOB] for at in range(0, len(bars), BARS_PER_JOB)]
         if processes < 2 or len(parts) < 2:

@@ -44,7 +44,7 @@ class StoredCandles(Struct, frozen=True):
     db_flag: Path | None
     """Database file as it was named; None: the default."""
     trading_rules: str
-    """Price and amount rules of the market, in words."""
+    """Description of the trading rules of the market, for output."""
     gaps: tuple[tuple[int, int], ...]
     """Ranges (epoch seconds, half-open) whose candles are missing for an unknown reason."""
     allow_gaps: bool
@@ -112,7 +112,7 @@ def load_candles(
         db_flag=db_flag,
     )
     if download:
-        _download(config)
+        _fetch_with_backfiller(config)
     with open_run_database(config) as store:
         window = load_window(store, config.key, config, lookback=0)
         market = load_trading_rules(store, config.key, config, window.candles)[1]
@@ -131,10 +131,10 @@ def load_candles(
     )
 
 
-def _download(config: BacktestConfig) -> None:
+def _fetch_with_backfiller(config: BacktestConfig) -> None:
     """Fetch the candles of a range with the backfiller, in a separate process.
 
-    It returns normally if candles are still missing (exit code 4); reading reports them.
+    Candles that are still missing then (exit code 4) raise no error here; reading reports them.
 
     Raises:
         ConfigurationError: the backfiller is not installed.
@@ -149,13 +149,13 @@ def _download(config: BacktestConfig) -> None:
     program = str(installed) if installed.exists() else shutil.which("backfiller")
     if program is None:
         raise ConfigurationError("download=True needs the backfiller; install onetape-backfiller")
-    words: list[str] = ["--exchange", config.exchange, "--symbol", config.symbols[0]]
-    words += ["--timeframe", config.timeframe, "--db", str(config.database)]
+    arguments: list[str] = ["--exchange", config.exchange, "--symbol", config.symbols[0]]
+    arguments += ["--timeframe", config.timeframe, "--db", str(config.database)]
     for flag, moment in (("--from", config.start), ("--to", config.end)):
         if moment is not None:
-            words += [flag, format_utc(moment).replace(" ", "T")]
+            arguments += [flag, format_utc(moment).replace(" ", "T")]
     done = subprocess.run(  # noqa: S603 - our own program, without a shell
-        [program, *words], capture_output=True, text=True, check=False
+        [program, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode not in (0, DataError.exit_code):
         lines: Sequence[str] = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]

@@ -6,7 +6,7 @@ from onetape.core.digits import Digits, format_number
 
 
 def format_candle(candle: Mapping[str, float], digits: Digits) -> str:
-    """Return prices and volume of a candle in words.
+    """Return prices and volume of a candle as text.
 
     Args:
         candle: Open, high, low, close and volume, by these names.
@@ -19,7 +19,7 @@ def format_candle(candle: Mapping[str, float], digits: Digits) -> str:
 
 
 def format_indicators(indicators: Mapping[str, float | None]) -> str:
-    """Return indicator values in words; one without a value is unknown."""
+    """Return indicator values as text; an indicator without a value is `unknown`."""
     seen = ", ".join(
         f"{name} {'unknown' if value is None else format_number(value, commas=True)}"
         for name, value in indicators.items()

@@ -50,21 +50,21 @@ def load_window(
         DataError: nothing is stored of the series, or nothing of the range.
         CandleGapError: candles are missing in the range for an unknown reason.
     """
-    wanted = (config.start, config.end)
+    bounds = (config.start, config.end)
     first, last = read_stored_range(store, key, config)
     timeframe = Timeframe.parse(key.timeframe)
     after = timeframe.next(last)
-    start = first if wanted[0] is None else wanted[0]
-    end = after if wanted[1] is None else wanted[1]
+    start = first if bounds[0] is None else bounds[0]
+    end = after if bounds[1] is None else bounds[1]
     if end <= first or start >= after:
         requested = " ".join(
             f"{word} {format_day(moment)}"
-            for word, moment in zip(("from", "to"), wanted, strict=True)
+            for word, moment in zip(("from", "to"), bounds, strict=True)
             if moment is not None
         )
         raise DataError(
             f"nothing is stored of {key} {requested} (stored: {format_utc(first)} to "
-            f"{format_utc(after)} UTC); run: {format_repair_command(key, config, *wanted)}"
+            f"{format_utc(after)} UTC); run: {format_repair_command(key, config, *bounds)}"
         )
     inside = read_closed_between(store, key, start, end)
     gaps = find_gaps(inside.timestamp, timeframe, start, end)
@@ -72,7 +72,7 @@ def load_window(
     if bad and not config.allow_gaps:
         repair = format_repair_command(key, config, start, end, first=bad[0][0])
         raise CandleGapError(describe_gaps(store, key, config, bad, (first, after), repair))
-    warm_up = compute_window_size(lookback, config.account.closes_before)
+    warm_up = compute_window_size(lookback, config.account.closes_for_size)
     before, gap = _read_warm_up(store, key, timeframe, warm_up, start)
     candles = before.concat(inside)
     missing = sum(timeframe.count_between(*gap) for gap in gaps)
@@ -81,12 +81,12 @@ def load_window(
         key=key,
         candles=candles,
         warm_up=len(before),
-        wanted_warm_up=warm_up,
+        required_warm_up=warm_up,
         start=start,
         end=end,
         known_outages=missing - unknown,
         unexplained=unknown,
-        left_out=_find_unproven_row(store, key, last, wanted[1]),
+        left_out=_find_unproven_row(store, key, last, bounds[1]),
         # The series begins with the first stored candle, so before it there is no gap.
         gaps=locate_gaps(candles, [one for one in (*gap, *bad) if one[0] > first]),
         accepted={

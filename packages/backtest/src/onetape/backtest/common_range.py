@@ -39,20 +39,20 @@ def find_common_range(store: Store, config: BacktestConfig) -> CommonRange:
     Raises:
         DataError: nothing is stored of a symbol, or the symbols have no range in common.
     """
-    wanted, keys = (config.start, config.end), config.keys
+    bounds, keys = (config.start, config.end), config.keys
     timeframe = Timeframe.parse(config.timeframe)
     stored = {key: read_stored_range(store, key, config) for key in keys}
     begins = {key: first for key, (first, _) in stored.items()}
     ends = {key: timeframe.next(last) for key, (_, last) in stored.items()}
-    start = max(begins.values()) if wanted[0] is None else wanted[0]
-    end = min(ends.values()) if wanted[1] is None else wanted[1]
+    start = max(begins.values()) if bounds[0] is None else bounds[0]
+    end = min(ends.values()) if bounds[1] is None else bounds[1]
     if end <= start:
         raise DataError(_describe_missing_overlap(begins, ends, config))
     notes: list[str] = []
     left_out: dict[str, int] = {}
-    if wanted[0] is None:
+    if bounds[0] is None:
         notes += _describe_begin(begins, config)
-    if wanted[1] is None:
+    if bounds[1] is None:
         notes += _describe_end(ends, config)
         for key in keys:
             row = read_first_candle_after(store, key, stored[key][1]) if ends[key] == end else None

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import check_range
 from onetape.core.defaults import DEFAULT_EXCHANGE, DEFAULT_SYMBOL, DEFAULT_TIMEFRAME
-from onetape.core.errors import UsageError, naming_settings
+from onetape.core.errors import UsageError, name_settings
 from onetape.core.folders import USER_FOLDER
 from onetape.core.resample import check_multiple
 from onetape.core.setting import DeclaredStruct
@@ -51,7 +51,7 @@ class StrategyChoice(Struct, frozen=True):
         return load_strategy(self.name, self.parameters, user_folder=self.user_folder)
 
     def find_stated_timeframe(self) -> str | None:
-        """Return the timeframe that a freqtrade strategy states in its file; None: it states none.
+        """Return the timeframe that a freqtrade strategy states in its file; None: none stated.
 
         Raises:
             OnetapeError: the file cannot be used.
@@ -105,7 +105,7 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     """End of the range, epoch seconds, exclusive; None: after the newest that all symbols have."""
     strategy: StrategyChoice
     own_strategies: Mapping[str, StrategyChoice] = field(default_factory=dict[str, StrategyChoice])
-    """Strategy by symbol, for symbols that are not traded by `strategy`."""
+    """Strategy by symbol, for symbols that another strategy than `strategy` trades."""
     account: AccountConfig
     """Account, costs, sizing and exits; each symbol's trading rules are added when it is read."""
     max_open_trades: Annotated[int | None, MAX_OPEN_TRADES] = None
@@ -134,9 +134,9 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
             UsageError: a value is invalid, or two do not fit together.
         """
         super().__post_init__()
-        with naming_settings("symbol"):
+        with name_settings("symbol"):
             _check_symbols(self.symbols)
-        with naming_settings("benchmark"):
+        with name_settings("benchmark"):
             _check_benchmark(self.benchmark, self.symbols[0])
         if self.start is not None and self.end is not None:
             check_range(self.start, self.end)
@@ -159,12 +159,12 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
         return self.keys[0]
 
     @property
-    def most_open_trades(self) -> int:
-        """Return the number of positions that the account may have open at a time."""
+    def slot_count(self) -> int:
+        """Return the number of positions that the account may hold at a time."""
         return min(self.max_open_trades or len(self.symbols), len(self.symbols))
 
     @property
-    def db_words(self) -> str:
+    def db_argument(self) -> str:
         """Return ` --db FILE` for suggested commands; empty for the default database."""
         return "" if self.db_flag is None else f" --db {shlex.quote(str(self.db_flag))}"
 
@@ -182,23 +182,24 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
         if self.timeframe_detail is None:
             return None
         both = ("timeframe_detail", "timeframe")
-        with naming_settings(both[0]):
-            finer = Timeframe.parse(self.timeframe_detail)
+        with name_settings(both[0]):
+            intrabar = Timeframe.parse(self.timeframe_detail)
         traded = Timeframe.parse(self.timeframe)
-        if finer.seconds >= traded.seconds:
+        if intrabar.seconds >= traded.seconds:
             raise UsageError(
-                f"timeframe_detail must be under the timeframe {traded.name}, found {finer.name}",
+                f"timeframe_detail must be under the timeframe {traded.name}, "
+                f"found {intrabar.name}",
                 setting=both,
             )
         try:
-            check_multiple(finer, traded)
+            check_multiple(intrabar, traded)
         except UsageError as error:
             raise UsageError(
-                f"timeframe_detail must divide the timeframe {traded.name}, found {finer.name}; "
+                f"timeframe_detail must divide the timeframe {traded.name}, found {intrabar.name}; "
                 f"choose one such as {'1m' if traded.seconds > 60 else '1s'}",
                 setting=both,
             ) from error
-        return finer
+        return intrabar
 
 
 def _check_benchmark(benchmark: str | None, symbol: str) -> None:

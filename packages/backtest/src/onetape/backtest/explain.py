@@ -8,10 +8,15 @@ import math
 import numpy as np
 from msgspec import Struct
 
-from onetape.backtest.intrabar_candles import explain_exit, explain_survival
+from onetape.backtest.intrabar_candles import explain_exit, explain_no_exit
+from onetape.backtest.limit_notes import (
+    describe_limit_fill,
+    explain_ignored_buy,
+    explain_limit_order,
+)
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.trade_levels import compute_levels_at
-from onetape.backtest.trade_records import EXIT_WORDS, describe_entry_reason, describe_exit_reason
+from onetape.backtest.trade_records import EXIT_TEXTS, describe_entry_reason, describe_exit_reason
 from onetape.backtest.warm_up import find_warm_up_segment
 from onetape.core.clock import format_day, format_utc
 from onetape.core.digits import Digits, format_number
@@ -19,6 +24,7 @@ from onetape.core.errors import DataError
 from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
 from onetape.engine import ModelFill, SimulationResult, Trade
+from onetape.strategies import HigherCandles
 
 _SIGNALS = {1: "BUY", 0: "HOLD", -1: "SELL"}
 
@@ -36,26 +42,29 @@ class CandleExplanation(Struct, frozen=True):
     """Close of the candle, epoch seconds."""
     candle: dict[str, float]
     """Open, high, low, close and volume of the candle."""
+    inputs: list[str]
+    """Last closed candle of each higher timeframe and other market that the strategy reads, in
+    words."""
     indicators: dict[str, float | None]
     """Indicator values by name; None: no value yet."""
     conditions: dict[str, bool]
     """Whether each condition that the strategy names is met, by name."""
     inside: list[str]
-    """Fills of this candle and the stop and target levels in it, in words."""
+    """Lines on the fills of this candle and on the stop and target in force in the candle."""
     position: str
-    """Position at the close, in words."""
+    """Description of the position at the close."""
     equity: float
     """Equity of the account at the close, quote currency."""
     signal: str
     """Signal on the candle: BUY, HOLD or SELL."""
     reason: str
     """Reason that the strategy returned for the signal; empty: none."""
-    followed: str
+    order: str
     """Description of the order after the signal and its fill, or the reason why there is none."""
     digits: Digits
     """Decimals of prices, amounts and money."""
     trading_rules: str
-    """Trading rules of the market, in words."""
+    """Description of the trading rules of the market."""
     has_finer_steps: bool
     """Whether the candles of a month show a finer price step than the stated one."""
 
@@ -70,11 +79,12 @@ def explain(backtest: Backtest, moment: int) -> list[CandleExplanation]:
     Raises:
         DataError: no symbol has a candle there.
     """
-    there = [run for run in backtest.runs if _find_bar_at(run, moment) is not None]
-    return [_explain_run(backtest, run, moment) for run in there or backtest.runs[:1]]
+    found = [run for run in backtest.runs if _find_bar_at(run, moment) is not None]
+    return [_explain_run(backtest, run, moment) for run in found or backtest.runs[:1]]
 
 
 def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExplanation:
+    """Return the explanation of the candle of one symbol that opened at a moment."""
     result, signals = run.result, run.signals
     bar = _get_bar_at(run, moment)
     index = run.window.warm_up + bar
@@ -87,6 +97,7 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         opened=opened,
         closed=Timeframe.parse(run.window.key.timeframe).next(opened),
         candle={name: float(getattr(candles, name)[bar]) for name in columns},
+        inputs=[_describe_input(one, index) for one in run.higher.candles.values()],
         indicators={
             **{
                 name: _drop_non_finite(values[index]) for name, values in signals.indicators.items()
@@ -99,11 +110,22 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         equity=float(result.equity[bar]),
         signal=_SIGNALS[signal],
         reason=_describe_warm_up(run, index) or signals.get_reason_text(index),
-        followed=_describe_signal_result(run, bar, signal),
+        order=_describe_signal_result(run, bar, signal),
         digits=run.digits,
         trading_rules=run.trading_rules_text,
         has_finer_steps=bool(result.rules.trading_rules.months),
     )
+
+
+def _describe_input(candles: HigherCandles, index: int) -> str:
+    """Return the last candle that had closed by the close of a traded candle, in words."""
+    label, count = candles.label, int(candles.visible[index])
+    if not count:
+        return f"{label}: no candle has closed yet"
+    opened = int(candles.timestamp[count - 1])
+    close = format_number(float(candles.close[count - 1]), commas=True)
+    times = f"{format_utc(opened)} to {format_utc(candles.timeframe.next(opened))} UTC"
+    return f"{label}: candle {times}, close {close}"
 
 
 def _find_bar_at(run: SymbolRun, moment: int) -> int | None:
@@ -128,34 +150,35 @@ def _drop_non_finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _describe_inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
-    """Return lines about the fills and the levels that were met inside a candle."""
+def _describe_inside(run: SymbolRun, intrabar_timeframe: str | None, bar: int) -> list[str]:
+    """Return lines on the fills, stops and targets of a candle."""
     result, digits = run.result, run.digits
     lines: list[str] = []
     if result.untraded is not None and result.untraded[bar]:
         lines.append("nothing was traded: volume 0 and one price, so no order is filled")
     for trade, buy in zip(result.trades, result.buys, strict=True):
         if trade.entry_index == bar:
+            where = "limit" if bar in result.fill_log.inside_entries else "open"
             lines.append(
                 f"bought {_format_amount_at_price(run, trade.amount, trade.entry_price)} at the "
-                f"open{_describe_amount_after_fee(run, buy)}"
+                f"{where}{_describe_amount_after_fee(run, buy)}"
             )
-        leaves = trade.exit_index == bar
+        has_exit = trade.exit_index == bar
         if not (trade.entry_index <= bar and (trade.exit_index is None or bar <= trade.exit_index)):
             continue
-        if result.has_levels and not (leaves and trade.exit_kind == "signal"):
+        if result.has_levels and not (has_exit and trade.exit_kind == "signal"):
             levels = compute_levels_at(result, trade, buy.before_slippage, bar)
             lines += [
                 f"{name} at {digits.format_price(level)}"
                 for name, level in (("stop", levels.stop), ("target", levels.target))
                 if math.isfinite(level)
             ]
-            if leaves and trade.exit_kind != "time_stop":
-                lines += explain_exit(run, finer, bar, levels)
+            if has_exit and trade.exit_kind != "time_stop":
+                lines += explain_exit(run, intrabar_timeframe, bar, levels, buy.before_slippage)
             else:
-                lines += explain_survival(run, finer, bar)
-        if leaves:
-            lines.append(f"{_describe_exit(run, trade)}")
+                lines += explain_no_exit(run, intrabar_timeframe, bar)
+        if has_exit:
+            lines.append(_describe_exit(run, trade))
     lines += [f"refused: {refused.reason}" for at, refused in result.refused if at == bar]
     return lines
 
@@ -218,9 +241,9 @@ def _describe_warm_up(run: SymbolRun, index: int) -> str:
     if segment is None or segment.gap is None:
         return ""
     traded = run.window.key.timeframe
-    whose = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
+    candles = "" if segment.series == traded else f" of {segment.series} candles"
     start, end = (format_utc(moment) for moment in segment.gap)
-    return f"warm-up after the gap{whose} {start} to {end} UTC"
+    return f"warm-up after the gap{candles} {start} to {end} UTC"
 
 
 def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
@@ -233,21 +256,35 @@ def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
         return "none (signal was HOLD)"
     if following >= len(result.candles):
         return "none (the range ends at this candle, and an order fills at the next open)"
-    for trade in result.trades:
-        if signal > 0 and _find_signal_bar(result, trade.entry_index) == bar:
-            why = describe_entry_reason(run, trade)
-            bought = _format_amount_at_price(run, trade.amount, trade.entry_price)
-            when = _describe_fill_time(result, bar, trade.entry_index)
-            return f"market buy ({why}), filled {bought} {when}"
-        left = trade.exit_index if trade.exit_kind == "signal" else None
-        if signal < 0 and left is not None and _find_signal_bar(result, left) == bar:
-            when = _describe_fill_time(result, bar, left)
-            return f"market sell {when}: {_describe_exit(run, trade)}"
+    filled_order = _describe_filled_order(run, bar, signal)
+    if filled_order is not None:
+        return filled_order
+    unfilled = explain_limit_order(run, bar) if signal > 0 else None
+    if unfilled is not None:
+        return unfilled
     filled = _find_fill_bar(result, following)
     for at, refused in result.refused:
         if at == filled and (signal < 0 or _find_closed(result, following, filled) is None):
             return f"refused: {refused.reason}"
     return _explain_no_order(run, bar, signal)
+
+
+def _describe_filled_order(run: SymbolRun, bar: int, signal: int) -> str | None:
+    """Return the filled order that a candle's signal led to; None: no order was filled."""
+    result = run.result
+    for trade in result.trades:
+        if signal > 0 and _find_signal_bar(result, trade.entry_index) == bar:
+            why = describe_entry_reason(run, trade)
+            bought = _format_amount_at_price(run, trade.amount, trade.entry_price)
+            if trade.entry_index in result.fill_log.limit_waits:
+                return describe_limit_fill(run, bar, trade.entry_index, why, bought)
+            when = _describe_fill_time(result, bar, trade.entry_index)
+            return f"market buy ({why}), filled {bought} {when}"
+        exit_bar = trade.exit_index if trade.exit_kind == "signal" else None
+        if signal < 0 and exit_bar is not None and _find_signal_bar(result, exit_bar) == bar:
+            when = _describe_fill_time(result, bar, exit_bar)
+            return f"market sell {when}: {_describe_exit(run, trade)}"
+    return None
 
 
 def _find_signal_bar(result: SimulationResult, filled: int) -> int:
@@ -273,26 +310,24 @@ def _describe_fill_time(result: SimulationResult, bar: int, filled: int) -> str:
 
 
 def _explain_no_order(run: SymbolRun, bar: int, signal: int) -> str:
+    """Return why a BUY or SELL of a candle led to no order."""
     result = run.result
     held = _find_open_trade(result, bar)
     waits = result.untraded is not None and bool(result.untraded[bar + 1])
     if signal < 0:
-        if held is None:
-            return "none (signal was SELL, but no position was open)"
-        if waits:
-            return _explain_waiting_sell(result, bar, held)
-        return f"none (the position ended by {_format_exit_kind(held)} in the next candle)"
+        return _explain_no_sell(result, bar, held, waits=waits)
     if held is not None:
         return "none (signal was BUY, but a position was open)"
     if any(gap.at == run.window.warm_up + bar + 1 for gap in run.window.gaps):
         return "none (signal was BUY, but the next candle is missing, cause unknown)"
+    ignored = explain_ignored_buy(result, bar)
+    if ignored is not None:
+        return ignored
     closed = _find_closed(result, bar + 1, bar + 1)
     if closed is not None:
         return f"none (signal was BUY, but {closed})"
-    exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
-    last = max((index for index in exits if index <= bar + 1), default=None)
-    cooldown = result.rules.cooldown_bars
-    if last is not None and bar + 1 <= last + cooldown:
+    if _is_in_cooldown(result, bar + 1):
+        cooldown = result.rules.cooldown_bars
         return f"none (within the cooldown of {format_count(cooldown, 'candle')} after an exit)"
     entered = _find_entry_of_run(run, bar)
     if entered is not None and result.rules.reentry == "new_signal":
@@ -304,6 +339,22 @@ def _explain_no_order(run: SymbolRun, bar: int, signal: int) -> str:
     if waits:
         return _explain_waiting_buy(result, bar)
     return "none (all slots of the account were full)"
+
+
+def _explain_no_sell(result: SimulationResult, bar: int, held: Trade | None, *, waits: bool) -> str:
+    """Return why a SELL of a candle led to no order."""
+    if held is None:
+        return "none (signal was SELL, but no position was open)"
+    if waits:
+        return _explain_waiting_sell(result, bar, held)
+    return f"none (the position ended by {_format_exit_kind(held)} in the next candle)"
+
+
+def _is_in_cooldown(result: SimulationResult, due: int) -> bool:
+    """Return whether an exit forbids an order to buy that is due in a candle."""
+    exits = [trade.exit_index for trade in result.trades if trade.exit_index is not None]
+    last = max((index for index in exits if index <= due), default=None)
+    return last is not None and due <= last + result.rules.cooldown_bars
 
 
 def _explain_waiting_sell(result: SimulationResult, bar: int, held: Trade) -> str:
@@ -327,7 +378,7 @@ def _explain_waiting_buy(result: SimulationResult, bar: int) -> str:
 
 
 def _find_closed(result: SimulationResult, first: int, last: int) -> str | None:
-    """Return why nothing enters in one of some candles, in words; None where no rule forbids it.
+    """Return the reason why no entry is made in one of some candles; None: no rule forbids entries.
 
     The rules are the trading hours and the entry guards.
 
@@ -356,4 +407,4 @@ def _find_entry_of_run(run: SymbolRun, bar: int) -> Trade | None:
 
 
 def _format_exit_kind(trade: Trade) -> str:
-    return EXIT_WORDS[trade.exit_kind] if trade.exit_kind else "nothing"
+    return EXIT_TEXTS[trade.exit_kind] if trade.exit_kind else "nothing"

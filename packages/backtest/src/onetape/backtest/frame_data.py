@@ -1,6 +1,7 @@
 """Conversion of a DataFrame of candles to the input of a backtest without a store."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,14 +21,15 @@ from onetape.core.timeframes import Timeframe
 from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.strategies import (
     HigherCandles,
+    InputSeries,
     Signals,
     Strategy,
     align_higher_candles,
-    collect_higher_timeframes,
+    collect_inputs,
     get_lookback,
 )
 from onetape.strategies.lookback_window import compute_window_size
-from onetape.strategies.segments import evaluate_by_segment
+from onetape.strategies.segments import InputGaps, evaluate_by_segment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +100,7 @@ def convert_frame_to_candles(frame: "pd.DataFrame") -> Candles:
 
 
 def infer_timeframe(candles: Candles) -> Timeframe:
-    """Return the timeframe of candles: the least step between two of them.
+    """Return the timeframe of candles: the smallest step between two of them.
 
     Raises:
         UsageError: there are fewer than two candles, or the step is no timeframe.
@@ -126,6 +128,7 @@ def read_frame(
     signals: Signals | None = None,
     *,
     is_alone: bool = True,
+    frames: Mapping[str, Candles] | None = None,
 ) -> SymbolInput:
     """Return a DataFrame's candles, evaluated.
 
@@ -136,8 +139,11 @@ def read_frame(
         signals: Signals of all candles; None: the strategy makes them.
         is_alone: Whether the run has this symbol only; then the range may start later, after the
             strategy's startup candles.
+        frames: Candles of all DataFrames of the run by symbol, for strategies that read other
+            markets; None: `candles` alone.
 
     Raises:
+        UsageError: the strategy reads a market that is no DataFrame of the run.
         DataError: no candle lies in the range.
         CandleGapError: candles are missing in the range, and gaps are not allowed.
         OnetapeError: the strategy fails.
@@ -146,7 +152,8 @@ def read_frame(
     if is_alone:
         window = skip_startup_candles(window, strategy)
     first = int(np.searchsorted(candles.timestamp, int(window.candles.timestamp[0])))
-    higher = _make_higher_timeframes(candles, window, config, strategy)
+    given = frames or {window.key.symbol: candles}
+    higher = _make_higher_timeframes(given, window, config, strategy)
     segments = find_run_segments(window, higher, strategy)
     began = time.monotonic()
     if signals is None:
@@ -168,6 +175,7 @@ def read_frame(
 
 
 def _make_window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWindow:
+    """Return warm-up and range of a DataFrame's candles."""
     key, times = config.key, candles.timestamp
     timeframe = Timeframe.parse(key.timeframe)
     start = int(times[0]) if config.start is None else config.start
@@ -187,14 +195,14 @@ def _make_window(candles: Candles, config: BacktestConfig, lookback: int) -> Can
             f"first from {format_utc(gaps[0][0])} UTC; add these candles, "
             "or go on without them: allow_gaps=True"
         )
-    wanted = compute_window_size(lookback, config.account.closes_before)
-    first, before = _find_warm_up(candles, timeframe, max(0, low - wanted), low)
+    window_size = compute_window_size(lookback, config.account.closes_for_size)
+    first, before = _find_warm_up(candles, timeframe, max(0, low - window_size), low)
     used = candles[first:high]
     return CandleWindow(
         key=key,
         candles=used,
         warm_up=low - first,
-        wanted_warm_up=wanted,
+        required_warm_up=window_size,
         start=start,
         end=end,
         known_outages=0,
@@ -219,18 +227,74 @@ def _find_warm_up(
 
 
 def _make_higher_timeframes(
-    candles: Candles, window: CandleWindow, config: BacktestConfig, strategy: Strategy
+    frames: Mapping[str, Candles], window: CandleWindow, config: BacktestConfig, strategy: Strategy
 ) -> HigherTimeframes:
-    """Return the higher-timeframe candles, built from the traded ones where these are complete."""
+    """Return the candles of higher timeframes and other markets, from the DataFrames of a run.
+
+    Candles of a higher timeframe are built where the candles of the DataFrame are complete.
+    """
     timeframe = Timeframe.parse(config.timeframe)
     made: dict[str, HigherCandles] = {}
-    words: dict[str, str] = {}
-    for higher in collect_higher_timeframes(strategy, timeframe):
-        built = resample(candles, timeframe, higher)
-        partial = find_incomplete_windows(candles, timeframe, higher)
-        whole = built.take(np.flatnonzero(~np.isin(built.timestamp, partial)))
-        made[higher.name] = align_higher_candles(window.candles, timeframe, whole, higher)
-        words[f"{higher.name} candles"] = (
-            f"{len(whole):,} built from the DataFrame; each is seen once it has closed"
+    origins: dict[str, str] = {}
+    gaps: dict[str, InputGaps] = {}
+    for series in collect_inputs(strategy, timeframe):
+        key, label = series.make_key(window.key), series.make_label(window.key)
+        source = frames.get(key.symbol)
+        if source is None:
+            raise UsageError(_describe_missing_frame(strategy, label, frames))
+        whole, origin = source, "of"
+        if series.timeframe != timeframe:
+            built = resample(source, timeframe, series.timeframe)
+            partial = find_incomplete_windows(source, timeframe, series.timeframe)
+            whole = built.take(np.flatnonzero(~np.isin(built.timestamp, partial)))
+            origin = "built from"
+        if series.is_other_market:
+            gaps[series.name] = _find_market_gaps(whole, series, label, window, config)
+        made[series.name] = align_higher_candles(
+            window.candles,
+            timeframe,
+            whole,
+            series.timeframe,
+            key.symbol if series.is_other_market else "",
         )
-    return HigherTimeframes(made, words)
+        origins[f"{label} candles"] = (
+            f"{len(whole):,} {origin} the DataFrame; each is used once it has closed"
+        )
+    return HigherTimeframes(made, origins, gaps=gaps)
+
+
+def _find_market_gaps(
+    candles: Candles,
+    series: InputSeries,
+    label: str,
+    window: CandleWindow,
+    config: BacktestConfig,
+) -> InputGaps:
+    """Return the gaps of another market up to the end of the run.
+
+    Raises:
+        CandleGapError: candles are missing in the range, and gaps are not allowed.
+    """
+    end = series.timeframe.floor(window.end)
+    first = int(candles.timestamp[0]) if len(candles) else end
+    times = candles.timestamp[: int(np.searchsorted(candles.timestamp, end))]
+    ranges = find_gaps(times, series.timeframe, min(first, end), end)
+    inside = [gap for gap in ranges if gap[1] > window.start]
+    if first > series.timeframe.ceil(window.start):
+        inside.insert(0, (window.start, first))
+    if inside and not config.allow_gaps:
+        missing = sum(series.timeframe.count_between(*gap) for gap in inside)
+        raise CandleGapError(
+            f"{label} has {format_count(missing, 'candle')} missing, "
+            f"first from {format_utc(inside[0][0])} UTC; add these candles, "
+            "or go on without them: allow_gaps=True"
+        )
+    return InputGaps(series.timeframe, tuple(ranges), label)
+
+
+def _describe_missing_frame(strategy: Strategy, label: str, frames: Mapping[str, Candles]) -> str:
+    return (
+        f"strategy {strategy.name} needs {label} candles, and there is no DataFrame of them (there "
+        f"are: {', '.join(frames)}); add it under its symbol, or use load_candles, which reads "
+        "them from the database"
+    )

@@ -6,7 +6,7 @@ from onetape.engine import SimulationResult
 
 
 def describe_guard_pauses(result: SimulationResult) -> list[str]:
-    """Return for each entry guard after how many exits it paused entries, in words.
+    """Return a note for each entry guard: after how many exits it paused entries.
 
     A guard that paused nothing has no note. Exits of an earlier range do not count.
     """

@@ -25,6 +25,7 @@ from onetape.core.errors import DataError, UsageError
 from onetape.core.message_text import format_count
 from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
+from onetape.engine import AccountConfig
 from onetape.strategies import Strategy
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def read_frames(
             config.select_symbol(symbol),
             strategy,
             is_alone=len(config.symbols) == 1,
+            frames=frames,
         )
         for symbol in config.symbols
     ]
@@ -114,6 +116,8 @@ def make_config(
         OnetapeError: the strategy or the candles cannot be used.
     """
     config, frames = _make_config_and_frames(candles, choice, start=start, end=end, **settings)
+    if config.account.fee_tier is not None:
+        config = replace(config, account=_apply_fee_tier(config.account, config.exchange))
     stated = choice.find_stated_timeframe()
     if stated is not None:
         from onetape.strategies.freqtrade.stated_settings import check_timeframe
@@ -122,9 +126,26 @@ def make_config(
     return config, frames
 
 
+def _apply_fee_tier(account: AccountConfig, exchange: str) -> AccountConfig:
+    """Return an account with the fees of its fee tier, which it has.
+
+    Raises:
+        UsageError: the exchange has no such tier; DataFrames have no exchange.
+        ConfigurationError: the user's file of fee tiers cannot be used.
+    """
+    # Few accounts name a fee tier.
+    from onetape.core.fee_tiers import find_fee_tier
+
+    if exchange == FRAME_EXCHANGE:
+        raise UsageError("fee_tier needs stored candles of an exchange; set fee_rate instead")
+    tier = find_fee_tier(exchange, account.fee_tier or "")
+    return replace(account, fee_rate=tier.taker, maker_fee_rate=tier.maker)
+
+
 def _make_config_and_frames(
     candles: "CandlesLike", choice: StrategyChoice, *, start: Any, end: Any, **settings: Any
 ) -> tuple[BacktestConfig, dict[str, Candles]]:
+    """Return the configuration of a run, and its candles by symbol if given as frames."""
     given: dict[str, Any] = dict(candles) if isinstance(candles, Mapping) else {"": candles}
     if not given:
         raise UsageError("candles has no symbol; give one or several")
@@ -166,6 +187,7 @@ def _make_stored_config(
     moments: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> BacktestConfig:
+    """Return the configuration of a run over candles of the store."""
     first = stored[0]
     others = {(one.key.exchange, one.key.timeframe, one.database) for one in stored}
     if len(others) > 1:

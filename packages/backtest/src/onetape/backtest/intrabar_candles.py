@@ -15,7 +15,7 @@ from onetape.core.digits import Digits
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
 from onetape.engine import BarExit, IntrabarSource, Levels, find_exit_in_bar
-from onetape.engine.exits import TARGET, TRAILING_STOP
+from onetape.engine.exits import TARGET, TRAILING_STOP, find_exit_after_limit
 from onetape.engine.intrabar import make_candle_reader
 from onetape.store.candles import (
     read_closed_range,
@@ -32,7 +32,7 @@ _UNDECIDED: Final = {
     "unlike": "the {} candles contradict this one",
 }
 #: Reasons why a candle is ambiguous, each with the exit that is then taken.
-_BOTH: Final = ("stop and target both lie inside this candle", "taken as stopped, the worse")
+_BOTH: Final = ("stop and target both lie inside this candle", "taken as stopped, the worse exit")
 _MOVED: Final = (
     "the high of this candle moves the trailing stop over its low",
     "taken at the worst price that it allows",
@@ -53,10 +53,10 @@ def load_intrabar(
     Raises:
         DataError: no candle is stored in the range; the text has the command that fetches them.
     """
-    finer = config.get_intrabar_timeframe()
-    if finer is None:
+    intrabar_timeframe = config.get_intrabar_timeframe()
+    if intrabar_timeframe is None:
         return None
-    key = SeriesKey(window.key.exchange, window.key.symbol, finer.name)
+    key = SeriesKey(window.key.exchange, window.key.symbol, intrabar_timeframe.name)
     last = read_last_closed_timestamp(store, key, window.end)
     if last is None or last < window.start:
         raise DataError(_describe_nothing_stored(store, key, window, config))
@@ -64,7 +64,7 @@ def load_intrabar(
         return None
     return IntrabarSource(
         Timeframe.parse(window.key.timeframe),
-        finer,
+        intrabar_timeframe,
         lambda start, end: _check_candles(read_closed_between(store, key, start, end), key),
         read_explained_gaps(store, key),
         has_volume(store, key),
@@ -115,7 +115,7 @@ def compute_intrabar_identity(
 
 
 def describe_intrabar_candles(intrabar: IntrabarSource, window: CandleWindow) -> str:
-    """Return a note on the number of intrabar candles that are stored in the range."""
+    """Return a note with the number of intrabar candles that are stored in the range."""
     stored = len(intrabar.read(window.start, window.end).timestamp)
     due = intrabar.intrabar_timeframe.count_between(window.start, window.end)
     return (
@@ -124,41 +124,48 @@ def describe_intrabar_candles(intrabar: IntrabarSource, window: CandleWindow) ->
     )
 
 
-def explain_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) -> list[str]:
+def explain_exit(
+    run: SymbolRun, timeframe: str | None, bar: int, levels: Levels, limit: float
+) -> list[str]:
     """Return the reason of an exit in a candle whose own prices allow several exits.
 
     Args:
         run: The symbol's run.
-        finer: Timeframe of the intrabar candles; None: none were used.
+        timeframe: Timeframe of the intrabar candles; None: none were used.
         bar: Index of the candle, inside which a level ended a position, among the traded ones.
         levels: Levels of the position in the bar.
+        limit: Price of the entry before slippage: the limit, if it was filled inside the bar.
     """
     candles, fill_log = run.result.candles, run.result.fill_log
     open_, high, low = (float(one[bar]) for one in (candles.open, candles.high, candles.low))
-    own = find_exit_in_bar(open_, high, low, levels)
+    by_bar = find_exit_in_bar(open_, high, low, levels)
+    if bar in fill_log.inside_entries:
+        by_bar = find_exit_after_limit(limit, high, low, levels)
     inside = fill_log.intrabar_exits.get(bar)
-    is_ambiguous = own is not None and own.is_ambiguous
+    is_ambiguous = by_bar is not None and by_bar.is_ambiguous
     cause, taken = _BOTH if high >= levels.target else _MOVED
     if inside is None or inside.exit is None or inside.undecided is not None:
         why = (
             "no intrabar candles were used (--timeframe-detail)"
             if inside is None or inside.undecided is None
-            else _UNDECIDED[inside.undecided].format(finer)
+            else _UNDECIDED[inside.undecided].format(timeframe)
         )
         if is_ambiguous:
             return [f"{cause}: {taken}, because {why}"]
         return [] if inside is None else [f"filled at its level, because {why}"]
-    who = f"the {finer} candle of {format_utc(inside.timestamp)} UTC"
-    did = _describe_intrabar_exit(inside.exit, levels, run.digits)
-    return [f"{cause}: {who} decided, it {did} first" if is_ambiguous else f"{who} {did}"]
+    candle = f"the {timeframe} candle of {format_utc(inside.timestamp)} UTC"
+    event = _describe_intrabar_exit(inside.exit, levels, run.digits)
+    return [f"{cause}: {candle} decided, it {event} first" if is_ambiguous else f"{candle} {event}"]
 
 
-def explain_survival(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
+def explain_no_exit(run: SymbolRun, timeframe: str | None, bar: int) -> list[str]:
     """Return the reason why a candle that may have reached a trailing stop ended no position."""
     inside = run.result.fill_log.intrabar_exits.get(bar)
-    if inside is None or not inside.goes_on:
+    if inside is None or not inside.is_position_open:
         return []
-    return [f"{_MOVED[0]}: the {finer} candles show that the price was never under the stop"]
+    if bar in run.result.fill_log.inside_entries:
+        return [f"the {timeframe} candles show that the price reached no level after the fill"]
+    return [f"{_MOVED[0]}: the {timeframe} candles show that the price was never under the stop"]
 
 
 def _describe_intrabar_exit(found: BarExit, levels: Levels, digits: Digits) -> str:
@@ -173,19 +180,19 @@ def _describe_intrabar_exit(found: BarExit, levels: Levels, digits: Digits) -> s
 def _describe_nothing_stored(
     store: Store, key: SeriesKey, window: CandleWindow, config: BacktestConfig
 ) -> str:
+    """Return the text that no intrabar candles of the range are stored, with a remedy."""
     stored = read_closed_range(store, key)
     if stored is not None:
         after = Timeframe.parse(key.timeframe).next(stored[1])
         has = f"stored: {format_utc(stored[0])} to {format_utc(after)} UTC"
     else:
         traded = Timeframe.parse(window.key.timeframe)
-        own = (
-            one.key for one in read_series_summaries(store) if one.key.names[:2] == key.names[:2]
+        keys = (one.key for one in read_series_summaries(store))
+        timeframes = sorted(
+            (Timeframe.parse(each.timeframe) for each in keys if each.names[:2] == key.names[:2]),
+            key=lambda one: one.seconds,
         )
-        others = sorted(
-            (Timeframe.parse(each.timeframe) for each in own), key=lambda it: it.seconds
-        )
-        names = [each.name for each in others if each.seconds < traded.seconds]
+        names = [each.name for each in timeframes if each.seconds < traded.seconds]
         has = f"stored under {traded.name}: {', '.join(names) or 'nothing'}"
     return (
         f"--timeframe-detail {key.timeframe}: no closed candle of {key} is stored from "

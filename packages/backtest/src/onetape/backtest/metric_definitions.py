@@ -20,7 +20,7 @@ class Definition(NamedTuple):
     """Name of the metric in terminal, report and docs."""
     unit: Unit
     formula: str
-    """Formula of the metric in words; also the help text of the report."""
+    """Formula of the metric as text; also the help text of the report."""
     source: str = "plain arithmetic"
     """Publication of the formula."""
     is_brief: bool = True
@@ -29,7 +29,7 @@ class Definition(NamedTuple):
 
 DAILY: Final = "r: daily returns"
 #: The risk-free rate of a day.
-_FREE: Final = f"{DAILY}, f: (1 + risk_free_rate)^(1/365) - 1"
+_DAILY_RISK_FREE: Final = f"{DAILY}, f: (1 + risk_free_rate)^(1/365) - 1"
 #: All metrics, in the order in which they are shown.
 DEFINITIONS: Final[tuple[Definition, ...]] = (
     Definition("total_return", "return", "fraction", "final equity / start cash - 1"),
@@ -62,14 +62,14 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "sharpe",
         "Sharpe",
         "ratio",
-        f"(mean of r - f) / sample deviation of r times sqrt(365); {_FREE}",
+        f"(mean of r - f) / sample deviation of r times sqrt(365); {_DAILY_RISK_FREE}",
         "W. F. Sharpe, The Sharpe Ratio, 1994",
     ),
     Definition(
         "sortino",
         "Sortino",
         "ratio",
-        f"(mean of r - f) / sqrt(mean of min(r - f, 0)^2) times sqrt(365); {_FREE}",
+        f"(mean of r - f) / sqrt(mean of min(r - f, 0)^2) times sqrt(365); {_DAILY_RISK_FREE}",
         "F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework, 1994",
     ),
     Definition(
@@ -83,20 +83,20 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "max_drawdown",
         "max drawdown",
         "fraction",
-        "least of equity / highest equity before - 1, at the closes",
+        "minimum of equity / highest equity before - 1, at the closes",
         "the relative one of freqtrade's published case",
     ),
     Definition(
         "max_drawdown_seconds",
         "max drawdown duration",
         "days",
-        "from the high before it until that was regained, or to the end",
+        "from the high before the drawdown until the high was regained, or to the end",
     ),
     Definition(
         "longest_drawdown_seconds",
         "longest drawdown",
         "days",
-        "longest time from a high until it was regained, or to the end",
+        "longest time from a high until the high was regained, or to the end",
     ),
     Definition(
         "exposure", "exposure", "fraction", "candles with an open position at the close / candles"
@@ -193,8 +193,8 @@ LABELS: Final = {definition.field: definition.label for definition in DEFINITION
 #: Fields of metrics that buy and hold has too.
 HELD: Final = ("total_return", "final_equity", "max_drawdown")
 #: Largest ratio that is shown; a gain within hours, compounded to a year, may have 200 digits.
-_LARGEST: Final = 1e6
-UNIT_WORDS: Final[dict[Unit, str]] = {
+_MAX_SHOWN: Final = 1e6
+UNIT_TEXTS: Final[dict[Unit, str]] = {
     "fraction": "fraction; shown as %",
     "quote": "quote currency",
     "days": "seconds; shown as days",
@@ -252,13 +252,13 @@ def format_metric_value(definition: Definition, value: Any, decimals: int) -> st
     """
     if value is None:
         return ""
-    is_huge = definition.unit in ("fraction", "ratio") and abs(value) > _LARGEST
+    is_huge = definition.unit in ("fraction", "ratio") and abs(value) > _MAX_SHOWN
     sign = ("< -" if value < 0 else "> ") if is_huge else ""
     match definition.unit:
         case "fraction" if is_huge:
-            return f"{sign}{_LARGEST:,.0%}"
+            return f"{sign}{_MAX_SHOWN:,.0%}"
         case "ratio" if is_huge:
-            return f"{sign}{_LARGEST:,.0f}"
+            return f"{sign}{_MAX_SHOWN:,.0f}"
         case "fraction":
             return f"{value:.2%}"
         case "days":

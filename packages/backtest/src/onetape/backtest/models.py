@@ -24,7 +24,7 @@ from onetape.engine import (
     compute_equal_parts_equity,
 )
 from onetape.strategies import Higher, HigherCandles, Signals, Strategy
-from onetape.strategies.segments import WHOLE, IndexedGap, Range, Segment
+from onetape.strategies.segments import WHOLE, IndexedGap, InputGaps, Segment
 
 
 class CandleWindow(Struct, frozen=True):
@@ -36,7 +36,7 @@ class CandleWindow(Struct, frozen=True):
     """Closed candles, warm-up included, oldest first."""
     warm_up: int
     """Number of candles before the range."""
-    wanted_warm_up: int
+    required_warm_up: int
     """Number of candles before the range that the strategy needs."""
     start: int
     """Start of the range, epoch seconds, inclusive."""
@@ -60,16 +60,16 @@ class CandleWindow(Struct, frozen=True):
 
 
 class HigherTimeframes(Struct, frozen=True):
-    """The higher-timeframe candles of one symbol's run."""
+    """The candles of higher timeframes and of other markets of one symbol's run."""
 
     candles: Higher = field(default_factory=dict[str, HigherCandles])
-    """Higher candles by timeframe, aligned with the traded candles."""
-    words: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Description of the origin of the higher candles, by label."""
+    """Candles by their name in `higher`, aligned with the traded candles."""
+    origins: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Text on the origin of the candles, by label such as `1d candles`."""
     notes: tuple[str, ...] = ()
-    """Notes on missing higher candles, in sentences."""
-    gaps: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
-    """Unexplained gaps of each timeframe, oldest first; no window crosses one."""
+    """Notes on missing candles of these series, in sentences."""
+    gaps: Mapping[str, InputGaps] = field(default_factory=dict[str, InputGaps])
+    """Unexplained gaps of each series, by its name in `higher`; no window crosses a gap."""
 
 
 class SymbolInput(Struct, frozen=True):
@@ -78,16 +78,19 @@ class SymbolInput(Struct, frozen=True):
     config: BacktestConfig
     """Configuration of this symbol alone."""
     window: CandleWindow
+    """Candles of the run, warm-up first."""
     higher: HigherTimeframes
+    """Higher-timeframe candles of the run."""
     segments: tuple[Segment, ...]
     """Parts of the candles without an unexplained gap."""
     signals: Signals
+    """Signals of all candles of the window, warm-up included."""
     seconds: float
     """Duration of the evaluation, seconds."""
     trading_rules: TradingRules
     """Trading rules of the symbol's market: price step, amount step, minimums."""
     trading_rules_text: str
-    """Trading rules of the symbol's market, in words, for output."""
+    """Description of the trading rules of the symbol's market, for output."""
     intrabar: IntrabarSource | None
     """Reader of intrabar candles; None: none are used."""
     has_volume: bool
@@ -98,7 +101,9 @@ class SymbolRun(Struct, frozen=True):
     """Candles, signals and result of one symbol in a backtest."""
 
     window: CandleWindow
+    """Candles of the run, warm-up first."""
     higher: HigherTimeframes
+    """Higher-timeframe candles of the run."""
     signals: Signals
     """Signals of all candles of the window, warm-up included."""
     segments: tuple[Segment, ...]
@@ -106,10 +111,11 @@ class SymbolRun(Struct, frozen=True):
     result: SimulationResult
     """Fills, trades and equity; the equity is that of the whole account."""
     trading_rules_text: str
-    """Trading rules of the symbol's market, in words, for output."""
+    """Description of the trading rules of the symbol's market, for output."""
     digits: Digits
     """Decimals of prices, amounts and money of the symbol, for output."""
     check: BiasCheck
+    """Result of the bias check of this symbol."""
 
     @property
     def symbol(self) -> str:
@@ -126,6 +132,7 @@ class BenchmarkMarket(Struct, frozen=True):
     """Market that buy and hold holds instead of the traded symbols."""
 
     symbol: str
+    """CCXT symbol of the market."""
     candles: Candles
     """Closed candles of the range of the run, oldest first."""
     rules: AccountConfig
@@ -136,9 +143,11 @@ class Backtest(Struct, frozen=True):
     """A finished backtest and everything that its result depends on."""
 
     config: BacktestConfig
+    """Configuration of the run."""
     strategy: Strategy | None
     """The strategy; None in a run that was read from a pickle."""
     strategy_name: str
+    """Name of the strategy, as the run was started with."""
     parameters: Mapping[str, Any]
     """Parameters of the strategy by name."""
     runs: tuple[SymbolRun, ...]

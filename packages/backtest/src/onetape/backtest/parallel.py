@@ -27,7 +27,7 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 _PARENT_SIGNALS: Final = (signal.SIGINT, *ENDING_SIGNALS)
 #: Number of chunks for each process where there are many jobs, and maximum number of their jobs.
 _CHUNKS_PER_PROCESS: Final = 8
-_MOST_JOBS_PER_CHUNK: Final = 32
+_MAX_JOBS_PER_CHUNK: Final = 32
 #: Options of glibc's `mallopt`: size from which memory gets separate pages, and size of free memory
 #: that is not returned to the system; and a size above that of any column.
 _OWN_PAGES, _KEPT_FREE, _NEVER_BYTES = -3, -1, 1 << 30
@@ -84,7 +84,7 @@ class WorkerPool:
         find the job that killed a process, chunks are evaluated again, one at a time and by halves.
         """
         size = len(jobs) // (self._processes * _CHUNKS_PER_PROCESS)
-        size = min(max(size, 1), _MOST_JOBS_PER_CHUNK)
+        size = min(max(size, 1), _MAX_JOBS_PER_CHUNK)
         waiting = deque(range(0, len(jobs), size))
         running: dict[Future[list[bytes | None]], _Chunk] = {}
         while waiting or running:
@@ -92,7 +92,7 @@ class WorkerPool:
                 start = waiting.popleft()
                 chunk = [(number, jobs[number]) for number in range(start, len(jobs))[:size]]
                 self._submit(chunk, running)
-            done, broken = _collect(running)
+            done, broken = _collect_results(running)
             yield from done
             if broken:
                 self._restart()
@@ -105,7 +105,7 @@ class WorkerPool:
         jobs = [job for _, job in chunk]
         try:
             assert self._pool is not None  # noqa: S101 - the context has started it
-            running[self._pool.submit(_evaluate, jobs)] = chunk
+            running[self._pool.submit(_evaluate_chunk, jobs)] = chunk
         except BrokenProcessPool:  # a process has ended since
             from concurrent.futures import Future
 
@@ -114,10 +114,10 @@ class WorkerPool:
             running[failed] = chunk
 
     def _retry(self, chunk: _Chunk) -> Generator[tuple[int, bytes | None]]:
-        """Evaluate a chunk alone; where its process dies, by halves."""
+        """Evaluate a chunk while no other one runs; if that kills the process, each half alone."""
         running: dict[Future[list[bytes | None]], _Chunk] = {}
         self._submit(chunk, running)
-        done, broken = _collect(running)
+        done, broken = _collect_results(running)
         yield from done
         if not broken:
             return
@@ -143,7 +143,7 @@ class WorkerPool:
         self._pool = ProcessPoolExecutor(
             self._processes,
             mp_context=multiprocessing.get_context("fork"),
-            initializer=_begin,
+            initializer=_prepare_worker,
             initargs=(os.getpid(), held, tuple(self._closed), self._work),
         )
         try:
@@ -154,7 +154,7 @@ class WorkerPool:
                 # Only idle threads exist now: NumPy's, whose BLAS supports forks, and a progress
                 # bar's.
                 warnings.simplefilter("ignore", DeprecationWarning)
-                self._pool.submit(_evaluate, [])
+                self._pool.submit(_evaluate_chunk, [])
             children = set(multiprocessing.active_children()) - before
             self._children = sorted(children, key=lambda child: child.pid or 0)
         finally:
@@ -185,7 +185,7 @@ def map_unordered(
             yield from pool.map_unordered(jobs)
 
 
-def _collect(
+def _collect_results(
     running: "dict[Future[list[bytes | None]], _Chunk]",
 ) -> tuple[list[tuple[int, bytes | None]], list[_Chunk]]:
     """Wait until a chunk is done; return the results so far, and chunks lost by a broken pool."""
@@ -208,7 +208,7 @@ def _collect(
     return results, broken
 
 
-def _begin(
+def _prepare_worker(
     parent: int,
     held: Collection[int],
     closed: Sequence[int],
@@ -226,13 +226,13 @@ def _begin(
     _work = work
 
 
-def _evaluate(jobs: Sequence[Any]) -> list[bytes | None]:
+def _evaluate_chunk(jobs: Sequence[Any]) -> list[bytes | None]:
     """Return the results of jobs, in a worker process; None where the work raised."""
     return [_evaluate_one(job) for job in jobs]
 
 
 def _evaluate_one(job: Any) -> bytes | None:
-    assert _work is not None  # noqa: S101 - `_begin` has set it
+    assert _work is not None  # noqa: S101 - `_prepare_worker` has set it
     try:
         return _work(job)
     except BaseException as error:

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from onetape.core.digits import Digits, choose_money_decimals, choose_price_decimals
 from onetape.core.symbols import split_symbol
 from onetape.engine import Metrics, Trade
-from onetape.strategies.check_result import Kind
+from onetape.strategies.check_result import BiasKind
 
 #: The last second of the year 9999, after which no calendar goes on.
 _LAST_SECOND: Final = 253_402_300_799
@@ -38,7 +38,7 @@ class BiasCheck(Struct, frozen=True, kw_only=True):
     or fails."""
     first_bad_bar: Moment | None
     """Open (epoch seconds) of the first bar with the fault named by `kind`."""
-    kind: Kind | None
+    kind: BiasKind | None
     """Kind of the fault, such as look-ahead."""
 
     @classmethod
@@ -102,8 +102,11 @@ class SymbolDigits(Struct, frozen=True):
     """Decimals that prices, money and amounts of one symbol are shown with."""
 
     price: _Decimals
+    """Decimals of prices."""
     money: _Decimals
+    """Decimals of money, quote currency."""
     amount: _Decimals
+    """Decimals of amounts, base currency."""
 
 
 class PauseSummary(Struct, frozen=True):
@@ -115,7 +118,7 @@ class PauseSummary(Struct, frozen=True):
     gap_to: Moment
     """Open of the first candle after the gap, epoch seconds."""
     timeframe: str
-    """Timeframe of the missing candles."""
+    """Timeframe of the missing candles; of another market with its symbol, as `BTC/USDT 1h`."""
     trading_since: Moment | None
     """Close of the first candle that is traded again, epoch seconds; None: the range or another gap
     comes first."""
@@ -141,20 +144,27 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     unexplained_gaps: Count = 0
     """Number of candles of the range that are missing for an unknown reason."""
     pauses: list[PauseSummary] = []
+    """Parts of the range that are not traded after unexplained gaps."""
     left_out: Moment | None = None
     """Open of the newest row, if nothing proves that it is closed; None: there is no such row."""
     strategy: str
+    """Name of the strategy."""
     parameters: dict[str, Any]
+    """Parameters of the strategy by name."""
     assumptions: dict[str, str]
-    """Rules of the run in words, by label."""
+    """Rules of the run as texts, by label."""
     digits: dict[str, SymbolDigits] = {}
     """Decimals by symbol; summaries of older versions have none."""
     check: BiasCheck
+    """Result of the bias check over all symbols."""
     notes: list[str]
+    """Notes and warnings of the run, in sentences."""
     metrics: Metrics
+    """Metrics of the account."""
     seconds: float
     """Duration of the run, seconds."""
     database: str
+    """Database that the candles were read from."""
     report: str | None
     """Path of the HTML report."""
     run: str | None
@@ -166,7 +176,7 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     return_without_costs: float | None = None
     """Total return of the same run without costs, as a ratio; None: the account has no costs."""
     costs: str = ""
-    """Costs of the account, as a text; empty: it has none."""
+    """Costs of the account, as a text; empty: no costs."""
 
     @property
     def all_symbols(self) -> list[str]:
@@ -193,9 +203,9 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
         known = self.digits.get(symbol)
         if known is not None:
             return Digits(known.price, known.money, known.amount)
-        own = [trade for trade in trades if (trade.symbol or symbol) == symbol]
+        of_symbol = [trade for trade in trades if (trade.symbol or symbol) == symbol]
         prices = [
-            price for trade in own for price in (trade.entry_price, trade.exit_price) if price
+            price for trade in of_symbol for price in (trade.entry_price, trade.exit_price) if price
         ]
         return Digits(
             price=choose_price_decimals(np.array(prices, dtype=np.float64)) if prices else 0,

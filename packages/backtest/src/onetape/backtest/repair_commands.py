@@ -29,7 +29,7 @@ def format_repair_command(
 ) -> str:
     """Return the command that stores missing candles in the database of the run.
 
-    It is an import of a file for older candles of an exchange that serves only its newest ones.
+    The command imports a file where the exchange serves only candles newer than the missing ones.
 
     Args:
         key: The series.
@@ -47,7 +47,7 @@ def format_repair_command(
             f"{shlex.quote(key.symbol)} --timeframe {key.timeframe}"
         )
         return (
-            f"{command}{config.db_words}, with a FILE that has them: {key.exchange} serves its "
+            f"{command}{config.db_argument}, with a FILE that has them: {key.exchange} serves its "
             "newest ones only"
         )
     symbols = " ".join(f"--symbol {shlex.quote(symbol)}" for symbol in (key.symbol, *others))
@@ -55,7 +55,7 @@ def format_repair_command(
     for flag, moment in (("--from", start), ("--to", end)):
         if moment is not None:
             command += f" {flag} {format_day(moment).replace(' ', 'T')}"
-    return command + config.db_words
+    return command + config.db_argument
 
 
 def read_stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[int, int]:
@@ -67,14 +67,29 @@ def read_stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> t
     stored = read_closed_range(store, key)
     if stored is not None:
         return stored
-    raise DataError(_describe_nothing_stored(store, key, config))
+    raise DataError(describe_nothing_stored(store, key, config))
 
 
-def _describe_nothing_stored(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
-    """Return the text that no closed candle of a series is stored, with the fetch command."""
+def describe_nothing_stored(
+    store: Store,
+    key: SeriesKey,
+    config: BacktestConfig,
+    start: int | None = None,
+    end: int | None = None,
+) -> str:
+    """Return the text that no closed candle of a series is stored, with the fetch command.
+
+    Args:
+        store: The open database.
+        key: The series.
+        config: Configuration of the run.
+        start: First moment of the candles, epoch seconds; None: the default of the backfiller.
+        end: Last moment of the candles, epoch seconds, exclusive; None: the newest.
+    """
     hint = suggest_name(str(key), [str(summary.key) for summary in read_series_summaries(store)])
+    command = format_repair_command(key, config, start, end)
     return (
-        f"{store.path} holds no closed candle of {key}; run: {format_repair_command(key, config)}"
+        f"{store.path} holds no closed candle of {key}; run: {command}"
         f"{_format_resample_command(store, key, config)}{hint}"
     )
 
@@ -122,7 +137,7 @@ def _format_accept_command(key: SeriesKey, config: BacktestConfig) -> str:
         return ""
     return (
         "or accept the gap: uv run backfiller gaps --accept FROM..TO --because "
-        f"REASON{config.db_words}; "
+        f"REASON{config.db_argument}; "
     )
 
 
@@ -134,26 +149,26 @@ def _format_resample_command(store: Store, key: SeriesKey, config: BacktestConfi
         key: A series without a closed candle.
         config: Configuration of the run.
     """
-    smaller = _find_resample_source(store, key)
-    if smaller is None:
+    lower = _find_resample_source(store, key)
+    if lower is None:
         return ""
     command = (
         f"uv run backfiller resample --exchange {key.exchange} --symbol {key.symbol} "
-        f"--timeframe {smaller} --into {key.timeframe}"
+        f"--timeframe {lower} --into {key.timeframe}"
     )
-    return f" (or build them from the stored {smaller} candles: {command}{config.db_words})"
+    return f" (or build them from the stored {lower} candles: {command}{config.db_argument})"
 
 
 def _find_resample_source(store: Store, key: SeriesKey) -> str | None:
     """Return the highest stored timeframe that divides the requested one."""
-    wanted, found = Timeframe.parse(key.timeframe), list[Timeframe]()
+    missing_timeframe, found = Timeframe.parse(key.timeframe), list[Timeframe]()
     for summary in read_series_summaries(store):
         each = summary.key
         if (each.exchange, each.symbol) != (key.exchange, key.symbol):
             continue
         try:
             timeframe = Timeframe.parse(each.timeframe)
-            check_multiple(timeframe, wanted)
+            check_multiple(timeframe, missing_timeframe)
         except UsageError:  # a gap of another series of the file
             continue
         if read_closed_range(store, each) is not None:

@@ -89,17 +89,17 @@ def _make_chart(backtest: Backtest, run: SymbolRun) -> _Chart:
     indicators = {
         name: _drop_overflowing(column[skipped:]) for name, column in signals.indicators.items()
     }
-    own, axis = run.result.candles, backtest.timestamp
+    candles, axis = run.result.candles, backtest.timestamp
     equity = run.result.equity
-    if len(own) != len(axis):
-        places = np.searchsorted(axis, own.timestamp)
-        own = _align_candles(own, axis, places)
+    if len(candles) != len(axis):
+        indices = np.searchsorted(axis, candles.timestamp)
+        candles = _align_candles(candles, axis, indices)
         indicators = {
-            name: _align_column(column, len(axis), places) for name, column in indicators.items()
+            name: _align_column(column, len(axis), indices) for name, column in indicators.items()
         }
         equity = backtest.equity
     return _Chart(
-        candles=own,
+        candles=candles,
         equity=equity,
         buy_and_hold=backtest.buy_and_hold(),
         indicators=indicators,
@@ -109,24 +109,25 @@ def _make_chart(backtest: Backtest, run: SymbolRun) -> _Chart:
     )
 
 
-def _align_candles(candles: Candles, axis: IntArray, places: IntArray) -> Candles:
+def _align_candles(candles: Candles, axis: IntArray, indices: IntArray) -> Candles:
     columns = (candles.open, candles.high, candles.low, candles.close)
-    open_, high, low, close = (_align_column(column, len(axis), places) for column in columns)
+    open_, high, low, close = (_align_column(column, len(axis), indices) for column in columns)
     return Candles(
-        axis, open_, high, low, close, _align_column(candles.volume, len(axis), places, 0.0)
+        axis, open_, high, low, close, _align_column(candles.volume, len(axis), indices, 0.0)
     )
 
 
 def _align_column(
-    column: FloatArray, count: int, places: IntArray, absent: float = np.nan
+    column: FloatArray, count: int, indices: IntArray, absent: float = np.nan
 ) -> FloatArray:
-    """Return a column with its values at the given places of a longer one."""
+    """Return a column with its values at the given indices of a longer one."""
     whole = np.full(count, absent)
-    whole[places] = column
+    whole[indices] = column
     return whole
 
 
 def _make_title(backtest: Backtest) -> ReportTitle:
+    """Return the title of the report page."""
     window, check = backtest.first.window, join_run_checks(backtest)
     return ReportTitle(
         exchange=window.key.exchange,
@@ -158,16 +159,17 @@ def _describe_returns(backtest: Backtest) -> dict[str, str]:
 
 
 def _make_report_trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:
+    """Return a trade as the report page shows it."""
     candles = run.result.candles
 
-    def timed(steps: tuple[tuple[int, float], ...]) -> LevelSteps:
+    def convert_bars(steps: tuple[tuple[int, float], ...]) -> LevelSteps:
         return tuple((int(candles.timestamp[bar]), price) for bar, price in steps)
 
     # An open trade is valued where the range ends.
-    left, price = trade.exit_timestamp, trade.exit_price
+    exit_time, price = trade.exit_timestamp, trade.exit_price
     return ReportTrade(
         entry_timestamp=trade.entry_timestamp,
-        exit_timestamp=int(candles.timestamp[-1]) if left is None else left,
+        exit_timestamp=int(candles.timestamp[-1]) if exit_time is None else exit_time,
         entry_price=trade.entry_price,
         exit_price=float(candles.close[-1]) if price is None else price,
         amount=trade.amount,
@@ -179,8 +181,8 @@ def _make_report_trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> Rep
         exit_reason=describe_exit_reason(run, trade),
         exit_kind=trade.exit_kind or "signal",
         symbol=trade.symbol,
-        stop=timed(levels.stop),
-        target=timed(levels.target),
+        stop=convert_bars(levels.stop),
+        target=convert_bars(levels.target),
     )
 
 

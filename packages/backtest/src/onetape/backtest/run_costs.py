@@ -1,4 +1,4 @@
-"""The costs of a run in words, and its returns with and without them."""
+"""Text on the costs of a backtest, and on its returns with and without costs."""
 
 from onetape.engine import AccountConfig
 

@@ -22,9 +22,9 @@ from onetape.store.database import Store, open_if_exists
 from onetape.store.quotes import read_quoted_markets, read_quotes
 
 #: Minimum number of tickers; with fewer, less than ten would be above the 90th percentile.
-LEAST_TICKERS: Final = 100
+MIN_TICKERS: Final = 100
 #: Significant digits of a spread: more would be noise, and hard to read in a settings file.
-_SIGNIFICANT: Final = 4
+_SIGNIFICANT_DIGITS: Final = 4
 
 
 class MeasuredSpread(Struct, frozen=True):
@@ -62,7 +62,7 @@ def measure_spreads(config: BacktestConfig) -> list[MeasuredSpread]:
             f"{_format_trader_command(config, config.symbols)}"
         )
     with store:
-        return [_measure(store, config, symbol) for symbol in config.symbols]
+        return [_measure_spread(store, config, symbol) for symbol in config.symbols]
 
 
 def choose_spread_bps(measured: Iterable[MeasuredSpread]) -> str:
@@ -76,14 +76,15 @@ def choose_spread_bps(measured: Iterable[MeasuredSpread]) -> str:
 
 def format_bps(value: float) -> str:
     """Return basis points as text of at most four significant digits, without exponent."""
-    return format_number(value, _SIGNIFICANT)
+    return format_number(value, _SIGNIFICANT_DIGITS)
 
 
-def _measure(store: Store, config: BacktestConfig, symbol: str) -> MeasuredSpread:
+def _measure_spread(store: Store, config: BacktestConfig, symbol: str) -> MeasuredSpread:
+    """Return the spread of the stored tickers of one symbol."""
     quotes = read_quotes(store, config.exchange, symbol)
     is_usable = (quotes.bid > 0) & (quotes.bid < quotes.ask)
     count = int(is_usable.sum())
-    if count < LEAST_TICKERS:
+    if count < MIN_TICKERS:
         raise DataError(_format_too_few_tickers(store, config, symbol, len(is_usable), count))
     bid, ask = quotes.bid[is_usable], quotes.ask[is_usable]
     times_ms = quotes.timestamp_ms[is_usable]
@@ -119,7 +120,7 @@ def _format_too_few_tickers(
         found = f"{store.path} holds {format_count(stored, 'ticker')} of {market}"
         if usable < stored:
             found += f", {usable:,} with a bid below the ask"
-        found += f", and {LEAST_TICKERS} are needed"
+        found += f", and {MIN_TICKERS} are needed"
     return (
         f"{found}; a trader stores one a second while it runs: "
         f"{_format_trader_command(config, [symbol])}{hint}"
@@ -129,4 +130,4 @@ def _format_too_few_tickers(
 def _format_trader_command(config: BacktestConfig, symbols: Sequence[str]) -> str:
     """Return the command of a paper trader that stores tickers of these symbols."""
     flags = " ".join(f"--symbol {shlex.quote(symbol)}" for symbol in symbols)
-    return f"uv run trader --exchange {config.exchange} {flags}{config.db_words}"
+    return f"uv run trader --exchange {config.exchange} {flags}{config.db_argument}"

@@ -52,7 +52,7 @@ def summarize(backtest: Backtest) -> RunSummary:
 
 def _collect_pauses(backtest: Backtest) -> list[PauseSummary]:
     return [
-        PauseSummary(run.symbol, pause.gap_from, pause.gap_to, pause.timeframe, pause.trading_since)
+        PauseSummary(run.symbol, pause.gap_from, pause.gap_to, pause.series, pause.trading_since)
         for run in backtest.runs
         if run.has_gaps
         for pause in find_pauses(run.window, run.segments)

@@ -31,7 +31,7 @@ def read_symbols(
         store: The open database.
         config: Configuration of the run.
         strategy: The strategy of symbols without a strategy in `own_strategies`.
-        with_indicators: Whether the signals keep the strategy's indicators.
+        with_indicators: Whether the result has the strategy's indicators.
 
     Raises:
         OnetapeError: see the class of the error.
@@ -43,8 +43,10 @@ def read_symbols(
         common = find_common_range(store, config)
     inputs: list[SymbolInput] = []
     for key in config.keys:
-        own = config.own_strategies.get(key.symbol)
-        read = _read_symbol(store, config, key, strategy if own is None else own.load(), common)
+        own_strategy = config.own_strategies.get(key.symbol)
+        read = _read_symbol(
+            store, config, key, strategy if own_strategy is None else own_strategy.load(), common
+        )
         inputs.append(read if with_indicators else _drop_indicators(read))
     return inputs, () if common is None else common.notes
 
@@ -92,18 +94,22 @@ def _read_symbol(
     Raises:
         OnetapeError: see `read_candles` and `evaluate_by_segment`.
     """
-    own = config.select_symbol(key.symbol)
+    symbol_config = config.select_symbol(key.symbol)
     if common is not None:
-        own = replace(own, start=common.start, end=common.end)
-    window, higher, segments = read_candles(store, key, own, strategy, is_alone=common is None)
+        symbol_config = replace(symbol_config, start=common.start, end=common.end)
+    window, higher, segments = read_candles(
+        store, key, symbol_config, strategy, is_alone=common is None
+    )
     if common is not None:
         left_out = common.left_out.get(key.symbol, window.left_out)
         window = replace(window, left_out=left_out)
-    trading_rules, trading_rules_text = load_trading_rules(store, key, own, window.candles)
+    trading_rules, trading_rules_text = load_trading_rules(
+        store, key, symbol_config, window.candles
+    )
     began = time.monotonic()
     signals = evaluate_by_segment(strategy, window.candles, higher.candles, segments)
     return SymbolInput(
-        config=own,
+        config=symbol_config,
         window=window,
         higher=higher,
         segments=segments,
@@ -111,7 +117,7 @@ def _read_symbol(
         seconds=time.monotonic() - began,
         trading_rules=trading_rules,
         trading_rules_text=trading_rules_text,
-        intrabar=_make_intrabar_source(store, window, own, signals),
+        intrabar=_make_intrabar_source(store, window, symbol_config, signals),
         has_volume=has_stored_volume(store, window),
     )
 
@@ -133,5 +139,6 @@ def _make_intrabar_source(
     # Imported here, because the import takes a millisecond and most runs need none of it.
     from onetape.backtest.intrabar_candles import load_intrabar
 
-    has_levels = config.account.exits.has_levels or signals.level_columns is not None
+    levels = signals.level_columns
+    has_levels = config.account.exits.has_levels or (levels is not None and levels.has_exits)
     return load_intrabar(store, window, config, has_levels=has_levels)

@@ -10,14 +10,14 @@ from onetape.core.price_steps import find_price_step
 from onetape.engine import Levels, SimulationResult, Trade, compute_levels
 
 #: Bars from which a level holds, and the level, quote currency.
-Steps = tuple[tuple[int, float], ...]
+LevelChanges = tuple[tuple[int, float], ...]
 
 
 class TradeLevels(NamedTuple):
-    """Steps of stop and target of one trade; empty where the trade has no such level."""
+    """LevelChanges of stop and target of one trade; empty where the trade has no such level."""
 
-    stop: Steps
-    target: Steps
+    stop: LevelChanges
+    target: LevelChanges
 
 
 def compute_trade_levels(result: SimulationResult) -> list[TradeLevels]:
@@ -29,13 +29,17 @@ def compute_trade_levels(result: SimulationResult) -> list[TradeLevels]:
 
 
 def _compute_levels_of_trade(result: SimulationResult, trade: Trade, entry: float) -> TradeLevels:
+    """Return the changes of stop and target from the entry to the exit of a trade."""
     exits = result.rules.exits
     if not result.has_levels:
         return TradeLevels((), ())
     first, last = max(trade.entry_index, 0), _find_last_bar(result, trade)
     moved = {first, *(trade.entry_index + age for age in exits.target_table)}
     if exits.has_moving_stop:
-        high = np.maximum.accumulate(_get_highs(result, first, last))
+        highs = _get_highs(result, first, last).copy()
+        if trade.entry_index in result.fill_log.inside_entries:
+            highs[:1] = result.fill_log.inside_entries[trade.entry_index]
+        high = np.maximum.accumulate(highs)
         # A bar's high moves the stop of the next bar.
         moved |= {*(np.flatnonzero(np.diff(high, prepend=-math.inf) > 0) + first + 1).tolist()}
     if result.levels is not None:
@@ -43,8 +47,8 @@ def _compute_levels_of_trade(result: SimulationResult, trade: Trade, entry: floa
     bars = sorted(bar for bar in moved if first <= bar <= last)
     found = [(bar, compute_levels_at(result, trade, entry, bar)) for bar in bars]
     return TradeLevels(
-        _make_steps([(bar, levels.stop) for bar, levels in found]),
-        _make_steps([(bar, levels.target) for bar, levels in found]),
+        _make_changes([(bar, levels.stop) for bar, levels in found]),
+        _make_changes([(bar, levels.target) for bar, levels in found]),
     )
 
 
@@ -53,18 +57,21 @@ def compute_levels_at(result: SimulationResult, trade: Trade, entry: float, bar:
 
     Args:
         result: The run.
-        trade: One of its trades.
-        entry: The price of its buy before slippage.
+        trade: A trade of the run.
+        entry: Price of the trade's buy before slippage, quote currency.
         bar: Index among the bars of the candles that were traded, within the trade.
     """
-    highs = _get_highs(result, max(trade.entry_index, 0), bar)
     carried = result.fill_log.carried if trade.entry_index < 0 else None
-    highest = max(
-        entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
-    )
+    first, known = max(trade.entry_index, 0), carried.highest if carried else 0.0
+    inside = result.fill_log.inside_entries.get(trade.entry_index)
+    if inside is not None and bar > first:
+        # The high of the candle may be before the fill inside it.
+        first, known = first + 1, inside
+    highs = _get_highs(result, first, bar)
+    highest = max(entry, known, float(highs.max()) if len(highs) else 0.0)
     step = find_price_step(result.rules.trading_rules, int(result.candles.timestamp[bar]))
-    own = None if result.levels is None else result.levels.find_row(trade.entry_index, bar)
-    return compute_levels(result.rules.exits, entry, highest, bar - trade.entry_index, step, own)
+    row = None if result.levels is None else result.levels.find_row(trade.entry_index, bar)
+    return compute_levels(result.rules.exits, entry, highest, bar - trade.entry_index, step, row)
 
 
 def _get_highs(result: SimulationResult, first: int, end: int) -> FloatArray:
@@ -83,7 +90,7 @@ def _find_last_bar(result: SimulationResult, trade: Trade) -> int:
     return trade.exit_index if is_inside else max(trade.exit_index - 1, trade.entry_index, 0)
 
 
-def _make_steps(levels: list[tuple[int, float]]) -> Steps:
+def _make_changes(levels: list[tuple[int, float]]) -> LevelChanges:
     found: list[tuple[int, float]] = []
     for bar, level in levels:
         if math.isfinite(level) and (not found or found[-1][1] != level):

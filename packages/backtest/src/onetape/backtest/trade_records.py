@@ -17,7 +17,7 @@ from onetape.engine import SimulationResult, Trade
 from onetape.strategies import Signals
 
 #: Exit reason of a trade for which the strategy gave no reason.
-EXIT_WORDS: Final = {
+EXIT_TEXTS: Final = {
     "signal": "sell signal",
     "stop_loss": "stop loss",
     "trailing_stop": "trailing stop",
@@ -100,7 +100,7 @@ class TradeRows(TradeSequence):
         columns["exit_kind"] = [*kinds, *nothing]
         columns["symbol"] = [self._result.symbol] * (stop - start)
         # The signals include the warm-up candles.
-        columns["entry_reason"], left = (
+        columns["entry_reason"], exit_reasons = (
             _collect_reasons(
                 self._signals,
                 self._result.fill_log.find_signal_bars(bars[start:stop]) + self._warm_up,
@@ -108,13 +108,13 @@ class TradeRows(TradeSequence):
             )
             for bars, otherwise in (
                 (self._of_each["entry_index"], "buy signal"),
-                (self._of_closed["exit_index"], EXIT_WORDS["signal"]),
+                (self._of_closed["exit_index"], EXIT_TEXTS["signal"]),
             )
         )
         if kinds.count("signal") < len(kinds):
-            exits = zip(left, kinds, strict=True)
-            left = [text if kind == "signal" else EXIT_WORDS[kind] for text, kind in exits]
-        columns["exit_reason"] = left + [""] * len(nothing)
+            exits = zip(exit_reasons, kinds, strict=True)
+            exit_reasons = [text if kind == "signal" else EXIT_TEXTS[kind] for text, kind in exits]
+        columns["exit_reason"] = exit_reasons + [""] * len(nothing)
         return zip(*(columns[name] for name in TRADE_COLUMNS), strict=True)
 
 
@@ -210,7 +210,7 @@ def describe_exit_reason(run: SymbolRun, trade: Trade) -> str:
     if trade.exit_index is None or trade.exit_kind is None:
         return ""
     reason = _find_signal_reason(run, trade.exit_index) if trade.exit_kind == "signal" else ""
-    return reason or EXIT_WORDS[trade.exit_kind]
+    return reason or EXIT_TEXTS[trade.exit_kind]
 
 
 def _find_signal_reason(run: SymbolRun, filled_index: int) -> str:

@@ -1,4 +1,4 @@
-"""The price and amount rules of a run's market, and their description for every result."""
+"""Trading rules of a market in a backtest (price step, amount step, minimums), and their text."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -13,7 +13,7 @@ from onetape.store.database import Store
 from onetape.store.market_data import read_trading_rules
 
 #: Maximum number of ranges of months that are named; of more, only the number is stated.
-_MOST_RANGES: Final = 3
+_MAX_RANGES: Final = 3
 
 
 def load_trading_rules(
@@ -35,13 +35,13 @@ def load_trading_rules(
             f"no price or amount rounding: {key.exchange}'s trading rules are not stored yet; any "
             "backfiller run stores them"
         )
-    steps = add_month_steps(stated, candles)
-    words = (
-        f"{key.exchange}: price step {_format_step(steps.price_step)}, "
-        f"amount step {_format_step(steps.amount_step)}, "
-        f"least order {format_decimal(steps.min_notional)}"
+    rules = add_month_steps(stated, candles)
+    description = (
+        f"{key.exchange}: price step {_format_step(rules.price_step)}, "
+        f"amount step {_format_step(rules.amount_step)}, "
+        f"minimum order {format_decimal(rules.min_notional)}"
     )
-    return steps, words + describe_month_steps(steps.months or ())
+    return rules, description + describe_month_steps(rules.months or ())
 
 
 def describe_month_steps(months: Sequence[MonthStep]) -> str:
@@ -49,7 +49,7 @@ def describe_month_steps(months: Sequence[MonthStep]) -> str:
     if not months:
         return ""
     parts = [_format_month_range(run) for run in _group_months(months)]
-    if len(parts) > _MOST_RANGES:
+    if len(parts) > _MAX_RANGES:
         names = sorted({_format_month_step(month) for month in months}, key=len)
         finest = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         parts = [
@@ -58,7 +58,7 @@ def describe_month_steps(months: Sequence[MonthStep]) -> str:
         ]
     return (
         "; the candles show a finer price step than the stated one, so theirs holds: "
-        f"{', '.join(parts)} (no candle shows amount step and least order of that time: "
+        f"{', '.join(parts)} (no candle shows amount step and minimum order of that time: "
         "the stated ones hold)"
     )
 

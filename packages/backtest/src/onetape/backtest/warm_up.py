@@ -21,19 +21,19 @@ def skip_startup_candles(window: CandleWindow, strategy: Strategy) -> CandleWind
     Raises:
         DataError: no candle of the range is left.
     """
-    wanted = strategy.startup_candle_count
+    startup = strategy.startup_candle_count
     begins_after_gap = bool(window.gaps) and window.gaps[0].at == 0
-    if window.warm_up >= wanted or begins_after_gap:
+    if window.warm_up >= startup or begins_after_gap:
         return window
-    if wanted >= len(window.candles):
+    if startup >= len(window.candles):
         raise DataError(
             f"{window.key} has {format_count(len(window.candles), 'candle')} up to the end of the "
-            f"range, and strategy {strategy.name} decides after the first {wanted:,} "
+            f"range, and strategy {strategy.name} decides after the first {startup:,} "
             "(startup_candle_count); choose a longer range"
         )
-    moved = wanted - window.warm_up
-    start = int(window.candles.timestamp[wanted])
-    return replace(window, warm_up=wanted, start=start, startup_moved=moved)
+    moved = startup - window.warm_up
+    start = int(window.candles.timestamp[startup])
+    return replace(window, warm_up=startup, start=start, startup_moved=moved)
 
 
 def find_run_segments(
@@ -44,7 +44,7 @@ def find_run_segments(
         window.candles,
         Timeframe.parse(window.key.timeframe),
         UnexplainedGaps(window.gaps, higher.gaps),
-        window.wanted_warm_up,
+        window.required_warm_up,
         compute_window_size(get_higher_lookback(strategy)),
     )
 

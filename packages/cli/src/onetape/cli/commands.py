@@ -18,10 +18,10 @@ class Command(NamedTuple):
     """Module that defines the command, imported when it runs."""
     function: str
     """Function of the module that runs the command."""
-    keeps_unknown: bool = False
+    passes_unknown_flags: bool = False
     """Whether unknown flags are passed to the function in `context.args` instead of refused."""
     is_group: bool = False
-    """Whether `function` names a Typer app with commands of its own."""
+    """Whether `function` names a Typer app that has commands."""
 
     def load(self) -> Callable[..., Any]:
         """Import the module and return the function."""
@@ -64,7 +64,7 @@ def _build_click_command(name: str, command: Command) -> Any:
         return typer.main.get_command(group)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
-    alone.command(name, context_settings=settings if command.keeps_unknown else None)(
+    alone.command(name, context_settings=settings if command.passes_unknown_flags else None)(
         command.load()
     )
     return typer.main.get_command(alone)

@@ -20,7 +20,7 @@ KEY: Final = "ONETAPE_API_KEY"
 SECRET: Final = "ONETAPE_API_SECRET"  # noqa: S105 - the name of a variable
 PASSWORD: Final = "ONETAPE_API_PASSWORD"  # noqa: S105 - the name of a variable
 #: Maximum size of a key file, bytes: a mistyped path could lead to a device or a database.
-_MOST_FILE_BYTES: Final = 16_384
+_MAX_FILE_BYTES: Final = 16_384
 
 
 class ApiCredentials(Struct, frozen=True):
@@ -105,7 +105,7 @@ def _read_file(path: Path, name: str, notes: list[str]) -> str:
     """Return the text of a file with a credential; adds a note if other users may read the file."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_FILE_BYTES:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES:
             raise ConfigurationError(f"{name}: {path} is not a file with a key")
         text = path.read_text(encoding="utf-8")
     except OSError as error:

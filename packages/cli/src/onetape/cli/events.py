@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-Level = Literal["INFO", "WARNING", "ERROR"]
+EventLevel = Literal["INFO", "WARNING", "ERROR"]
 
 
 class Event(Struct, frozen=True):
@@ -20,10 +20,10 @@ class Event(Struct, frozen=True):
 
     at_ms: int
     """The computer's time, epoch milliseconds."""
-    level: Level
+    level: EventLevel
     """Severity of the event."""
     event: str
-    """Kind of the event, such as `candle`, `state` or `trade`; `line`: a line without a kind."""
+    """Kind of the event, such as `candle`, `state` or `fill`; `line`: a line without a kind."""
     text: str
     """Text of the event, in one line, as it is printed."""
     fields: Mapping[str, Any]
@@ -34,11 +34,11 @@ class Event(Struct, frozen=True):
 EventHandler = Callable[[Event], None]
 
 _handlers: list[EventHandler] = []
-_context: ContextVar[Mapping[str, Any] | None] = ContextVar("event_context", default=None)
+_context: ContextVar[Mapping[str, Any] | None] = ContextVar("event_fields", default=None)
 
 
 @contextmanager
-def handling_events(handler: EventHandler) -> Generator[None]:
+def handle_events(handler: EventHandler) -> Generator[None]:
     """Pass every event of the process to a handler while the block runs."""
     _handlers.append(handler)
     try:
@@ -48,7 +48,7 @@ def handling_events(handler: EventHandler) -> Generator[None]:
 
 
 @contextmanager
-def event_context(**fields: Any) -> Generator[None]:
+def add_event_fields(**fields: Any) -> Generator[None]:
     """Add fields to each event that is logged inside, and by tasks that begin inside."""
     token = _context.set({**(_context.get() or {}), **fields})
     try:
@@ -57,8 +57,8 @@ def event_context(**fields: Any) -> Generator[None]:
         _context.reset(token)
 
 
-def log_event(event: str, text: str, *, level: Level = "INFO", **fields: Any) -> None:
-    """Pass an event to the handlers, with the fields of `event_context`; nothing is printed.
+def log_event(event: str, text: str, *, level: EventLevel = "INFO", **fields: Any) -> None:
+    """Pass an event to the handlers, with the fields of `add_event_fields`; nothing is printed.
 
     Args:
         event: Kind of the event.

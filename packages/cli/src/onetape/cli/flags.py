@@ -32,8 +32,8 @@ def takes_settings(
 
     Args:
         model: Struct of the program's settings.
-        after: Position of own parameters of the command among the flags in the help: for the name
-            of a parameter, the flag before it. Own parameters that are not listed come last.
+        after: Position of the command's other parameters among the flags in the help: for the name
+            of a parameter, the flag before it. Parameters that are not listed come last.
 
     Returns:
         A decorator of a function that takes the flags as `**flags`, by parameter name.
@@ -41,22 +41,22 @@ def takes_settings(
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
-        own = {
+        setting_flags = {
             name: parameter
             for name, parameter in signature.parameters.items()
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         }
         positional = [
             parameter
-            for parameter in own.values()
+            for parameter in setting_flags.values()
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
         ]
         parameters = {parameter.name: parameter for parameter in positional}
         for declared in list_flag_settings(model):
             parameter = _make_parameter(model, declared)
             parameters[parameter.name] = parameter
-            parameters.update(_find_following(own, after, declared.flag, parameters))
-        parameters.update(own)
+            parameters.update(_find_following(setting_flags, after, declared.flag, parameters))
+        parameters.update(setting_flags)
         # Typer reads the first for the order and the second for the types.
         function.__signature__ = signature.replace(parameters=[*parameters.values()])
         notes = {name: parameter.annotation for name, parameter in parameters.items()}
@@ -67,14 +67,14 @@ def takes_settings(
 
 
 def _find_following(
-    own: Mapping[str, inspect.Parameter],
+    setting_flags: Mapping[str, inspect.Parameter],
     after: Mapping[str, str],
     flag: str,
     known: Mapping[str, inspect.Parameter],
 ) -> dict[str, inspect.Parameter]:
-    """Return a command's own parameters whose position in the help is after `flag`."""
+    """Return the parameters that the command itself declares and that follow `flag` in the help."""
     names = [name for name, place in after.items() if place == flag and name not in known]
-    return {name: own[name] for name in names}
+    return {name: setting_flags[name] for name in names}
 
 
 def _make_parameter(model: type[msgspec.Struct], declared: DeclaredSetting) -> inspect.Parameter:
@@ -139,6 +139,8 @@ def format_default(declared: DeclaredSetting) -> str:
     Without a default, or for a switch that is off, this is `empty` of the declaration.
     """
     default: object = declared.default
+    if declared.setting.file_default is not None:
+        return f"{declared.setting.file_default:g} in config/*.yaml, otherwise {default:g}"
     if default is None or default is False or default in ([], {}):
         return declared.setting.empty
     if default is True:

@@ -1,7 +1,7 @@
 """Print the lines of a program in a separate thread, so that its output never stops the program.
 
 A write blocks or fails if the terminal is stopped with Ctrl-S, the reader of a pipe does not read,
-or a disk is full. A trader must go on then. Inside `printing_in_thread` a thread writes the lines,
+or a disk is full. A trader must go on then. Inside `print_in_thread` a thread writes the lines,
 and leaves out those that cannot be written.
 """
 
@@ -15,24 +15,24 @@ from collections.abc import Generator
 from typing import Final, TextIO
 
 from onetape.cli.events import log_event
-from onetape.cli.output import note, printing_by
+from onetape.cli.output import note, pass_lines_to
 from onetape.cli.stdout import get_stdout
 from onetape.core.message_text import format_count
 
 #: Maximum number of lines that wait for a blocked output; later lines are left out.
-MOST_WAITING: Final = 10_000
+MAX_WAITING: Final = 10_000
 #: Maximum time for writing the waiting lines at the end of the program, wall seconds.
 FLUSH_SECONDS: Final = 1.0
 
 
 @contextlib.contextmanager
-def printing_in_thread() -> Generator[None]:
+def print_in_thread() -> Generator[None]:
     """Let a thread write the lines of `print_line`, `note` and Python's log in the block."""
     printer = _LinePrinter()
     handler = _NoteHandler(logging.WARNING)
     logging.getLogger().addHandler(handler)
     try:
-        with printing_by(printer.add):
+        with pass_lines_to(printer.add):
             yield
     finally:
         logging.getLogger().removeHandler(handler)
@@ -51,7 +51,7 @@ class _LinePrinter:
     """A queue of lines and its writing thread."""
 
     def __init__(self) -> None:
-        self._waiting: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MAX_WAITING)
         self._lock = threading.Lock()
         self._left_out = 0
         """Number of lines left out since the queue last had room."""
@@ -112,10 +112,10 @@ class _LinePrinter:
         if self._is_inside_line:
             text = f"\n{text}"
         # A terminal or pipe that is not UTF-8 shows characters that it lacks as escapes.
-        left = text.encode(out.encoding or "utf-8", "backslashreplace")
-        while left:
-            left = left[os.write(number, left) :]
-            self._is_inside_line = bool(left)
+        rest = text.encode(out.encoding or "utf-8", "backslashreplace")
+        while rest:
+            rest = rest[os.write(number, rest) :]
+            self._is_inside_line = bool(rest)
 
 
 def _format_missing(count: int) -> str:

@@ -14,8 +14,13 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
-from onetape.cli.setting_sources import Source, build_environment_tree, collect_given_settings
-from onetape.cli.setting_values import convert_setting_value
+from onetape.cli.setting_sources import (
+    TABLE,
+    SettingSource,
+    build_environment_tree,
+    collect_given_settings,
+)
+from onetape.cli.setting_values import convert_ages, convert_setting_value
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
 from onetape.core.message_text import format_os_error
@@ -32,10 +37,10 @@ class SettingPlaces:
     def __init__(self, declared: Mapping[str, DeclaredSetting]) -> None:
         """Initialise without sources; `declared` has the program's settings by dotted key."""
         self._declared = declared
-        self._sources: list[Source] = []
+        self._sources: list[SettingSource] = []
         self._ranks: dict[str, int] = {}
 
-    def add(self, source: Source, keys: Sequence[str]) -> None:
+    def add(self, source: SettingSource, keys: Sequence[str]) -> None:
         """Add the dotted keys that a source gives; it takes precedence over earlier sources."""
         self._sources.append(source)
         self._ranks.update(dict.fromkeys(keys, len(self._sources) - 1))
@@ -64,7 +69,7 @@ class SettingPlaces:
         return source.error_class(text)
 
     @contextmanager
-    def adding_places_to_errors(self) -> Generator[None]:
+    def add_places_to_errors(self) -> Generator[None]:
         """Add the place of the setting to an error about a setting that is raised in the block."""
         try:
             yield
@@ -75,7 +80,7 @@ class SettingPlaces:
             raise placed from error
 
 
-class Loaded(Generic[S]):
+class LoadedSettings(Generic[S]):
     """Loaded settings of a program, with the place where each was given."""
 
     def __init__(self, settings: S, places: SettingPlaces) -> None:
@@ -123,12 +128,13 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     *,
     reads_strategy: bool = True,
-    run: tuple[SettingsTree, Source] | None = None,
-) -> Loaded[S]:
+    run: tuple[SettingsTree, SettingSource] | None = None,
+) -> LoadedSettings[S]:
     """Return the settings of a program: defaults, then file, then environment, then flags.
 
     The file of a freqtrade strategy may state settings too (strategy_settings.py). They replace
-    defaults, also where the program's file repeats a default, and nothing else.
+    defaults, also where the program's file repeats a default, and nothing else. So do the fees of a
+    fee tier (fee_tier_setting.py); other fees next to a tier are refused.
 
     Args:
         model: Struct of the program's settings.
@@ -149,7 +155,7 @@ def load_settings(
     values: SettingsTree = {}
     variables = os.environ if environment is None else environment
     is_fixed: set[str] = set()
-    """Keys of settings that the strategy's file may not replace."""
+    """Keys of settings that the strategy's file and a fee tier may not replace."""
     for tree, source in _iterate_sources(declared, app, file, variables, flags, run):
         keys: list[str] = []
         for declared_setting, value in collect_given_settings(declared, tree, source):
@@ -160,25 +166,44 @@ def load_settings(
                 {**cast("SettingsTree", old), **found} if is_added else found
             )
             keys += [declared_setting.key, *entries]
-            if not source.is_file or found != declared_setting.default:
+            repeated = (declared_setting.default, declared_setting.file_value)
+            if not source.is_file or found not in repeated:
                 is_fixed.add(declared_setting.key)
         places.add(source, keys)
     name = values.get("strategy.name") if reads_strategy else None
     stated = _load_strategy_settings(name, declared)
     if stated is not None:
         tree, source = stated
-        own = {key: value for key, value in tree.items() if key not in is_fixed}
-        values.update(own)
-        places.add(source, list(own))
-    with places.adding_places_to_errors():
+        others = {key: value for key, value in tree.items() if key not in is_fixed}
+        values.update(others)
+        places.add(source, list(others))
+    with places.add_places_to_errors():
         if stated is not None:
             _check_timeframe(values, *stated)
-        return Loaded(make_settings(model, values), places)
+        _convert_ages_of_tables(values, declared)
+        if values.get("account.fee_tier") is not None:
+            # Few accounts name a fee tier.
+            from onetape.cli.fee_tier_setting import collect_fee_rates
+
+            values.update(collect_fee_rates(values, declared, is_fixed))
+        return LoadedSettings(make_settings(model, values), places)
+
+
+def _convert_ages_of_tables(values: SettingsTree, declared: Mapping[str, DeclaredSetting]) -> None:
+    """Convert times such as `24h` in tables to numbers of candles of the program's timeframe.
+
+    Raises:
+        UsageError: a time is no whole number of candles, or the timeframe is invalid.
+    """
+    for key, value in values.items():
+        if declared[key].kind == TABLE and any(isinstance(age, str) for age in value):
+            timeframe = values.get("timeframe", declared["timeframe"].default)
+            values[key] = convert_ages(value, timeframe)
 
 
 def _load_strategy_settings(
     name: object, declared: Mapping[str, DeclaredSetting]
-) -> tuple[SettingsTree, Source] | None:
+) -> tuple[SettingsTree, SettingSource] | None:
     """Return the settings that the file of the chosen strategy states; None: no settings."""
     path = name.rpartition(":")[0] or name if isinstance(name, str) else ""
     if not path.endswith(".py") and not (USER_FOLDER / "strategies" / f"{path}.py").is_file():
@@ -189,17 +214,17 @@ def _load_strategy_settings(
     return load_strategy_source(str(name), declared)
 
 
-def _check_timeframe(values: SettingsTree, tree: SettingsTree, source: Source) -> None:
+def _check_timeframe(values: SettingsTree, tree: SettingsTree, source: SettingSource) -> None:
     """Refuse a timeframe that differs from the one that the strategy's file states.
 
     Raises:
         UsageError: the timeframes differ.
     """
-    used, own = values.get("timeframe"), tree.get("timeframe")
-    if isinstance(used, str) and isinstance(own, str):
+    used, stated = values.get("timeframe"), tree.get("timeframe")
+    if isinstance(used, str) and isinstance(stated, str):
         from onetape.strategies.freqtrade.stated_settings import check_timeframe
 
-        check_timeframe(used, own, source.place("timeframe"))
+        check_timeframe(used, stated, source.place("timeframe"))
 
 
 def _iterate_sources(
@@ -208,8 +233,8 @@ def _iterate_sources(
     file: Path | None,
     environment: Mapping[str, str],
     flags: SettingsTree,
-    run: tuple[SettingsTree, Source] | None,
-) -> Generator[tuple[SettingsTree, Source]]:
+    run: tuple[SettingsTree, SettingSource] | None,
+) -> Generator[tuple[SettingsTree, SettingSource]]:
     """Yield the settings of each source, with the source; a later one takes precedence."""
     if file is not None:
         # Only a file needs YAML, which takes 10 ms to import.
@@ -220,12 +245,12 @@ def _iterate_sources(
         def name_line(key: str) -> str:
             return f"{file}:{lines.get(key, 1)}"
 
-        yield tree, Source(name_line, ConfigurationError, is_file=True)
+        yield tree, SettingSource(name_line, ConfigurationError, is_file=True)
 
     def name_variable(key: str) -> str:
         return f"{app}__{key}".upper().replace(".", "__")
 
-    yield build_environment_tree(app, environment), Source(name_variable, ConfigurationError)
+    yield build_environment_tree(app, environment), SettingSource(name_variable, ConfigurationError)
 
     if run is not None:
         yield run
@@ -233,7 +258,7 @@ def _iterate_sources(
     def name_flag(key: str) -> str:
         return get_flag(declared, key)
 
-    yield flags, Source(name_flag, UsageError)
+    yield flags, SettingSource(name_flag, UsageError)
 
 
 def make_settings(model: type[S], values: Mapping[str, Any]) -> S:
@@ -252,11 +277,11 @@ def make_settings(model: type[S], values: Mapping[str, Any]) -> S:
 
 def _replace_values(struct: S, values: Mapping[tuple[str, ...], Any]) -> S:
     """Return a struct with other values, by the names of the nested attributes."""
-    own = {path[0]: value for path, value in values.items() if len(path) == 1}
+    changes = {path[0]: value for path, value in values.items() if len(path) == 1}
     for name in dict.fromkeys(path[0] for path in values if len(path) > 1):
         below = {path[1:]: value for path, value in values.items() if path[0] == name}
-        own[name] = _replace_values(getattr(struct, name), below)
-    return msgspec.structs.replace(struct, **own) if own else struct
+        changes[name] = _replace_values(getattr(struct, name), below)
+    return msgspec.structs.replace(struct, **changes) if changes else struct
 
 
 def get_flag(declared: Mapping[str, DeclaredSetting], key: str) -> str:

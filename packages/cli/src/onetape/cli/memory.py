@@ -1,4 +1,4 @@
-"""Make a short program faster: memory that it frees stays with the process and is used again."""
+"""Make a short program faster: freed memory is not returned to the system but used again."""
 
 import sys
 from typing import Final
@@ -7,9 +7,9 @@ from typing import Final
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 #: Maximum number of free bytes at the end of the heap that are not given back to the system.
-_MOST_FREE_BYTES: Final = 256 << 20
+_MAX_FREE_BYTES: Final = 256 << 20
 #: Size in bytes above which a block of memory is mapped separately; glibc accepts no larger value.
-_MOST_HEAP_BLOCK_BYTES: Final = 32 << 20
+_MAX_HEAP_BLOCK_BYTES: Final = 32 << 20
 
 
 def keep_freed_memory() -> None:
@@ -24,5 +24,5 @@ def keep_freed_memory() -> None:
 
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
-        set_option(_MMAP_THRESHOLD, _MOST_HEAP_BLOCK_BYTES)
-        set_option(_TRIM_THRESHOLD, _MOST_FREE_BYTES)
+        set_option(_MMAP_THRESHOLD, _MAX_HEAP_BLOCK_BYTES)
+        set_option(_TRIM_THRESHOLD, _MAX_FREE_BYTES)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from onetape.cli.events import Level, log_event
+from onetape.cli.events import EventLevel, log_event
 from onetape.cli.stdout import get_stdout
 from onetape.core.printable import count_columns, escape_json, escape_unprintable
 
@@ -29,15 +29,15 @@ class LineWriter(Protocol):
         """Write a text that ends with a newline, to stderr (`is_error`) or to stdout."""
 
 
-#: Function that gets the lines instead of stdout and stderr; None: no such function.
+#: Function that writes the lines of `print_line` and `note`; None: they go to stdout and stderr.
 _writer: LineWriter | None = None
 
 
 @contextmanager
-def printing_by(writer: LineWriter) -> Generator[None]:
+def pass_lines_to(writer: LineWriter) -> Generator[None]:
     """Pass the lines of `print_line` and `note` in the block, of any thread, to a function.
 
-    `print_bytes` writes to stdout all the same.
+    `print_bytes` is not affected: it writes to stdout.
     """
     global _writer
     before, _writer = _writer, writer
@@ -48,7 +48,7 @@ def printing_by(writer: LineWriter) -> Generator[None]:
 
 
 @contextmanager
-def prefixing_lines(prefix: str) -> Generator[None]:
+def prefix_lines(prefix: str) -> Generator[None]:
     """Begin each text that `print_line` prints in the block, and in its tasks, with `prefix`.
 
     Logged events and notes have no prefix.
@@ -61,7 +61,7 @@ def prefixing_lines(prefix: str) -> Generator[None]:
 
 
 def print_line(
-    text: str = "", *, event: str = "line", level: Level = "INFO", **fields: Any
+    text: str = "", *, event: str = "line", level: EventLevel = "INFO", **fields: Any
 ) -> None:
     """Print a text on stdout and flush it; log the text as an event (events.py).
 

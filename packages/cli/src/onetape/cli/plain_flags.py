@@ -26,15 +26,15 @@ class PlainFlag(msgspec.Struct, frozen=True):
 
 
 def collect_plain_flags(
-    model: type[msgspec.Struct], own: Mapping[str, PlainFlag]
+    model: type[msgspec.Struct], program_flags: Mapping[str, PlainFlag]
 ) -> dict[str, PlainFlag]:
     """Return all flags of a program by their text, long and short.
 
     Args:
         model: Struct of the program's settings.
-        own: Flags of the program that are not settings, by their text.
+        program_flags: Flags of the program that are not settings, by their text.
     """
-    flags = dict(own)
+    flags = dict(program_flags)
     for declared in list_flag_settings(model):
         on, _, off = declared.setting.flag.partition("/")
         name = make_parameter_name(declared)
@@ -58,15 +58,15 @@ def read_plain(arguments: Iterable[str], flags: Mapping[str, PlainFlag]) -> dict
         flags: Flags as `collect_plain_flags` returns them.
     """
     values: dict[str, Any] = {flag.parameter: None for flag in flags.values()}
-    left = iter(arguments)
-    for argument in left:
+    rest = iter(arguments)
+    for argument in rest:
         flag = flags.get(argument)
         if flag is None:
             return None
         if flag.kind is bool:
             values[flag.parameter] = flag.is_on
             continue
-        text = next(left, "-")
+        text = next(rest, "-")
         if text.startswith("-"):
             return None
         try:

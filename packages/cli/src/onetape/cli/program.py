@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from onetape.cli.stdout import flush_all, get_stdout, is_own_process, running_in_own_process
+from onetape.cli.stdout import flush_all, get_stdout, is_own_process, mark_own_process
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.printable import escape_unprintable
 
@@ -46,7 +46,7 @@ def run_app(
         at_once: End the process without the interpreter's clean-up, which takes a tenth of a short
             run. Functions of `atexit` are called; running threads are not waited for.
     """
-    with running_in_own_process():
+    with mark_own_process():
         code = run_typer_app(app, name, arguments)
     if at_once:
         _exit_at_once(code)
@@ -62,14 +62,14 @@ def run_function(function: Callable[[], object], name: str) -> NoReturn:
         function: The program; it returns its exit code, or None for 0.
         name: Name of the program as typed; each error line begins with it.
     """
-    with running_in_own_process():
+    with mark_own_process():
         code = _run_for_exit_code(function, name)
     _exit_at_once(code)
     sys.exit(code)
 
 
 def _exit_at_once(code: int) -> None:
-    """End the process; if a flush fails, leave by Python's own exit, which reports the error."""
+    """End the process; if a flush fails, end it by `sys.exit`, so that Python reports the error."""
     with contextlib.suppress(OSError):
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - no other way to call them
         flush_all()
@@ -77,7 +77,7 @@ def _exit_at_once(code: int) -> None:
 
 
 @contextlib.contextmanager
-def without_garbage_collection() -> Generator[None]:
+def disable_garbage_collection() -> Generator[None]:
     """Turn cyclic garbage collection off in the block, which saves a short run 4 % of its time.
 
     It stays off afterwards if the process runs nothing but this program.
@@ -116,13 +116,13 @@ def _run_for_exit_code(function: Callable[[], object], name: str) -> int:
     """Return the exit code of a function: its return value or its error's code; None is 0."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - `>&-` makes it None
         text = "standard output is closed; give it a file, or /dev/null"
-        return _fail(name, text, ConfigurationError.exit_code)
+        return _print_failure(name, text, ConfigurationError.exit_code)
     try:
         result = function()
     except KeyboardInterrupt:
-        return _fail(name, "interrupted", EXIT_INTERRUPTED)
+        return _print_failure(name, "interrupted", EXIT_INTERRUPTED)
     except OnetapeError as error:
-        return _fail(name, str(error), error.exit_code)
+        return _print_failure(name, str(error), error.exit_code)
     except SystemExit as ended:
         # Typer ends with 1 if the reader of the output is gone (`| head`), which is no error.
         if not isinstance(ended.__context__, BrokenPipeError):
@@ -137,7 +137,7 @@ def _run_for_exit_code(function: Callable[[], object], name: str) -> int:
             return _report_unexpected(name, error)
         _discard_buffered_output()
         text = f"standard output cannot be written: {error.strerror}; choose another output"
-        return _fail(name, text, ConfigurationError.exit_code)
+        return _print_failure(name, text, ConfigurationError.exit_code)
     except Exception as error:
         return _report_unexpected(name, error)
     return result if isinstance(result, int) else 0
@@ -153,11 +153,11 @@ def _run_app(app: "typer.Typer", name: str, arguments: Sequence[str] | None) -> 
         )
     except TyperException as error:
         text = error.format_message().rstrip(".")
-        return _fail(name, f"{text}; see {name} --help", UsageError.exit_code)
+        return _print_failure(name, f"{text}; see {name} --help", UsageError.exit_code)
     except Abort:
-        return _fail(name, "interrupted", EXIT_INTERRUPTED)
+        return _print_failure(name, "interrupted", EXIT_INTERRUPTED)
     if result == EXIT_INTERRUPTED:  # which is how Typer reports Ctrl-C
-        return _fail(name, "interrupted", EXIT_INTERRUPTED)
+        return _print_failure(name, "interrupted", EXIT_INTERRUPTED)
     return result
 
 
@@ -166,7 +166,7 @@ def _report_unexpected(name: str, error: Exception) -> int:
         raise error
     text = f"unexpected {type(error).__name__}: {error}"
     hint = f"set {TRACEBACK_VARIABLE}=1 to see where, and please report it"
-    return _fail(name, f"{text} ({hint})", OnetapeError.exit_code)
+    return _print_failure(name, f"{text} ({hint})", OnetapeError.exit_code)
 
 
 def _discard_buffered_output() -> None:
@@ -174,7 +174,7 @@ def _discard_buffered_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), get_stdout().fileno())
 
 
-def _fail(name: str, text: str, exit_code: int) -> int:
+def _print_failure(name: str, text: str, exit_code: int) -> int:
     line = escape_unprintable(" ".join(text.split()))
     # If stderr is closed or full, only the exit code can report the error.
     with contextlib.suppress(OSError, AttributeError):

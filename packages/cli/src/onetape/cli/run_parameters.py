@@ -10,12 +10,12 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from onetape.cli.loading import Loaded, load_settings
-from onetape.cli.setting_sources import Source
+from onetape.cli.loading import LoadedSettings, load_settings
+from onetape.cli.setting_sources import SettingSource
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.setting import SettingsTree, collect_settings, get_setting_value
-from onetape.strategies.registry import find_strategy_file
+from onetape.strategies.registry import compute_strategy_file_digest, find_strategy_file
 
 S = TypeVar("S", bound=msgspec.Struct)
 _STRATEGY, _PARAMETERS = "strategy.name", "strategy.parameters"
@@ -34,11 +34,14 @@ class RunParameters(msgspec.Struct, frozen=True):
     """Value of each other setting by its dotted key, such as `exits.stop_loss`."""
     origin: str
     """Text that names the run, the window and the candles that the parameters come from."""
+    strategy_digest: str | None
+    """SHA-256 of the strategy's file when the run was saved, empty for a built-in strategy; None:
+    the run has not stored it."""
 
 
 def load_settings_with_run(
     model: type[S], app: str, file: Path | None, flags: SettingsTree, run: RunParameters
-) -> Loaded[S]:
+) -> LoadedSettings[S]:
     """Return the settings of a program, with strategy and parameters of a saved run.
 
     Args:
@@ -53,8 +56,8 @@ def load_settings_with_run(
         ConfigurationError: the file or a variable cannot be used; names path and line, and the key.
     """
     setting = collect_settings(model)[_STRATEGY]
-    own = load_settings(model, app, file, flags, reads_strategy=False).settings
-    named = str(get_setting_value(own, setting))
+    without_run = load_settings(model, app, file, flags, reads_strategy=False).settings
+    named = str(get_setting_value(without_run, setting))
     # A file that repeats the defaults names no strategy.
     is_named = flags.get(_STRATEGY) is not None or named != setting.default
     if is_named and not _is_same_strategy(named, run.strategy):
@@ -69,7 +72,7 @@ def load_settings_with_run(
         del key
         return f"--params-from {run.run}"
 
-    source = Source(place, UsageError, replaces_tables=True)
+    source = SettingSource(place, UsageError, replaces_tables=True)
     loaded = load_settings(model, app, file, flags, run=(tree, source))
     given = cast("Mapping[str, str]", flags.get(_PARAMETERS) or {})
     loaded.run_text = _describe_run_parameters(run, given, used)
@@ -93,13 +96,21 @@ def _describe_run_parameters(
     """Return which parameters a run has given, from where, and which ones flags give instead."""
     chosen = {**run.parameters, **used}
     values = ", ".join(f"{name}={value}" for name, value in chosen.items())
-    own = ", ".join(f"{name}={value}" for name, value in given.items())
+    by_flags = ", ".join(f"{name}={value}" for name, value in given.items())
     replaced = ", ".join(key for key in run.settings if key not in used)
     return (
         f"parameters of {run.strategy}: {values} from {run.origin}"
-        f"{f'; by --param instead: {own}' if own else ''}"
+        f"{f'; by --param instead: {by_flags}' if by_flags else ''}"
         f"{f'; by flags instead: {replaced}' if replaced else ''}"
+        f"{'; the strategy file has changed since: optimize again' if _has_changed(run) else ''}"
     )
+
+
+def _has_changed(run: RunParameters) -> bool:
+    """Return whether the strategy's file differs from the one that the run was made with."""
+    if run.strategy_digest is None:
+        return False
+    return run.strategy_digest != compute_strategy_file_digest(run.strategy, USER_FOLDER)
 
 
 def _is_same_strategy(first: str, second: str) -> bool:

@@ -12,14 +12,14 @@ from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.message_text import suggest_name
 from onetape.core.setting import DeclaredSetting, SettingsTree
 
-#: Type of a setting that may be written as one text, such as `0=0.02,24=0.005`. The text replaces
-#: the whole table of an earlier source; entries that are given one by one are merged with it.
+#: Type of a setting that may be written as one text, such as `0=2%,24h=0.5%`. The text replaces the
+#: whole table of an earlier source; entries that are given one by one are merged with it.
 TABLE: Final = dict[int, float]
 #: NUL, which ends a text in C; surrogates, which stand for bytes of an argument that is no UTF-8.
 _FORBIDDEN: Final = "[\0\ud800-\udfff]"
 
 
-class Source(NamedTuple):
+class SettingSource(NamedTuple):
     """A source of settings: a file, the environment, a saved run, or the command line."""
 
     place: Callable[[str], str]
@@ -42,7 +42,10 @@ class Source(NamedTuple):
 
 
 def collect_given_settings(
-    declared: Mapping[str, DeclaredSetting], tree: SettingsTree, source: Source, prefix: str = ""
+    declared: Mapping[str, DeclaredSetting],
+    tree: SettingsTree,
+    source: SettingSource,
+    prefix: str = "",
 ) -> list[tuple[DeclaredSetting, object]]:
     """Return each setting that a source gives, with its value before conversion.
 
@@ -84,7 +87,7 @@ def collect_given_settings(
     return found
 
 
-def _check_text(value: object, key: str, source: Source) -> None:
+def _check_text(value: object, key: str, source: SettingSource) -> None:
     """Refuse a text that is not UTF-8 or has a NUL character, and an empty flag."""
     if isinstance(value, Mapping):
         for name, below in cast("Mapping[str, object]", value).items():

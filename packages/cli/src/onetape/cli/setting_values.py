@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, cast, get_args, get_origin
 
 import msgspec
 
-from onetape.cli.setting_sources import TABLE, Source
+from onetape.cli.setting_sources import TABLE, SettingSource
 from onetape.core.setting import DeclaredSetting
 
 
-class Converted(NamedTuple):
+class ConvertedSetting(NamedTuple):
     """A setting's value, converted to its declared type."""
 
     value: Any
@@ -21,7 +21,9 @@ class Converted(NamedTuple):
     """Whether the value replaces an earlier table; otherwise their entries are merged."""
 
 
-def convert_setting_value(declared: DeclaredSetting, value: object, source: Source) -> Converted:
+def convert_setting_value(
+    declared: DeclaredSetting, value: object, source: SettingSource
+) -> ConvertedSetting:
     """Return a value converted to the declared type of its setting.
 
     Args:
@@ -37,14 +39,16 @@ def convert_setting_value(declared: DeclaredSetting, value: object, source: Sour
         if isinstance(value, Mapping):
             return _convert_table(declared, cast("Mapping[str, object]", value), source)
         if isinstance(value, str) and declared.kind == TABLE:
-            return Converted(_parse_table(declared, value, source), [], is_whole=True)
+            return ConvertedSetting(_parse_table(declared, value, source), [], is_whole=True)
         raise _make_refusal(declared.key, "expected object", value, source)
     if isinstance(value, str) and get_origin(declared.kind) is list:
         value = [part.strip() for part in value.split(",") if part.strip()]
     # `DeclaredStruct` checks choices, together with bounds.
     kind = str if declared.choices else declared.kind
     try:
-        return Converted(_convert(value, kind | None if declared.is_optional else kind), [], True)
+        return ConvertedSetting(
+            _convert(value, kind | None if declared.is_optional else kind), [], True
+        )
     except msgspec.ValidationError as error:
         if isinstance(value, list):
             raise _make_entry_error(
@@ -54,7 +58,7 @@ def convert_setting_value(declared: DeclaredSetting, value: object, source: Sour
 
 
 def _make_entry_error(
-    declared: DeclaredSetting, text: str, value: list[object], source: Source
+    declared: DeclaredSetting, text: str, value: list[object], source: SettingSource
 ) -> Exception:
     """Return the error of an entry of a list, with its number and an example of the list."""
     place = re.search(r" - at `\$\[(\d+)\](.*?)`$", text)
@@ -71,8 +75,8 @@ def _make_entry_error(
 
 
 def _convert_table(
-    declared: DeclaredSetting, table: Mapping[str, object], source: Source
-) -> Converted:
+    declared: DeclaredSetting, table: Mapping[str, object], source: SettingSource
+) -> ConvertedSetting:
     """Return the values of a setting whose type is a dictionary, each key and value converted.
 
     Raises:
@@ -91,35 +95,54 @@ def _convert_table(
             found[named] = _convert(value, of_value)
         except msgspec.ValidationError as error:
             raise _make_refusal(key, _describe_expected(str(error)), value, source) from error
-    return Converted(found, [f"{declared.key}.{name}" for name in table], is_whole=False)
+    return ConvertedSetting(found, [f"{declared.key}.{name}" for name in table], is_whole=False)
 
 
-def _parse_table(declared: DeclaredSetting, text: str, source: Source) -> dict[int, float]:
-    """Return a table that was given as one text, such as `0=0.02,24=0.005`."""
-    from onetape.core.table_text import parse_table  # few settings are tables
+def _parse_table(
+    declared: DeclaredSetting, text: str, source: SettingSource
+) -> dict[str | int, float]:
+    """Return a table that was given as one text, such as `0=2%,24h=0.5%`.
 
-    table = parse_table(text)
-    if table is None:
-        raise _make_refusal(
-            declared.key, "expected KEY=VALUE,KEY=VALUE, each key once", text, source
-        )
+    Times such as `24h` remain; `convert_ages` converts them once the timeframe is known.
+    """
+    from onetape.core.table_text import parse_age_table  # few settings are tables
+
     try:
-        return {_convert(key, int): _convert(value, float) for key, value in table.items()}
-    except msgspec.ValidationError as error:
-        raise _make_refusal(declared.key, _describe_expected(str(error)), text, source) from error
+        return parse_age_table(text)
+    except ValueError as error:
+        raise _make_refusal(declared.key, str(error), text, source) from error
+
+
+def convert_ages(table: Mapping[str | int, float], timeframe: object) -> dict[int, float]:
+    """Return a table of a setting whose times such as `24h` are converted to numbers of candles.
+
+    Args:
+        table: Values by time or by number of candles.
+        timeframe: Timeframe of the program's settings.
+
+    Raises:
+        UsageError: a time is no whole number of candles, or the timeframe is invalid.
+    """
+    from onetape.core.errors import name_settings
+    from onetape.core.table_text import count_candles_of_ages
+    from onetape.core.timeframes import Timeframe
+
+    with name_settings("timeframe"):
+        parsed = Timeframe.parse(str(timeframe))
+    return count_candles_of_ages(table, parsed)
 
 
 def _convert(value: object, kind: Any) -> Any:
     return msgspec.convert(value, kind, strict=False, dec_hook=_convert_path)
 
 
-def _make_refusal(key: str, expected: str, value: object, source: Source) -> Exception:
+def _make_refusal(key: str, expected: str, value: object, source: SettingSource) -> Exception:
     found: object = str(value) if isinstance(value, Path) else value
     return source.make_error(key, f"{key}: {expected}, found {found!r}")
 
 
 def _describe_expected(text: str) -> str:
-    """Return an error text of msgspec in the words of a user: `expected a number`."""
+    """Return an error text of msgspec in plain English, such as `expected a number`."""
     expected = re.sub(r" - at `\$.*?`$", "", text)
     expected = re.sub(r"^Expected `(.*?)`.*$", r"expected \1", expected)
     expected = re.sub(r"^Object missing required field `(.*?)`.*$", r"\1 is missing", expected)

@@ -61,7 +61,7 @@ def write_setting(file: Path, key: str, value: str, *, base: Path | None = None)
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content, status)
+        _replace_file(target, content, status)
     except OSError as error:
         raise ConfigurationError(
             f"{file} cannot be written: {format_os_error(error)}; make the file and its folder "
@@ -69,7 +69,7 @@ def write_setting(file: Path, key: str, value: str, *, base: Path | None = None)
         ) from error
 
 
-def _replace(target: Path, content: bytes, status: os.stat_result | None) -> None:
+def _replace_file(target: Path, content: bytes, status: os.stat_result | None) -> None:
     """Write a file completely or not at all.
 
     Args:
@@ -190,7 +190,7 @@ class _Edit:
         return f"{self._text[: end + 1]}{line}{self._text[end + 1 :]}"
 
     def _replace(self, node: yaml.Node) -> str:
-        """Return the text with another value; a comment after it keeps its column if possible."""
+        """Return the text with another value; a comment after it stays in place if possible."""
         start, end = node.start_mark.index, node.end_mark.index
         before, after = self._text[:start], self._text[end:]
         value = f" {self._value}" if before.endswith(":") else self._value

@@ -14,15 +14,15 @@ from onetape.core.message_text import format_os_error
 from onetape.core.setting import SettingsTree
 
 #: Maximum number of sections inside each other.
-MOST_SECTIONS: Final = 10
+MAX_SECTIONS: Final = 10
 #: Maximum size of a settings file, bytes and values; an alias counts as often as it is used.
-MOST_BYTES, MOST_VALUES = 100_000, 10_000
+MAX_BYTES, MAX_VALUES = 100_000, 10_000
 
 # The stub leaves the stream and the node untyped.
 _compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
 
 
-def load_yaml_nodes(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | None:
+def load_yaml_nodes(file: Path, most_bytes: int = MAX_BYTES) -> yaml.Node | None:
     """Return a YAML file as nodes with their lines; None if the file is empty.
 
     Args:
@@ -36,7 +36,7 @@ def load_yaml_nodes(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | Non
     return parse_yaml_nodes(file, read_yaml_text(file, most_bytes))
 
 
-def read_yaml_text(file: Path, most_bytes: int = MOST_BYTES) -> str:
+def read_yaml_text(file: Path, most_bytes: int = MAX_BYTES) -> str:
     """Return the content of a file, with its line ends as they are.
 
     Args:
@@ -124,7 +124,7 @@ class _Values:
         """Initialise; reading adds the line of each dotted key to `lines`."""
         self._file = file
         self._lines = lines
-        self._left = MOST_VALUES
+        self._left = MAX_VALUES
 
     def read_mapping(self, node: yaml.MappingNode, prefix: str) -> SettingsTree:
         """Return the values below a mapping, by key."""
@@ -156,10 +156,10 @@ class _Values:
         self._left -= 1
         if self._left < 0:
             # An alias is small in the file, and may stand for more than the memory holds.
-            raise ConfigurationError(f"{place}: more than {MOST_VALUES:,} values; no settings have")
+            raise ConfigurationError(f"{place}: more than {MAX_VALUES:,} values; no settings have")
         if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
             raise ConfigurationError(f"{place}: the tag {node.tag} is not allowed here")
-        if prefix.count(".") > MOST_SECTIONS:
+        if prefix.count(".") > MAX_SECTIONS:
             # An alias inside its own anchor never ends.
             raise ConfigurationError(f"{place}: {prefix[:40]}... is nested too deeply")
         if isinstance(node, yaml.MappingNode):

@@ -21,7 +21,7 @@ def get_stdout() -> TextIO:
 
 
 @contextlib.contextmanager
-def running_in_own_process() -> Generator[None]:
+def mark_own_process() -> Generator[None]:
     """Mark this process as one that runs only the program, so that `claim_stdout` takes effect."""
     global _is_own_process
     _is_own_process = True

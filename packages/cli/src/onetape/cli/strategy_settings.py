@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from onetape.cli.setting_sources import Source
+from onetape.cli.setting_sources import SettingSource
 from onetape.core.errors import ConfigurationError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.setting import DeclaredSetting, SettingsTree
@@ -11,7 +11,7 @@ from onetape.strategies.registry import read_stated_settings
 
 def load_strategy_source(
     name: str, declared: Mapping[str, DeclaredSetting]
-) -> tuple[SettingsTree, Source] | None:
+) -> tuple[SettingsTree, SettingSource] | None:
     """Return the settings that a strategy's file states, by dotted key; None: none.
 
     Args:
@@ -26,4 +26,4 @@ def load_strategy_source(
     if found is None:
         return None
     tree = {key: value for key, value in found.values.items() if key in declared}
-    return tree, Source(found.place, ConfigurationError)
+    return tree, SettingSource(found.place, ConfigurationError)

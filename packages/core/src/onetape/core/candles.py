@@ -43,7 +43,7 @@ class Candle(NamedTuple):
 
 
 def find_candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
-    """Return the fault of a candle that may not be stored, in a few words; None: it is sound."""
+    """Return a short text on the fault of a candle that may not be stored; None: sound."""
     timestamp = candle.timestamp
     if not 0 <= timestamp <= LATEST_TIMESTAMP:
         return _TIME_OUT_OF_RANGE
@@ -53,7 +53,7 @@ def find_candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
 
 
 def find_candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, str]:
-    """Return the first fault of each unsound row, in a few words, by row number in order.
+    """Return a short text on the first fault of each unsound row, by row number in order.
 
     The rules are those of `find_candle_fault`. Sound rows are not in the result.
     """

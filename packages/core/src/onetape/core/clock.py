@@ -1,8 +1,9 @@
 """Clocks of market time that are passed to the code that needs the time; times as text.
 
-Market time is the time of the exchange. It decides which candle is closed, and schedules; in a
-simulation it may run fast or stand still. Timeouts, pauses and idle timers count wall seconds, the
-seconds of the computer's monotonic clock. A `Clock` converts market time into wall seconds.
+Market time is the time of the exchange, which decides which candle is closed, and schedules. In a
+simulation market time may run fast or stand still. Timeouts, pauses and idle timers count wall
+seconds, the seconds of the computer's monotonic clock. A `Clock` converts market time into wall
+seconds.
 """
 
 import time
@@ -13,7 +14,7 @@ from onetape.core.errors import UsageError
 
 
 class Clock(Protocol):
-    """Clock of market time; the simulator and the exchanges have their own."""
+    """Clock of market time: of the computer, of an exchange, or of the simulator."""
 
     def now_ms(self) -> int:
         """Return the market time in epoch milliseconds UTC."""

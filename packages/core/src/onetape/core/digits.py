@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 #: Relative error by which a float may differ from the decimal number that it stands for.
 _NOISE: Final = 1e-12
 #: Maximum significant digits of a decimal: in a longer value the digits are noise.
-_MOST_SIGNIFICANT: Final = 11
+_MAX_SIGNIFICANT: Final = 11
 #: Significant digits of the largest price, where prices were computed and have no last decimal.
 _SHOWN_SIGNIFICANT: Final = 8
 #: Fewest significant digits of the largest price, where it is 1 or more.
-_LEAST_SIGNIFICANT: Final = 5
+_MIN_SIGNIFICANT: Final = 5
 #: Fewest significant digits of the start cash.
 _MONEY_SIGNIFICANT: Final = 5
 #: Maximum number of decimals that are written.
-_MOST_DECIMALS: Final = 20
+_MAX_DECIMALS: Final = 20
 #: Decimals of an amount whose market has no known step.
 _AMOUNT_DECIMALS: Final = 6
 #: Significant digits of the amount that all cash buys, and of an amount too small for its decimals.
@@ -48,7 +48,7 @@ _BLOCK: Final = 1 << 14
 
 
 def count_decimals(values: "FloatArray") -> int | None:
-    """Return the least number of decimals with which all values can be written exactly.
+    """Return the smallest number of decimals with which all values can be written exactly.
 
     0.30000000000000004 has one decimal: digits that float arithmetic adds do not count.
 
@@ -62,17 +62,17 @@ def count_decimals(values: "FloatArray") -> int | None:
         values = values[(values > 0) & (values < math.inf)]
     if not len(values):
         return 0
-    most = max(0, _MOST_SIGNIFICANT - 1 - math.floor(math.log10(float(values.max()))))
-    return _find_decimals(values, 0, most)
+    max_decimals = max(0, _MAX_SIGNIFICANT - 1 - math.floor(math.log10(float(values.max()))))
+    return _find_decimals(values, 0, max_decimals)
 
 
-def _find_decimals(values: "FloatArray", decimals: int, most: int) -> int | None:
-    """Return the first number from `decimals` to `most` that is enough for all values."""
+def _find_decimals(values: "FloatArray", decimals: int, max_decimals: int) -> int | None:
+    """Return the first number from `decimals` to `max_decimals` that is enough for all values."""
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
         while not _are_decimals_enough(block, decimals):
             decimals += 1
-            if decimals > most:
+            if decimals > max_decimals:
                 return None
     return decimals
 
@@ -103,8 +103,8 @@ def choose_price_decimals(*columns: "FloatArray") -> int:
     known = [decimals for decimals in found if decimals is not None]
     largest = max((float(column.max()) for column in columns if len(column)), default=0.0)
     if len(known) == len(found):
-        least = _choose_decimals(largest, _LEAST_SIGNIFICANT) if 1 <= largest < math.inf else 0
-        return max(*known, least)
+        min_decimals = _choose_decimals(largest, _MIN_SIGNIFICANT) if 1 <= largest < math.inf else 0
+        return max(*known, min_decimals)
     return _choose_decimals(largest, _SHOWN_SIGNIFICANT)
 
 
@@ -134,7 +134,7 @@ def choose_amount_decimals(largest_price: float, start_cash: float) -> int:
 
 
 def _choose_decimals(value: float, significant: int) -> int:
-    return min(max(0, significant - 1 - math.floor(math.log10(value))), _MOST_DECIMALS)
+    return min(max(0, significant - 1 - math.floor(math.log10(value))), _MAX_DECIMALS)
 
 
 class Digits(Struct, frozen=True):
@@ -156,7 +156,7 @@ class Digits(Struct, frozen=True):
         return format_fixed(float(value), self.money, signed=signed)
 
     def format_amount(self, value: float | Decimal) -> str:
-        """Return an amount of base currency: `0.250000`; a smaller amount has more decimals."""
+        """Return an amount of base currency: `0.250000`; very small amounts get more decimals."""
         text = format_fixed(float(value), self.amount)
         if not value or text.strip("0.,"):
             return text

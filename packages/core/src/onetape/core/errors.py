@@ -5,12 +5,12 @@ OnetapeError                1  report it: this one should not reach a user
 ├── UsageError              2  fix the command line
 ├── ConfigurationError      3  fix a configuration file, the environment or a folder
 │   └── StoreUnwritable        the database file or its folder may not be written
-├── DataError               4  data is missing, damaged or cannot be trusted
+├── DataError               4  data is missing, damaged or doubtful
 │   ├── CandleGapError         a range of candles has gaps
 │   ├── RowsRefused            a source has no row that is a sound candle
 │   └── StoreError             the database file cannot be used as it is
-│       ├── StoreLocked        another process keeps it locked
-│       ├── StoreFull          no space is left for it
+│       ├── StoreLocked        another process has locked it
+│       ├── StoreFull          the disk has no space for it
 │       ├── StoreDamaged       its pages are not those of a sound file
 │       ├── StoreReplaced      its path leads to another file, or to none
 │       └── StoreOfOtherMarket it holds candles of another market
@@ -51,7 +51,7 @@ class OnetapeError(Exception):
 
 
 @contextmanager
-def naming_settings(*settings: str) -> Generator[None]:
+def name_settings(*settings: str) -> Generator[None]:
     """Set `settings` of each `OnetapeError` that is raised inside the block."""
     try:
         yield

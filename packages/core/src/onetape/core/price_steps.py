@@ -41,8 +41,8 @@ def add_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRul
     return replace(trading_rules, months=tuple(months))
 
 
-def get_steps_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
-    """Return the rules that hold for a candle.
+def get_rules_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
+    """Return the trading rules that hold for a candle, with the price step of its month.
 
     In a month with a finer step these are the rules with that step and without months; otherwise
     the rules unchanged.
@@ -66,7 +66,7 @@ def find_price_step(trading_rules: TradingRules, timestamp: int) -> float:
     """
     return float(
         (
-            get_steps_at(trading_rules, timestamp) if trading_rules.months else trading_rules
+            get_rules_at(trading_rules, timestamp) if trading_rules.months else trading_rules
         ).price_step
         or 0
     )
@@ -75,7 +75,7 @@ def find_price_step(trading_rules: TradingRules, timestamp: int) -> float:
 def make_price_step_column(trading_rules: TradingRules, timestamp: IntArray) -> FloatArray | None:
     """Return the price step of each candle, 0 for any price.
 
-    None: no month has a step of its own, so `price_step` holds for all candles.
+    None: no month has another step, so `price_step` holds for all candles.
 
     Args:
         trading_rules: Trading rules of the market.
@@ -91,7 +91,9 @@ def make_price_step_column(trading_rules: TradingRules, timestamp: IntArray) -> 
 
 
 def find_finer_step(price_step: Decimal | None, prices: FloatArray) -> Decimal | None:
-    """Return the stated price step, or the finer one that prices of the market show; None: none.
+    """Return the stated price step, or the finer step that prices of the market show.
+
+    None: the market has no price step.
 
     Args:
         price_step: Step that the exchange states; None: any price.

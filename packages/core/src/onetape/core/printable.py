@@ -19,7 +19,9 @@ def escape_unprintable(text: str, *, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or each in keep else _escape(each) for each in text)
+    return "".join(
+        each if each.isprintable() or each in keep else _escape_character(each) for each in text
+    )
 
 
 def escape_json(text: bytes) -> bytes:
@@ -27,7 +29,7 @@ def escape_json(text: bytes) -> bytes:
     # The pattern takes 39 ms for 1,000,000 candles; a search for a byte takes a hundredth of that.
     if b"\x7f" not in text and b"\xc2" not in text:
         return text
-    return re.sub(_CONTROLS, lambda found: _escape(found[0].decode()).encode(), text)
+    return re.sub(_CONTROLS, lambda found: _escape_character(found[0].decode()).encode(), text)
 
 
 def count_columns(text: str) -> int:
@@ -43,6 +45,6 @@ def count_columns(text: str) -> int:
     )
 
 
-def _escape(character: str) -> str:
+def _escape_character(character: str) -> str:
     number = ord(character)
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

@@ -16,7 +16,7 @@ from onetape.core.timeframes import FIRST_MONDAY_SECONDS, Timeframe
 from onetape.core.untraded import find_untraded_rows
 
 #: Maximum number of decimals of volumes.
-_MOST_DIGITS: Final = 8
+_MAX_DIGITS: Final = 8
 #: Every whole number up to here is a double.
 _WHOLE_LIMIT: Final = 2.0**53
 _MONTHS_BEFORE_EPOCH: Final = 1970 * 12
@@ -36,7 +36,7 @@ def resample(
     candles is flat at the close of its last source candle, which is the last price. A source candle
     with volume 0 whose price moved was traded. If the source never reports volume, every source
     candle counts as traded, also a flat one (see `find_untraded_rows`). Volumes are added as
-    decimals, so a sum is the double nearest to the exchange's own text. Weeks open on Monday and
+    decimals, so a sum is the double nearest to the exchange's decimal. Weeks open on Monday and
     months on the first, UTC. The last window is left out unless its last source candle exists. A
     window with missing source candles is built from those that exist, as the exchange does after an
     outage: `find_incomplete_windows` lists them.
@@ -143,7 +143,7 @@ def _sum_groups(volume: FloatArray, starts: IntArray, ends: IntArray) -> FloatAr
     Whole numbers add up exactly in any order; other values are added one after the other from left
     to right, so that every machine gets the same sum.
     """
-    for digits in range(_MOST_DIGITS + 1):
+    for digits in range(_MAX_DIGITS + 1):
         scale = 10.0**digits
         steps = np.rint(volume * scale)
         # Dividing a whole number by a power of ten gives the double nearest to that decimal.

@@ -54,8 +54,8 @@ class Setting(NamedTuple):
     """Exclusive upper bound of the value."""
     le: float | None = None
     """Inclusive upper bound of the value."""
-    most: float | None = None
-    """Largest plausible value; a larger one is refused, because it is likely a typing error."""
+    plausible_max: float | None = None
+    """Largest plausible value; a higher value is refused, because it is likely a typing error."""
     hint: str = ""
     """Example of the value with its unit, for error messages: `0.05 is 5 %`."""
     unit: str = ""
@@ -66,6 +66,9 @@ class Setting(NamedTuple):
     """A sensible value as typed for the flag; replaces `{example}` in the help."""
     file_example: str = ""
     """Example of the value in a YAML file, where the YAML form differs from the flag's."""
+    file_default: float | None = None
+    """Value in the YAML files that come with the code, for programs; None: the default, as in
+    Python."""
     number_of: str = ""
     """Name of the field whose flag also sets this setting: the flag of `sizing` sets `equity_share`
     in `--sizing equity_share=0.5`. Empty: no other flag."""
@@ -107,8 +110,13 @@ class DeclaredSetting(NamedTuple):
         return self.key.rpartition(".")[2]
 
     @property
+    def file_value(self) -> Any:
+        """Return the value of the setting in the YAML files that come with the code."""
+        return self.default if self.setting.file_default is None else self.setting.file_default
+
+    @property
     def choices(self) -> tuple[str, ...]:
-        """Return the allowed words of a setting of type `Literal`; empty for any other type."""
+        """Return the allowed values of a setting of type `Literal`; empty for any other type."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
@@ -154,7 +162,7 @@ def _iterate_all_settings(
 
 
 def _iterate_own_settings(model: type[msgspec.Struct]) -> Iterator[DeclaredSetting]:
-    """Yield the settings of a struct's own fields, without those of nested structs."""
+    """Yield the settings of the fields of a struct, without those of nested structs."""
     for field in msgspec.structs.fields(model):
         kind, notes = _split_annotation(field.type)
         if not is_struct(kind):
@@ -192,7 +200,7 @@ def _get_default(field: "msgspec.structs.FieldInfo") -> Any:
 
 
 def is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
-    """Return whether a type is a struct, whose settings are a section of their own."""
+    """Return whether a type is a struct, whose settings form a section."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
@@ -240,7 +248,7 @@ class DeclaredStruct(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_setting_value(declared: DeclaredSetting, value: Any, key: str) -> None:
-    """Refuse a value outside the declared bounds or words of a setting.
+    """Refuse a value outside the declared bounds or choices of a setting.
 
     Args:
         declared: The setting.
@@ -252,13 +260,13 @@ def check_setting_value(declared: DeclaredSetting, value: Any, key: str) -> None
             the found value.
     """
     has_limits = bool(declared.choices or _get_bounds(declared.setting))
-    if has_limits and not (value in declared.choices or _fits(declared, value)):
+    if has_limits and not (value in declared.choices or _is_within_bounds(declared, value)):
         raise UsageError(_explain_refusal(declared, value), setting=key)
 
 
 @cache
 def _list_limited_settings(model: type[msgspec.Struct]) -> tuple[DeclaredSetting, ...]:
-    """Return the settings of a struct's own fields that have bounds or choices."""
+    """Return the settings of a struct that have bounds or choices, without nested structs."""
     return tuple(
         declared
         for declared in _iterate_own_settings(model)
@@ -267,7 +275,7 @@ def _list_limited_settings(model: type[msgspec.Struct]) -> tuple[DeclaredSetting
 
 
 def _get_bounds(setting: Setting) -> list[float]:
-    bounds = (setting.gt, setting.ge, setting.lt, setting.le, setting.most)
+    bounds = (setting.gt, setting.ge, setting.lt, setting.le, setting.plausible_max)
     return [bound for bound in bounds if bound is not None]
 
 
@@ -275,7 +283,7 @@ def _is_finite(value: float | Decimal) -> bool:
     return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
 
 
-def _fits(declared: DeclaredSetting, value: float | Decimal) -> bool:
+def _is_within_bounds(declared: DeclaredSetting, value: float | Decimal) -> bool:
     setting = declared.setting
     return (
         not declared.choices
@@ -284,7 +292,7 @@ def _fits(declared: DeclaredSetting, value: float | Decimal) -> bool:
         and (setting.ge is None or value >= setting.ge)
         and (setting.lt is None or value < setting.lt)
         and (setting.le is None or value <= setting.le)
-        and (setting.most is None or value <= setting.most)
+        and (setting.plausible_max is None or value <= setting.plausible_max)
     )
 
 
@@ -293,9 +301,9 @@ def _explain_refusal(declared: DeclaredSetting, value: Any) -> str:
         hint = suggest_name(str(value), declared.choices)
         choices = ", ".join(declared.choices)
         return f"{declared.name} must be one of {choices}, found {value!r}{hint}"
-    most = declared.setting.most
-    is_implausible = most is not None and _is_finite(value) and value > most
-    allowed = f"at most {most:,}" if is_implausible else format_allowed(declared.setting)
+    limit = declared.setting.plausible_max
+    is_implausible = limit is not None and _is_finite(value) and value > limit
+    allowed = f"at most {limit:,}" if is_implausible else format_allowed(declared.setting)
     return f"{declared.name} must be {allowed}, found {value}"
 
 
@@ -309,7 +317,7 @@ _BOUND_TEXTS: Final = {
 
 
 def format_allowed(setting: Setting) -> str:
-    """Return the bounds of a setting in words: `above 0 and under 1 (0.05 is 5 %)`."""
-    given = [(words, getattr(setting, name)) for name, words in _BOUND_TEXTS.items()]
-    text = " and ".join(words.format(bound) for words, bound in given if bound is not None)
+    """Return the bounds of a setting as text: `above 0 and under 1 (0.05 is 5 %)`."""
+    given = [(template, getattr(setting, name)) for name, template in _BOUND_TEXTS.items()]
+    text = " and ".join(template.format(bound) for template, bound in given if bound is not None)
     return f"{text} ({setting.hint})" if setting.hint else text

@@ -15,7 +15,7 @@ from onetape.core.timeframes import Timeframe
 Origin = Literal["invented", "recorded", "inside recorded", "unknown"]
 
 #: Text of each origin, for output.
-ORIGIN_WORDS: Final[Mapping[Origin, str]] = {
+ORIGIN_TEXTS: Final[Mapping[Origin, str]] = {
     "invented": "invented by the simulator",
     "recorded": "replayed from recorded candles by the simulator",
     "inside recorded": "invented by the simulator to fit longer recorded candles that it replays",

@@ -26,17 +26,22 @@ class Session(Struct, frozen=True):
     session: str
     """Unique id of the session."""
     app: str
+    """Name of the program, such as `trader`."""
     mode: Mode
     account: str
     """Name of the account; the fills of one account make its positions."""
     exchange: str
     symbol: str
+    """CCXT symbol that the session trades."""
     timeframe: str
     strategy: str
+    """Name of the strategy."""
     parameters: Mapping[str, object]
+    """Parameters of the strategy by name."""
     code_digest: str
     """sha256 of the strategy's source, so that an audit can find the code that decided."""
     started_ms: int
+    """Time of the start."""
     rules: Mapping[str, object] = field(default_factory=dict[str, object])
     """Settings of order size, costs and exits; empty for a session of an earlier version."""
 
@@ -47,23 +52,28 @@ class Decision(Struct, frozen=True):
     decision: str
     """Unique id of the decision."""
     session: str
+    """Id of the session that decided."""
     timestamp: int
     """The candle's open, epoch SECONDS, as in `ohlcv_data`."""
     signal: int
     """Signal of the strategy: 1 BUY, -1 SELL, 0 HOLD."""
     indicators: Mapping[str, float | None]
+    """Values of the strategy's indicators on the candle, by name; None: not a finite number."""
     gates: Mapping[str, str]
     """Each check that an order must pass, with its verdict: `ok`, or the reason against it."""
     action: Action
     """Resulting action; HOLD if a check or the position stopped the signal."""
     decided_ms: int
+    """Time of the decision."""
 
 
 class Order(Struct, frozen=True):
     """An order from intent to final state."""
 
     client_order_id: str
+    """Id that the trader gave the order."""
     session: str
+    """Id of the session that made the order."""
     mode: Mode
     account: str
     exchange: str
@@ -78,6 +88,7 @@ class Order(Struct, frozen=True):
     signal_timestamp: int
     """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
     decided_ms: int
+    """Time of the decision to order."""
     bid: float | None
     """Best bid when decided, quote currency; None before the first ticker."""
     ask: float | None
@@ -85,9 +96,13 @@ class Order(Struct, frozen=True):
     intended_price: Decimal
     """The close that the signal was computed from, quote currency."""
     reason: str
+    """Reason of the order, as a text."""
     strategy: str
+    """Name of the strategy."""
     parameters: Mapping[str, object]
+    """Parameters of the strategy by name."""
     code_digest: str
+    """sha256 of the strategy's source."""
     entry_order_id: str | None = None
     """Client order id of the buy that opened the position that is sold; None for a buy."""
     obligation: str | None = None
@@ -115,12 +130,15 @@ class ExitObligation(Struct, frozen=True):
     entry_order_id: str
     """Client order id of the order that opened the position."""
     cause: ExitCause
+    """Reason for closing the position, as the type of the exit order."""
     signal_timestamp: int
     """The open of the candle that gave the signal, or reached the level, epoch SECONDS."""
     level: Decimal | None
     """Price of the stop or target, quote currency; None for a SELL of the strategy or a command."""
     created_ms: int
+    """Time of the decision to exit."""
     reason: str
+    """Reason of the exit, as a text."""
 
 
 class Fill(Struct, frozen=True):
@@ -129,8 +147,11 @@ class Fill(Struct, frozen=True):
     exchange: str
     symbol: str
     exchange_trade_id: str
+    """Id of the fill at the exchange."""
     client_order_id: str
+    """Id of the order that was filled."""
     session: str
+    """Id of the session whose order was filled."""
     mode: Mode
     account: str
     side: Side
@@ -142,5 +163,6 @@ class Fill(Struct, frozen=True):
     """Fee paid to the exchange, in `fee_currency`; negative for a maker rebate."""
     fee_currency: str
     executed_ms: int
-    least_amount: Decimal | None = None
+    """Time of the fill at the exchange."""
+    min_sell_amount: Decimal | None = None
     """Minimum amount that could be sold at the time of a sell, base currency; None: unknown."""

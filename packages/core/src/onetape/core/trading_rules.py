@@ -131,7 +131,7 @@ def count_floor_steps(count: float) -> int:
 
 
 def count_ceil_steps(count: float) -> int:
-    """Return the least number of whole steps that reach a value, as in `count_floor_steps`."""
+    """Return the smallest number of whole steps that reach a value, as in `count_floor_steps`."""
     return -count_floor_steps(-count)
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr, replace
 from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Section, Setting, collect_settings, format_allowed
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
-from onetape.engine.exit_config import MOST_BARS, NO_EXITS, ExitConfig
+from onetape.engine.exit_config import MAX_BARS, NO_EXITS, ExitConfig
 from onetape.engine.guard_settings import DRAWDOWN_PAUSE, LOW_PROFIT_PAIRS, STOPLOSS_GUARD
 
 if TYPE_CHECKING:
@@ -55,16 +55,23 @@ RISK_FREE_RATE: Final = Setting(
     hint="0.04 is 4 %",
 )
 #: Maximum amount of money; more is a typing error, and its results would overflow.
-MOST_MONEY: Final = 1_000_000_000_000_000
+MAX_MONEY: Final = 1_000_000_000_000_000
 
 
 def _make_sizing_setting(
     help_: str, unit: str, example: str, rule: str, le: float | None
 ) -> Setting:
     """Return the declaration of the number of one sizing; `--sizing` can give the number too."""
-    most = MOST_MONEY if le is None else None
+    plausible_max = MAX_MONEY if le is None else None
     return Setting(
-        help_, number_of="sizing", unit=unit, example=example, rule=rule, gt=0, le=le, most=most
+        help_,
+        number_of="sizing",
+        unit=unit,
+        example=example,
+        rule=rule,
+        gt=0,
+        le=le,
+        plausible_max=plausible_max,
     )
 
 
@@ -80,7 +87,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             flag="--cash",
             metavar="AMOUNT",
             gt=0,
-            most=MOST_MONEY,
+            plausible_max=MAX_MONEY,
             unit="quote currency",
             rule="start balance; a trader stores it when it opens an account, and never changes it",
         ),
@@ -109,6 +116,19 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             unit="fraction",
         ),
     ] = None
+    fee_tier: Annotated[
+        str | None,
+        Setting(
+            "Fee tier of the exchange, by name or by the trading volume of 30 days: vip1, 250000.",
+            flag="--fee-tier",
+            metavar="TIER",
+            empty="the two fees above",
+            unit="name or volume",
+            rule="sets `fee_rate` and `maker_fee_rate` to the fees of this tier of the exchange "
+            "([Fee tiers](#fee-tiers))",
+            example="vip1",
+        ),
+    ] = None
     fee_currency: Annotated[
         FeeCurrency,
         Setting(
@@ -130,6 +150,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             lt=10_000,
             unit="bps of the price",
             rule="price loss of each market order",
+            file_default=2.0,
         ),
     ] = 0.0
     spread_bps: Annotated[
@@ -234,7 +255,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         Setting(
             "Number of changes of the close from which the market's volatility is computed.",
             ge=2,
-            most=MOST_BARS,
+            plausible_max=MAX_BARS,
             unit="candles",
             rule="changes of the close from which the market's volatility is computed",
         ),
@@ -248,7 +269,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             flag="--cooldown",
             metavar="CANDLES",
             ge=0,
-            most=MOST_BARS,
+            plausible_max=MAX_BARS,
             unit="candles",
             rule="candles after an exit whose signals enter nothing",
         ),
@@ -302,7 +323,8 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     drawdown_pause: Annotated[str | None, DRAWDOWN_PAUSE] = None
     low_profit_pairs: Annotated[str | None, LOW_PROFIT_PAIRS] = None
     trading_rules: TradingRules = NO_TRADING_RULES
-    """Price step, amount step and minimums of the market: no setting, a program adds them."""
+    """Price step, amount step and minimums of the market. A program adds them; they cannot be set
+    in a settings file."""
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -365,12 +387,12 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         """Return the rules that pause entries after losses.
 
         Raises:
-            UsageError: the settings are invalid, which a made configuration is not.
+            UsageError: a setting is invalid; `__post_init__` has checked that none is.
         """
         given = (self.stoploss_guard, self.drawdown_pause, self.low_profit_pairs)
         if given == (None, None, None):
             return ()
-        # Most accounts have no entry guards, as no trading hours.
+        # Imported here, because most accounts have no entry guards.
         from onetape.engine.entry_guards import parse_entry_guards
 
         return parse_entry_guards(*given)
@@ -400,8 +422,8 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         return self.fee_rate if self.maker_fee_rate is None else self.maker_fee_rate
 
     @property
-    def closes_before(self) -> int:
-        """Return the number of closes before an entry that its size depends on."""
+    def closes_for_size(self) -> int:
+        """Return the number of closes before an entry from which its size is computed."""
         return self.volatility_bars + 1 if self.sizing == "volatility_target" else 0
 
 

@@ -26,6 +26,7 @@ class BookedFill(Struct, frozen=True):
     fee: Decimal
     """Fee in the currency `fee_in`."""
     fee_in: Literal["quote", "base"]
+    """Currency of the fee: quote or base."""
 
 
 def make_booked_fill(fill: ModelFill, rules: AccountConfig) -> BookedFill:

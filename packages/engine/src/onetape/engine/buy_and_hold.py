@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.price_steps import add_month_steps, get_steps_at
+from onetape.core.price_steps import add_month_steps, get_rules_at
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.drawdown import find_max_drawdown
@@ -86,11 +86,11 @@ def compute_buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> Float
         slippage_bps=rules.slippage_bps,
         spread_bps=rules.spread_bps,
         volume_impact=rules.volume_impact,
-        trading_rules=get_steps_at(
+        trading_rules=get_rules_at(
             add_month_steps(rules.trading_rules, candles), int(candles.timestamp[bar])
         ),
     )
-    fill = FillModel.of(all_in).buy(
+    fill = FillModel.from_rules(all_in).buy(
         rules.cash, float(candles.open[bar]), OrderContext(float(candles.volume[bar - 1]))
     )
     if isinstance(fill, RefusedOrder):

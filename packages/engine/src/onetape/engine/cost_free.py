@@ -25,14 +25,17 @@ def remove_costs(rules: AccountConfig) -> AccountConfig:
 def compute_cost_free_equity(portfolio: PortfolioResult) -> float | None:
     """Return the final equity that the fills of a run lead to without costs, quote currency.
 
-    None where the run without costs may have other fills: with price or amount steps, least orders,
-    a dependence on the volume, exits net of fees, entry guards (which look at profits), refused
-    orders, or sizes that follow the equity.
-    It may differ from that of a second run by the rounding of floats.
+    None where the run without costs may have other fills: with price or amount steps, minimums of
+    orders, a dependence on the volume, exits net of fees, entry guards (which depend on profits),
+    refused orders, limit entries, or sizes that follow the equity.
+    The result may differ from that of a second run by the rounding of floats.
     """
     rules, parts = portfolio.rules, portfolio.parts
     is_plain = all(
-        FillModel.of(part.rules).is_plain and not part.fill_log.refused for part in parts
+        FillModel.from_rules(part.rules).is_plain
+        and not part.fill_log.refused
+        and not part.fill_log.has_limits
+        for part in parts
     )
     if not is_plain or rules.exits.is_net_of_fees or rules.entry_guards:
         return None

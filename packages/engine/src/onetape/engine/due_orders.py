@@ -46,10 +46,10 @@ class OrderBars(Struct, frozen=True):
     """Bar whose open fills each of `sell_signals`; the number of bars: none."""
     traded: IntArray | None = None
     """Bars with a trade, and the number of bars at the end; None: all bars have one."""
-    buy_left: int | None = None
+    waiting_buy_due: int | None = None
     """Bar at which a BUY was due that still waits after the last bar, if the account has no
     position; None: no BUY waits."""
-    sell_left: bool = False
+    is_sell_waiting: bool = False
     """Whether a SELL still waits after the last bar, for a position."""
 
     def find_fill_bars(self, due: IntArray) -> IntArray:
@@ -96,13 +96,13 @@ def find_order_bars(
     if untraded is None:
         starts = np.flatnonzero(np.diff(buys, prepend=-2) != 1)
         bounds = np.append(starts, len(buys))
-        goes_on = is_used and len(buys) > 0 and buys[0] == 0
+        continues_run = is_used and len(buys) > 0 and buys[0] == 0
         # The number of bars is appended, so that a search after the last SELL finds it.
         return OrderBars(
             buys,
             buys,
             bounds,
-            int(bounds[1]) if goes_on else 0,
+            int(bounds[1]) if continues_run else 0,
             np.append(sells, len(orders)),
             sell_signals=sells,
             sell_fills=sells,
@@ -127,7 +127,7 @@ def _find_moved_order_bars(
     before = np.searchsorted(sells, fills, side="right") - 1
     last_sell = np.where(before >= 0, sells[before], -9) if len(sells) else np.full(len(fills), -9)
     is_due = is_newest & (buys > last_sell)
-    left = buys[is_due & (fills == count)]
+    waiting_buys = buys[is_due & (fills == count)]
     is_due &= fills < count
     due_run = run[is_due]
     first_run = int(run[0]) if is_used and len(buys) and buys[0] == 0 else -1
@@ -141,8 +141,8 @@ def _find_moved_order_bars(
         sell_signals=sells,
         sell_fills=sold,
         traded=traded,
-        buy_left=int(left[-1]) if len(left) else None,
-        sell_left=bool((sold == count).any()),
+        waiting_buy_due=int(waiting_buys[-1]) if len(waiting_buys) else None,
+        is_sell_waiting=bool((sold == count).any()),
     )
 
 
@@ -167,7 +167,8 @@ class DueOrders(Struct, frozen=True):
     bars: OrderBars
     """Bars that fill the due orders."""
     reached: Candles
-    """Candles with the highs and lows that are compared with levels."""
+    """Candles whose highs and lows are compared with stops and targets: those of bars without a
+    trade reach no level."""
     waiting: int
     """Order that waits from before the first bar: 1 BUY, -1 SELL, 0 none."""
     is_used: bool
@@ -184,24 +185,23 @@ class DueOrders(Struct, frozen=True):
         """Return whether the run of BUYs that is due at a bar has led to an entry.
 
         Args:
-            bar: Negative: before the range.
+            bar: Bar at which a BUY of the run is due; negative: before the range.
             entry: Bar of the last entry; negative: before the range; None: no entry yet.
         """
         if entry is None or entry < 0:
             return self.is_used and bool((self.orders[: bar + 1] > 0).all())
         return bool((self.orders[entry : bar + 1] > 0).all())
 
-    def buy_left(self, entry: int | None, free: int) -> int:
-        """Return whether a BUY of an account without a position still waits after the last bar.
+    def count_waiting_buys(self, entry: int | None, free: int) -> int:
+        """Return 1 if a BUY still waits after the last bar, otherwise 0.
+
+        The account has no position then.
 
         Args:
-            entry: See `is_run_used`.
+            entry: Bar of the last entry, as for `is_run_used`.
             free: First bar at which a BUY may be due.
-
-        Returns:
-            1 where a BUY waits, otherwise 0.
         """
-        due = self.bars.buy_left
+        due = self.bars.waiting_buy_due
         if due is None or 0 <= due < free:
             return 0
         if self.closed is not None and self.closed[max(due, 0) :].any():

@@ -1,20 +1,20 @@
 """Entry guards of an account: rules that pause entries after losses.
 
-A guard is one setting, with the words of freqtrade's protections (StoplossGuard, MaxDrawdown,
-LowProfitPairs): `trade_limit=4,lookback_period_candles=24,stop_duration_candles=12`. A run without
-entry guards does not load this module.
+A guard is one setting. Its numbers have the names of freqtrade's protections (StoplossGuard,
+MaxDrawdown, LowProfitPairs): `trade_limit=4,lookback_period_candles=24,stop_duration_candles=12`. A
+run without entry guards does not load this module.
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
-from onetape.engine.exit_config import MOST_BARS
+from onetape.engine.exit_config import MAX_BARS
 
 #: stoploss_guard: many stops; drawdown_pause: a fall of the summed profit; low_profit_pairs: a low
 #: sum of a symbol's profit.
@@ -28,7 +28,11 @@ _BOUNDS: Final[Mapping[GuardName, tuple[str, float, float, float | None]]] = {
     "low_profit_pairs": ("required_profit", -1_000.0, 1_000.0, None),
 }
 _FLAG: Final = "only_per_pair"
-_FLAG_WORDS: Final = {"yes": True, "true": True, "no": False, "false": False}
+#: Guards that may count the trades of each symbol alone.
+_WITH_FLAG: Final[tuple[GuardName, ...]] = ("stoploss_guard",)
+#: Names of all guards.
+GUARD_NAMES: Final[tuple[GuardName, ...]] = tuple(_BOUNDS)
+_FLAG_VALUES: Final = {"yes": True, "true": True, "no": False, "false": False}
 _COUNT_EXAMPLE: Final = "trade_limit=4,lookback_period_candles=24,stop_duration_candles=12"
 
 
@@ -37,7 +41,7 @@ class EntryGuard(Struct, frozen=True):
 
     name: GuardName
     trade_limit: int
-    """Least number of closed trades that count (stoploss_guard: of stops) for a pause."""
+    """Number of closed trades (stoploss_guard: of stops) in the period that can lead to a pause."""
     lookback_period_candles: int
     """Number of candles whose exits count, the candle of the newest exit included."""
     stop_duration_candles: int
@@ -49,12 +53,19 @@ class EntryGuard(Struct, frozen=True):
     """Whether the trades of each symbol are counted alone and only its entries pause."""
 
     @property
+    def numbers(self) -> dict[str, int | float | bool]:
+        """Return the numbers of the guard's setting by name, such as `trade_limit`."""
+        numbers: dict[str, int | float | bool] = {one: getattr(self, one) for one in _COUNTS}
+        numbers[_BOUNDS[self.name][0]] = self.bound
+        return {**numbers, _FLAG: self.is_per_symbol} if self.name in _WITH_FLAG else numbers
+
+    @property
     def title(self) -> str:
         """Return the name for output."""
         return {"low_profit_pairs": "low-profit pairs"}.get(self.name, self.name.replace("_", " "))
 
     def describe(self) -> str:
-        """Return the rule in words."""
+        """Return the description of the guard for output."""
         counted = {
             "stoploss_guard": f"{self.trade_limit:,} or more stops with a profit under "
             f"{self.bound:.2%}",
@@ -69,6 +80,42 @@ class EntryGuard(Struct, frozen=True):
             f"{self.title}: {counted}{where} within {self.lookback_period_candles:,} candles "
             f"pause {whose} for {self.stop_duration_candles:,} candles"
         )
+
+
+class GuardNumber(NamedTuple):
+    """One number in the setting of an entry guard."""
+
+    kind: type[int] | type[float] | type[bool]
+    """Type of the number; bool: yes or no."""
+    minimum: float
+    """Smallest value allowed."""
+    maximum: float
+    """Largest value allowed."""
+    is_required: bool
+    """Whether the setting must have the number."""
+
+
+def list_guard_numbers(name: GuardName) -> dict[str, GuardNumber]:
+    """Return the numbers in the setting of an entry guard, by name, in the order of the docs."""
+    bound, minimum, maximum, default = _BOUNDS[name]
+    count = GuardNumber(int, 1, MAX_BARS, is_required=True)
+    numbers: dict[str, GuardNumber] = dict.fromkeys(_COUNTS, count)
+    numbers[bound] = GuardNumber(float, minimum, maximum, is_required=default is None)
+    if name in _WITH_FLAG:
+        numbers[_FLAG] = GuardNumber(bool, 0, 1, is_required=False)
+    return numbers
+
+
+def format_guard_setting(numbers: Mapping[str, object]) -> str:
+    """Return the text of a guard's setting: `trade_limit=4,lookback_period_candles=24,...`.
+
+    Args:
+        numbers: Numbers by name; a boolean is written as yes or no.
+    """
+    return ",".join(
+        f"{name}={('yes' if value else 'no') if isinstance(value, bool) else value}"
+        for name, value in numbers.items()
+    )
 
 
 @cache
@@ -95,23 +142,22 @@ def parse_entry_guards(
 
 
 def _parse_guard(name: GuardName, text: str) -> EntryGuard:
-    bound, least, most, default = _BOUNDS[name]
-    allowed = [*_COUNTS, bound, *([_FLAG] if name == "stoploss_guard" else [])]
-    values = dict(_iterate_values(name, text, allowed))
-    missing = [one for one in allowed if one not in values and one != _FLAG]
-    if default is not None and bound in missing:
-        missing.remove(bound)
+    """Return one entry guard from its text, such as `trade_limit=4,...`."""
+    bound, lowest, highest, default = _BOUNDS[name]
+    allowed = list_guard_numbers(name)
+    values = dict(_iterate_values(name, text, list(allowed)))
+    missing = [key for key, one in allowed.items() if one.is_required and key not in values]
     if missing:
         raise _make_error(name, f"needs {', '.join(missing)} too", text)
     counts = {one: _parse_count(name, one, values[one]) for one in _COUNTS}
     number = _parse_number(values[bound]) if bound in values else default
-    if number is None or not least <= number <= most:
+    if number is None or not lowest <= number <= highest:
         raise UsageError(
-            f"{bound} of {name} must be a number from {least:,g} to {most:,g} (0.02 is 2 %), found "
-            f"{values.get(bound)!r}",
+            f"{bound} of {name} must be a number from {lowest:,g} to {highest:,g} (0.02 is 2 %), "
+            f"found {values.get(bound)!r}",
             setting=f"account.{name}",
         )
-    is_per_symbol = _FLAG_WORDS.get(values.get(_FLAG, "no").lower())
+    is_per_symbol = _FLAG_VALUES.get(values.get(_FLAG, "no").lower())
     if is_per_symbol is None:
         raise UsageError(
             f"{_FLAG} of {name} must be yes or no, found {values[_FLAG]!r}",
@@ -147,9 +193,9 @@ def _iterate_values(name: GuardName, text: str, allowed: list[str]) -> Iterator[
 
 def _parse_count(name: GuardName, key: str, value: str) -> int:
     digits = value.replace("_", "")
-    if not (digits.isascii() and digits.isdigit()) or not 1 <= int(digits) <= MOST_BARS:
+    if not (digits.isascii() and digits.isdigit()) or not 1 <= int(digits) <= MAX_BARS:
         raise UsageError(
-            f"{key} of {name} must be a whole number from 1 to {MOST_BARS:,}, found {value!r}",
+            f"{key} of {name} must be a whole number from 1 to {MAX_BARS:,}, found {value!r}",
             setting=f"account.{name}",
         )
     return int(digits)

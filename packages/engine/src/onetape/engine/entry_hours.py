@@ -55,7 +55,7 @@ class EntryHours(Struct, frozen=True):
         return is_open and local.weekday() in self.days
 
     def describe_closed(self, timestamp: int) -> str:
-        """Return why no entry is made in a candle, in words.
+        """Return the reason why no entry is made in a candle, for output.
 
         Args:
             timestamp: Open of the candle, epoch seconds.

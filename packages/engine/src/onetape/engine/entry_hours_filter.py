@@ -1,4 +1,4 @@
-"""Removal of the BUYs of a whole series that trading hours keep from entering."""
+"""Trading hours in a backtest: remove the BUYs of a series that would enter outside the hours."""
 
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
@@ -45,7 +45,7 @@ def find_rows_in_hours(hours: EntryHours, timestamp: IntArray) -> NDArray[np.boo
 
 
 def drop_buys_outside(hours: EntryHours, bars: OrderBars, timestamp: IntArray) -> OrdersInHours:
-    """Return orders without the BUYs that trading hours keep from entering.
+    """Return orders without the BUYs that would enter outside the trading hours.
 
     A BUY needs a bar that opens in the hours. A BUY that waits for a trade is dropped by the first
     bar that opens outside the hours, so each bar from that at which the BUY was due must open in
@@ -57,26 +57,26 @@ def drop_buys_outside(hours: EntryHours, bars: OrderBars, timestamp: IntArray) -
         timestamp: Opens of the bars, epoch seconds, shape (n,).
     """
     if bars.traded is None:
-        is_kept = find_rows_in_hours(hours, timestamp[bars.buys])
-        return OrdersInHours(_select_buys(bars, is_kept), None)
+        is_open = find_rows_in_hours(hours, timestamp[bars.buys])
+        return OrdersInHours(_select_buys(bars, is_open), None)
     closed = ~find_rows_in_hours(hours, timestamp)
     closed_before = np.concatenate(([0], np.cumsum(closed)))
-    is_kept = closed_before[bars.buys + 1] == closed_before[np.maximum(bars.due, 0)]
-    kept, left = _select_buys(bars, is_kept), bars.buy_left
-    if left is not None and closed_before[-1] != closed_before[max(left, 0)]:
-        kept = replace(kept, buy_left=None)
-    return OrdersInHours(kept, closed)
+    is_open = closed_before[bars.buys + 1] == closed_before[np.maximum(bars.due, 0)]
+    selected, waiting = _select_buys(bars, is_open), bars.waiting_buy_due
+    if waiting is not None and closed_before[-1] != closed_before[max(waiting, 0)]:
+        selected = replace(selected, waiting_buy_due=None)
+    return OrdersInHours(selected, closed)
 
 
-def _select_buys(bars: OrderBars, is_kept: NDArray[np.bool_]) -> OrderBars:
+def _select_buys(bars: OrderBars, mask: NDArray[np.bool_]) -> OrderBars:
     """Return orders with some of the BUYs; the remaining BUYs of a run still form one run."""
-    run = np.searchsorted(bars.run_starts[:-1], np.arange(len(bars.buys)), side="right")[is_kept]
+    run = np.searchsorted(bars.run_starts[:-1], np.arange(len(bars.buys)), side="right")[mask]
     return replace(
         bars,
-        buys=bars.buys[is_kept],
-        due=bars.due[is_kept],
+        buys=bars.buys[mask],
+        due=bars.due[mask],
         run_starts=np.append(np.flatnonzero(np.diff(run, prepend=-1) != 0), len(run)),
-        usable_from=int(np.count_nonzero(is_kept[: bars.usable_from])),
+        usable_from=int(np.count_nonzero(mask[: bars.usable_from])),
     )
 
 

@@ -3,6 +3,9 @@
 A candidate is one possible entry, on a bar whose open fills a BUY (due_orders.py). The candidates
 that are expected to be taken, and their exits, are searched together first (entry_search.py).
 Where the account refuses an order, other candidates are added and their exits searched one by one.
+
+With limit orders (limit_orders.py) nothing is searched ahead. The bar of a candidate is first the
+one at whose open its order is sent, and from the fill on the bar of the fill (`set_limit_fill`).
 """
 
 from array import array
@@ -22,6 +25,7 @@ from onetape.engine.exits import SIGNAL, BarExit
 
 if TYPE_CHECKING:
     from onetape.engine.known_levels import KnownLevels
+    from onetape.engine.limit_orders import LimitFill, LimitOrder, LimitOrders
 
 #: The exit bar of a candidate whose exit has not been searched.
 _UNKNOWN: Final = -1
@@ -68,6 +72,7 @@ class EntryPlan:
         orders: OrderBars,
         rules: AccountConfig,
         levels: "KnownLevels | None" = None,
+        limits: "LimitOrders | None" = None,
     ) -> None:
         """Find the entries that are expected to be taken, and their exits.
 
@@ -76,20 +81,26 @@ class EntryPlan:
             reached: Traded candles with the highs and lows that are compared with levels.
             orders: Due orders, and the bars that fill them.
             rules: Stops, targets, cooldown, re-entry and price step.
-            levels: Levels of the strategy; None: it gives none.
+            levels: Levels of the strategy; None: the strategy gives none.
+            limits: Limit orders of the BUYs; None: all entries are market orders.
         """
         self._candles = candles
         self._orders = orders
         self._cooldown = rules.cooldown_bars
         self._search = EntrySearch(candles, reached, orders, rules, levels)
-        self._numbers, self.found, self._following = self._search.search()
+        self.limits = limits
+        """Limit orders of the BUYs; None: all entries are market orders."""
+        search = self._search.search if limits is None else self._search.search_nothing
+        self._numbers, self.found, self._following = search()
         # `found` has the exit of each candidate of the first search.
         self.entries = orders.buys[self._numbers]
         """Bar of the entry of each candidate that was searched ahead, shape (m,)."""
-        self.given_up: set[int] = set()
+        self.without_levels: set[int] = set()
         """Candidates whose exit the market refused: only a SELL ends them."""
         self._candidate_of: dict[int, int] = {}
         """Candidates added later, by index into the BUYs."""
+        self._limit_of: dict[int, LimitOrder] = {}
+        """Limit order of each candidate that has one."""
 
     @cached_property
     def bars(self) -> "array[int]":
@@ -215,6 +226,29 @@ class EntryPlan:
             max(bisect_left(self._buys, bar), following) if bar else following
         )
 
+    def get_limit(self, candidate: int) -> "LimitOrder | None":
+        """Return the limit order of a candidate; None: it is a market order."""
+        return self._limit_of.get(candidate)
+
+    def find_limit_fill(self, candidate: int) -> "LimitFill | None":
+        """Return the fill of a candidate's limit order; None: it is not filled."""
+        order = self._limit_of[candidate]
+        return None if self.limits is None else self.limits.find_fill(order, self.bars[candidate])
+
+    def set_limit_fill(self, candidate: int, fill: "LimitFill") -> None:
+        """Make the fill of a candidate's limit order its entry."""
+        self.bars[candidate], self.prices[candidate] = fill.bar, fill.price
+
+    def find_buy_after_limit(self, candidate: int, bar: int) -> int:
+        """Return the candidate of the first BUY after an unfilled limit order, or NO_CANDIDATE.
+
+        Args:
+            candidate: Candidate of the order.
+            bar: Bar in which the order ended; a BUY that was due until then was ignored.
+        """
+        following = int(self._orders.due.searchsorted(bar, side="right"))
+        return self._find_or_add_candidate(max(following, self._buy_numbers[candidate] + 1))
+
     def find_due_bar(self, candidate: int) -> int:
         """Return the bar at which the BUY of a candidate was due; negative: before the range."""
         return int(self._orders.due[self._buy_numbers[candidate]])
@@ -251,6 +285,9 @@ class EntryPlan:
 
     def _find_or_add_candidate(self, number: int) -> int:
         """Return the candidate of a BUY, added where it was not searched ahead, or NO_CANDIDATE."""
+        order = None
+        if self.limits is not None:
+            number, order = self._find_limit_from(self.limits, number)
         if number >= len(self._orders.buys):
             return NO_CANDIDATE
         if self._is_all_searched:
@@ -264,7 +301,28 @@ class EntryPlan:
             self._candidate_of[number] = self.add_candidate(
                 bar, float(self._candles.open[bar]), number
             )
+            if order is not None:
+                self._limit_of[self._candidate_of[number]] = order
         return self._candidate_of[number]
+
+    def _find_limit_from(
+        self, limits: "LimitOrders", number: int
+    ) -> "tuple[int, LimitOrder | None]":
+        """Return the first BUY from one on that is not a limit order which expired unsent.
+
+        Args:
+            limits: Limit orders of the BUYs.
+            number: The first BUY, as an index into the BUYs.
+
+        Returns:
+            The index of the BUY, or the number of BUYs; and its limit order, or None.
+        """
+        while number < len(self._orders.buys):
+            order = limits.find(number)
+            if order is None or order.last >= self._orders.buys[number]:
+                return number, order
+            number += 1
+        return number, None
 
     def add_candidate(self, bar: int, price: float, number: int = -1) -> int:
         """Return a new candidate, of an entry at this bar.
@@ -315,6 +373,16 @@ class EntryPlan:
         self._set_exit(candidate, found)
         return self.exit_bars[candidate]
 
+    def set_exit_in_bar(self, candidate: int, bar: int, found: BarExit) -> None:
+        """Make an exit inside a bar that of a candidate."""
+        self.exit_bars[candidate] = bar
+        self.replace_exit(candidate, found)
+
+    @property
+    def has_levels(self) -> bool:
+        """Return whether the inside of a bar can end a position."""
+        return self._search.has_levels
+
     def replace_exit(self, candidate: int, found: BarExit) -> None:
         """Replace the exit of a candidate by another one in the same bar."""
         self.exit_kinds[candidate], self.exit_prices[candidate] = found.kind, found.price
@@ -326,18 +394,19 @@ class EntryPlan:
         self.exit_prices[candidate] = float(found.price[0])
         (self.ambiguous.add if found.is_ambiguous[0] else self.ambiguous.discard)(candidate)
 
-    def is_sell_left(self, price: float) -> bool:
+    def is_sell_waiting(self, price: float) -> bool:
         """Return whether a SELL still waits for a trade after the last bar.
 
         Args:
             price: Price before slippage of the entry that is open then.
         """
-        return self._search.is_sell_left(price)
+        return self._search.is_sell_waiting(price)
 
     def set_exit_at_next_sell(self, candidate: int, bar: int) -> int:
-        """Make the first SELL after a bar the exit of a candidate, and return it.
+        """Make the first SELL after a bar the exit of a candidate; return the bar of that exit.
 
-        No other exit is left to a position whose exit order the market refused.
+        Used where the market refused the exit order of the position: stops, targets and the time
+        stop no longer end this position.
         """
         price = np.array([self.prices[candidate]])
         found = int(self._search.find_sells_after(np.array([bar]), price)[0])
@@ -345,5 +414,5 @@ class EntryPlan:
         if found < len(self._candles):
             self.exit_prices[candidate] = float(self._candles.open[found])
         self.ambiguous.discard(candidate)
-        self.given_up.add(candidate)
+        self.without_levels.add(candidate)
         return found

@@ -1,6 +1,6 @@
 """Search for the BUYs that are expected to enter and for their exits, if no order is refused.
 
-It looks at signals and prices only, not at money. A chain is the BUYs between two SELLs.
+The search uses signals and prices only, not money. A chain is the BUYs between two SELLs.
 
 With `new_signal` each run of BUYs leads to at most one entry: after an exit the next entry is the
 first BUY, once the cooldown is over, of a run that has not led to an entry. With `while_signal` it
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 _UNKNOWN: Final = -1
 #: Mean number of entries in a chain from which it is faster to search the exits of all BUYs at once
 #: than entry after entry.
-_MANY: Final = 4
+_DENSE_CHAIN: Final = 4
 #: With `while_signal`: BUYs in the longest chain above which all BUYs are searched at once.
-_LONG: Final = 1_000
+_LONG_CHAIN: Final = 1_000
 #: Rounds of the search for entries in the middle of a run; the others are searched when needed.
-_ROUNDS: Final = 8
+_MAX_ROUNDS: Final = 8
 
 
-class Searched(NamedTuple):
+class SearchedBuys(NamedTuple):
     """BUYs whose exits have been searched; arrays have shape (m,)."""
 
     numbers: IntArray
@@ -64,18 +64,19 @@ class EntrySearch:
             reached: Traded candles with the highs and lows that are compared with levels.
             orders: Due orders, and the bars that fill them.
             rules: Stops, targets, cooldown, re-entry and price step.
-            levels: Levels of the strategy; None: it gives none.
+            levels: Levels of the strategy; None: the strategy gives none.
         """
         self._candles = candles
         self._orders = orders
         self._exits = rules.exits
         self._levels = levels
-        self._has_levels = levels is not None or rules.exits.has_levels
+        self.has_levels = levels is not None or rules.exits.has_levels
+        """Whether the inside of a bar can end a position."""
         self._cooldown = rules.cooldown_bars
         self._all_first = len(orders.run_starts) == len(orders.buys) + 1
         self._once = rules.reentry == "new_signal"
-        least = rules.exits.least_exit
-        self._sells = None if least is None else _make_sell_search(orders, candles, least)
+        factor = rules.exits.min_exit_factor
+        self._sells = None if factor is None else _make_sell_search(orders, candles, factor)
         self._search = ExitSearch(
             reached,
             rules.exits,
@@ -120,9 +121,11 @@ class EntrySearch:
             else self._sells.find_sells_after(bar, price)
         )
 
-    def is_sell_left(self, price: float) -> bool:
+    def is_sell_waiting(self, price: float) -> bool:
         """Return whether a SELL of a position still waits for a trade after the last bar."""
-        return self._orders.sell_left if self._sells is None else self._sells.is_left(price)
+        if self._sells is None:
+            return self._orders.is_sell_waiting
+        return self._sells.is_sell_waiting(price)
 
     def _find_any_sells_after(self, bar: IntArray) -> IntArray:
         sells = self._orders.sells
@@ -143,38 +146,43 @@ class EntrySearch:
         first = np.maximum(entry, 0) if at is None else at
         levels = None if self._levels is None else self._levels.make_positions(entry, first)
         positions = PositionColumns(entry, price, highest, first, end, levels)
-        found = self._search.run(positions) if self._has_levels else ExitColumns.make_unknown(end)
+        found = self._search.run(positions) if self.has_levels else ExitColumns.make_unknown(end)
         return self._complete_exits(found, kind)
 
-    def search(self) -> Searched:
+    def search(self) -> SearchedBuys:
         """Return the BUYs that are expected to enter, and the exits of their positions."""
         orders, first = self._orders, self._orders.run_starts[:-1]
-        if not self._has_levels:
+        if not self.has_levels:
             numbers = first if self._can_only_first_buy_enter() else np.arange(len(orders.buys))
             entry = orders.buys[numbers]
             price = self._candles.open[entry]
             exits = self.find_exits(entry, price, price)
-            return Searched(numbers, exits, self.find_following_buys(numbers, exits.bar))
+            return SearchedBuys(numbers, exits, self.find_following_buys(numbers, exits.bar))
         known = ExitColumns.make_unknown(np.full(len(orders.buys), _UNKNOWN, dtype=np.int64))
-        wanted, is_dense = self._choose_starting_buys()
+        starting_buys, is_dense = self._choose_starting_buys()
         is_tried = np.zeros(len(orders.buys), dtype=np.bool_)
         numbers = following = np.empty(0, dtype=np.int64)
-        for _ in range(_ROUNDS):
-            if not len(wanted):
+        for _ in range(_MAX_ROUNDS):
+            if not len(starting_buys):
                 break
-            is_tried[wanted] = True
+            is_tried[starting_buys] = True
             if is_dense:
-                self._write_early_exits(wanted, known)
+                self._write_early_exits(starting_buys, known)
             else:
-                self._follow(wanted, known)
+                self._follow(starting_buys, known)
             numbers = np.flatnonzero(known.bar >= 0)
             following = self.find_following_buys(numbers, known.bar[numbers])
             inside = following[following < len(orders.buys)]
-            wanted = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
+            starting_buys = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
         entry = orders.buys[numbers]
         ends = self._find_ends_without_levels(entry, self._candles.open[entry])
         exits = self._complete_exits(known.take_rows(numbers), ends[1])
-        return Searched(numbers, exits, following)
+        return SearchedBuys(numbers, exits, following)
+
+    def search_nothing(self) -> SearchedBuys:
+        """Return no BUY: the entries depend on limit orders, and their exits are searched later."""
+        nothing = np.empty(0, dtype=np.int64)
+        return SearchedBuys(nothing, ExitColumns.make_unknown(nothing), nothing)
 
     def _find_ends_without_levels(
         self, entry: IntArray, price: FloatArray
@@ -231,10 +239,10 @@ class EntrySearch:
         chain_of = np.searchsorted(orders.sells, orders.buys[first], side="right")
         chains = first[np.flatnonzero(np.diff(chain_of, prepend=-1))]
         if self._once or self._all_first:
-            is_dense = len(first) > _MANY * len(chains)
+            is_dense = len(first) > _DENSE_CHAIN * len(chains)
             return (first if is_dense else chains), is_dense
         longest = np.diff(np.append(chains, len(orders.buys))).max(initial=0)
-        is_dense = bool(longest > _LONG)
+        is_dense = bool(longest > _LONG_CHAIN)
         return (np.arange(len(orders.buys)) if is_dense else chains), is_dense
 
     def _write_early_exits(self, numbers: IntArray, known: ExitColumns) -> None:
@@ -265,8 +273,8 @@ class EntrySearch:
         self._search.run(self._make_positions(buys[starts]), following)
 
 
-def _make_sell_search(orders: OrderBars, candles: Candles, least: float) -> "SellSearch":
+def _make_sell_search(orders: OrderBars, candles: Candles, min_factor: float) -> "SellSearch":
     # Imported here, because the import takes time and most runs count every SELL.
     from onetape.engine.sell_search import SellSearch
 
-    return SellSearch(orders, candles.close, least)
+    return SellSearch(orders, candles.close, min_factor)

@@ -25,7 +25,7 @@ class PositionColumns(NamedTuple):
     end: IntArray
     """Bar at whose open each position ends if no level ends it before (a SELL, a time stop)."""
     levels: "PositionLevels | None" = None
-    """Levels of the strategy; None: it gives none."""
+    """Levels of the strategy; None: the strategy gives none."""
 
     def take_rows(self, rows: IntArray) -> "PositionColumns":
         """Return the rows with these indices, as copies."""

@@ -9,7 +9,7 @@ from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Setting
 
 #: More candles than any range has; sums of such counts fit into 64 bits.
-MOST_BARS: Final = 1_000_000_000
+MAX_BARS: Final = 1_000_000_000
 #: Fraction by which a level is moved towards the price, so that float rounding hides no hit: more
 #: than the error of two products of floats.
 NOISE: Final = 2.0**-50
@@ -53,15 +53,15 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     target_table: Annotated[
         dict[int, float],
         Setting(
-            "Take profit that falls with time: candles since the entry (not minutes) = fraction of "
-            "the entry price; {example} is 2 %, and 0.5 % from candle 24 on.",
+            "Take profit that falls with time: {example} is 2 % at first, then 0.5 % of the entry "
+            "price; keys are times since the entry, in a file candles (not minutes).",
             flag="--roi-table",
-            metavar="CANDLES=RATIO",
+            metavar="TIME=RATIO",
             unit="candles since the entry: fraction of the entry price",
             rule="take profit that falls with time: from so many candles after the entry on, this "
             "fraction; with `take_profit` the lower one counts; "
             "freqtrade's `minimal_roi` has minutes",
-            example="0=0.02,24=0.005",
+            example="0=2%,24h=0.5%",
             file_example="{0: 0.02, 24: 0.005}",
         ),
     ] = field(default_factory=dict[int, float])
@@ -155,7 +155,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             flag="--time-stop",
             metavar="CANDLES",
             ge=1,
-            most=MOST_BARS,
+            plausible_max=MAX_BARS,
             unit="candles",
             rule="market sell at the open of this many candles after the entry's",
         ),
@@ -193,9 +193,9 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         rows = self.target_rows
         ratios = [ratio for _, ratio in rows]
         is_sound = all(math.isfinite(ratio) and -1 < ratio < 1_000 for ratio in ratios)
-        if not is_sound or not all(0 <= age <= MOST_BARS for age, _ in rows):
+        if not is_sound or not all(0 <= age <= MAX_BARS for age, _ in rows):
             fault = (
-                "give parts above -1 and under 1,000 at bars from 0 up, such as "
+                "have fractions above -1 and under 1,000 from candle 0 on, such as "
                 f"{{0: 0.04, 60: 0.02}}, found {dict(rows)}"
             )
         elif ratios != sorted(ratios, reverse=True):
@@ -265,7 +265,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         return (1 + self.trailing_offset) * self.market_break_even * (1 + NOISE)
 
     @property
-    def even_from(self) -> float:
+    def break_even_from(self) -> float:
         """Return the highest price above which the stop is at break-even.
 
         As a multiple of the entry; infinity: at no price. A price that is above by the noise of
@@ -276,12 +276,12 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         return (1 + self.break_even) * self.market_break_even * (1 + NOISE)
 
     @property
-    def even_stop(self) -> float:
+    def break_even_stop(self) -> float:
         """Return the stop at break-even as a multiple of the entry; 0: none."""
         return 0.0 if self.break_even is None else self.market_break_even * (1 + NOISE)
 
     @property
-    def least_exit(self) -> float | None:
+    def min_exit_factor(self) -> float | None:
         """Return the close above which a SELL counts, as a multiple of the entry; None: always.
 
         A close that is higher only by float rounding does not count as above.
@@ -297,8 +297,8 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             entry_price: Price of the entry before slippage, quote currency.
             close: Close of the candle with the SELL.
         """
-        least = self.least_exit
-        return least is None or close > entry_price * least
+        factor = self.min_exit_factor
+        return factor is None or close > entry_price * factor
 
     def compute_target_ratio(self, age: int) -> float:
         """Return the target `age` bars after the entry, as a fraction of the entry price.

@@ -34,9 +34,9 @@ _FIRST_LEVEL: Final = 4
 _LONE_LEVEL: Final = 7
 _WIDEST_LEVEL: Final = 16
 #: Limit of the bars searched for positions that may not be needed, as a multiple of the candles.
-_GUESSED: Final = 16
+_MAX_BARS_PER_CANDLE: Final = 16
 #: Number of bars processed in one go, so that their memory stays in the processor's cache.
-_CELLS: Final = 1 << 16
+_BLOCK_BARS: Final = 1 << 16
 
 
 class ExitSearch:
@@ -57,7 +57,7 @@ class ExitSearch:
             exits: Stops and targets.
             price_step: Price step of the market; 0: none.
             month_steps: Price step of each candle, shape (n,); None: all have `price_step`.
-            levels: Levels of the strategy; None: it gives none.
+            levels: Levels of the strategy; None: the strategy gives none.
         """
         self._candles = candles
         self._exits = exits
@@ -69,7 +69,7 @@ class ExitSearch:
         self._trailing = 0.0 if trailing is None else compute_stop_factor(trailing)
         self._trailing_from = exits.trailing_from
         self._trailing_before = 0.0 if before is None else compute_stop_factor(before)
-        self._even_from, self._even_stop = exits.even_from, exits.even_stop
+        self._break_even_from, self._break_even_stop = exits.break_even_from, exits.break_even_stop
         self._has_jumps = bool(self._trailing_from) or exits.break_even is not None
         starts = [age for age, _ in exits.target_rows]
         self._ages = np.array(starts, dtype=np.int64)
@@ -100,8 +100,8 @@ class ExitSearch:
         alive = np.flatnonzero(open_.at < open_.end)
         while len(alive):
             common = int(np.bincount(level[alive]).argmax())
-            group = alive[level[alive] == common][: max(1, _CELLS >> common)]
-            ended = self._look(open_, group, 1 << common, found)
+            group = alive[level[alive] == common][: max(1, _BLOCK_BARS >> common)]
+            ended = self._search_next_block(open_, group, 1 << common, found)
             if following is not None and len(ended):
                 open_.put(ended, following(ended, found.take_rows(ended)))
                 level[ended] = first
@@ -114,24 +114,24 @@ class ExitSearch:
     def find_early_exits(self, positions: PositionColumns) -> tuple[ExitColumns, NDArray[np.bool_]]:
         """Return the exits of positions that end soon, and a mask of these positions.
 
-        The search ends once it would exceed `_GUESSED` bars per candle; positions that are still
-        open then are not in the mask.
+        The search ends once it would exceed `_MAX_BARS_PER_CANDLE` bars per candle; positions that
+        are still open then are not in the mask.
         """
-        count, left = len(positions.entry), _GUESSED * len(self._candles)
+        count, budget = len(positions.entry), _MAX_BARS_PER_CANDLE * len(self._candles)
         found = ExitColumns.make_unknown(positions.end)
         open_ = positions.take_rows(np.arange(count))
         is_known = open_.at >= open_.end
         alive, level = np.flatnonzero(~is_known), _FIRST_LEVEL
-        while len(alive) and len(alive) << level <= left:
-            left -= len(alive) << level
-            rows = max(1, _CELLS >> level)
+        while len(alive) and len(alive) << level <= budget:
+            budget -= len(alive) << level
+            rows = max(1, _BLOCK_BARS >> level)
             for start in range(0, len(alive), rows):
                 group = alive[start : start + rows]
-                is_known[self._look(open_, group, 1 << level, found)] = True
+                is_known[self._search_next_block(open_, group, 1 << level, found)] = True
             alive, level = alive[~is_known[alive]], level + 1
         return found, is_known
 
-    def _look(
+    def _search_next_block(
         self, open_: PositionColumns, group: IntArray, width: int, found: ExitColumns
     ) -> IntArray:
         """Search the next block of some positions; return the mask of those that ended."""
@@ -141,13 +141,13 @@ class ExitSearch:
         np.minimum(bars, len(self._candles) - 1, out=bars)
         low, high = self._candles.low[bars], self._candles.high[bars]
         before, after = self._compute_highest(high, highest)
-        fixed, own_target = self._compute_fixed_stops(price[:, None]), None
+        fixed, strategy_target = self._compute_fixed_stops(price[:, None]), None
         if self._levels is not None and levels is not None:
             fixed = np.maximum(fixed, self._levels.compute_stops(levels, bars))
-            own_target = self._levels.compute_targets(levels, bars)
+            strategy_target = self._levels.compute_targets(levels, bars)
         # The highest stop that the bar allows is the one that has followed the bar's own high.
         stop = self._compute_stops(fixed, price[:, None], after)
-        target = self._compute_targets(price[:, None], bars, entry[:, None], own_target)
+        target = self._compute_targets(price[:, None], bars, entry[:, None], strategy_target)
         touched = (low <= stop) | (high >= target)
         touched &= inside
         first = touched.argmax(axis=1)
@@ -207,16 +207,16 @@ class ExitSearch:
             self._trailing,
             price * self._trailing_from,  # pyright: ignore[reportArgumentType] - of each position
             self._trailing_before,
-            price * self._even_from,  # pyright: ignore[reportArgumentType] - of each position
-            price * self._even_stop,  # pyright: ignore[reportArgumentType] - of each position
+            price * self._break_even_from,  # pyright: ignore[reportArgumentType] - of each position
+            price * self._break_even_stop,  # pyright: ignore[reportArgumentType] - of each position
         )
 
-    def _compute_least_moved_stops(self, price: FloatArray, low: FloatArray) -> FloatArray:
-        """Return `Levels.compute_least_moved_stop` of each position."""
+    def _compute_lowest_moved_stops(self, price: FloatArray, low: FloatArray) -> FloatArray:
+        """Return `Levels.compute_lowest_moved_stop` of each position."""
         if not self._has_jumps:
             return low
         levels = self._make_levels(price)
-        for multiple in sorted((self._trailing_from, self._even_from)):
+        for multiple in sorted((self._trailing_from, self._break_even_from)):
             if math.isfinite(multiple):
                 jump = price * multiple
                 above = compute_trailing_stops(levels, jump, is_above=True)
@@ -230,15 +230,15 @@ class ExitSearch:
         return price * compute_stop_factor(self._exits.stop_loss)
 
     def _compute_targets(
-        self, price: FloatArray, bars: IntArray, entry: IntArray, own: FloatArray | None
+        self, price: FloatArray, bars: IntArray, entry: IntArray, strategy_target: FloatArray | None
     ) -> FloatArray:
-        """Return the target of each bar, of whole price steps; `own` is that of the strategy."""
+        """Return the target of each bar, in whole price steps, not above the strategy's target."""
         row = 0
         if len(self._ages):
             row = np.searchsorted(self._ages, bars - entry, side="right")
         target = price * self._factors[row]
-        if own is not None:
-            target = np.minimum(target, own)
+        if strategy_target is not None:
+            target = np.minimum(target, strategy_target)
         if not self._step:
             return target
         step = self._step if self._month_steps is None else self._month_steps[bars]
@@ -273,7 +273,7 @@ class ExitSearch:
         by_stop = (open_ <= stop) | ((low <= highest_stop) & (open_ < target))
         is_trailing = (np.maximum(at_open, low) > stop) & (open_ > stop)
         is_trailing |= stop > fixed
-        inside = np.where(low <= at_open, at_open, self._compute_least_moved_stops(price, low))
+        inside = np.where(low <= at_open, at_open, self._compute_lowest_moved_stops(price, low))
         stopped = np.where(open_ <= stop, open_, inside)
         level = np.where(by_stop, stopped, np.maximum(open_, target))
         found.bar[ending] = bar
@@ -295,9 +295,9 @@ def compute_trailing_stops(
         before = np.minimum(highest, levels.trailing_from) * levels.trailing_before
         after = np.maximum(before, stops)
         stops = np.where(_is_higher(highest, levels.trailing_from, is_above), after, before)
-    if np.any(levels.even_stop):
-        is_even = _is_higher(highest, levels.even_from, is_above)
-        stops = np.where(is_even, np.maximum(stops, levels.even_stop), stops)
+    if np.any(levels.break_even_stop):
+        is_even = _is_higher(highest, levels.break_even_from, is_above)
+        stops = np.where(is_even, np.maximum(stops, levels.break_even_stop), stops)
     return stops
 
 

@@ -6,8 +6,8 @@ not depend on the account. For a bar j bars after the entry:
     stop loss       entry (1 - stop_loss)
     trailing stop   highest (1 - trailing_stop), highest being the highest of the entry, of the
                     highs of the bars before this one, and of this bar's prices so far; with
-                    trailing_offset only once highest is above entry (1 + trailing_offset) b, and
-                    up to there the lesser of both (1 - trailing_stop_before_offset)
+                    trailing_offset only once highest is above entry (1 + trailing_offset) b; before
+                    that, highest (1 - trailing_stop_before_offset)
     break-even      entry b, with break_even once highest is above entry (1 + break_even) b
     target          entry (1 + take_profit), or the ratio that the table has for j; a limit order,
                     so it is rounded up to the market's price step; with net_targets, times b
@@ -69,10 +69,10 @@ class Levels(NamedTuple):
     """Price above which `trailing` holds; 0: any."""
     trailing_before: float = 0.0
     """Trailing stop, as a fraction of a price, up to `trailing_from`; 0: none."""
-    even_from: float = math.inf
-    """Price above which the stop is at `even_stop` at least; infinity: at no price."""
-    even_stop: float = 0.0
-    """Stop at break-even."""
+    break_even_from: float = math.inf
+    """Price above which the stop is at least at `break_even_stop`; infinity: at no price."""
+    break_even_stop: float = 0.0
+    """Price of the stop at break-even."""
 
     def compute_trailing_stop(self, highest: float, *, is_above: bool = False) -> float:
         """Return the stop that rising prices have set; 0 or less: none.
@@ -84,8 +84,8 @@ class Levels(NamedTuple):
         stop = min(highest, self.trailing_from) * self.trailing_before
         if highest > self.trailing_from or (is_above and highest == self.trailing_from):
             stop = max(stop, highest * self.trailing)
-        if highest > self.even_from or (is_above and highest == self.even_from):
-            stop = max(stop, self.even_stop)
+        if highest > self.break_even_from or (is_above and highest == self.break_even_from):
+            stop = max(stop, self.break_even_stop)
         return stop
 
     def follow_price(self, price: float) -> "Levels":
@@ -94,13 +94,13 @@ class Levels(NamedTuple):
         is_higher = stop > max(self.stop, 0.0)
         return self._replace(stop=stop, stop_kind=TRAILING_STOP) if is_higher else self
 
-    def compute_least_moved_stop(self, low: float) -> float:
+    def compute_lowest_moved_stop(self, low: float) -> float:
         """Return the lowest stop, from a low on, that rising prices can set.
 
         The lowest stop is the low itself, because the stop follows the price; at the offset and at
         break-even the stop jumps, and a low inside a jump means an exit at the jump's upper end.
         """
-        for price in sorted((self.trailing_from, self.even_from)):
+        for price in sorted((self.trailing_from, self.break_even_from)):
             if math.isfinite(price) and low > self.compute_trailing_stop(price):
                 low = max(low, self.compute_trailing_stop(price, is_above=True))
         return low
@@ -133,7 +133,7 @@ def compute_levels(
     highest: float,
     age: int,
     price_step: float,
-    own: "LevelRow | None" = None,
+    row: "LevelRow | None" = None,
 ) -> Levels:
     """Return the levels of one bar.
 
@@ -143,7 +143,7 @@ def compute_levels(
         highest: Highest of the entry price and of the highs of the bars before this one.
         age: Number of bars since the entry; 0 for the entry's bar.
         price_step: Price step of the market; 0: none.
-        own: Levels of the strategy that are in force for the position; None: none.
+        row: Stop and target of the strategy that are in force for the position; None: none.
     """
     stop = (
         -math.inf if exits.stop_loss is None else entry_price * compute_stop_factor(exits.stop_loss)
@@ -151,9 +151,9 @@ def compute_levels(
     trailing = 0.0 if exits.trailing_stop is None else compute_stop_factor(exits.trailing_stop)
     before = exits.trailing_stop_before_offset
     target = entry_price * compute_target_factor(exits.compute_target_ratio(age))
-    if own is not None:
-        stop = stop if own.stop is None else max(stop, own.stop * (1 + NOISE))
-        target = target if own.target is None else min(target, own.target * (1 - NOISE))
+    if row is not None:
+        stop = stop if row.stop is None else max(stop, row.stop * (1 + NOISE))
+        target = target if row.target is None else min(target, row.target * (1 - NOISE))
     levels = Levels(
         stop,
         STOP_LOSS,
@@ -161,8 +161,8 @@ def compute_levels(
         trailing,
         entry_price * exits.trailing_from,
         0.0 if before is None else compute_stop_factor(before),
-        entry_price * exits.even_from,
-        entry_price * exits.even_stop,
+        entry_price * exits.break_even_from,
+        entry_price * exits.break_even_stop,
     )
     return levels.follow_price(highest)
 
@@ -187,10 +187,30 @@ def find_exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> B
         is_ambiguous = highest_stop > stop * EQUAL_UP_TO or high >= levels.target
         if low <= stop:
             return BarExit(stop, kind, is_ambiguous)
-        return BarExit(levels.compute_least_moved_stop(low), TRAILING_STOP, is_ambiguous)
+        return BarExit(levels.compute_lowest_moved_stop(low), TRAILING_STOP, is_ambiguous)
     if high >= levels.target:
         return BarExit(levels.target, TARGET, is_ambiguous=False)
     return None
+
+
+def find_exit_after_limit(limit: float, high: float, low: float, levels: Levels) -> BarExit | None:
+    """Return the exit in the bar inside which an entry was filled at its limit; None: no exit.
+
+    The low comes after the fill, because the price fell through the limit; the high may have come
+    before it. So a stop is reached as in any bar that opens at the limit, and a target is not.
+
+    Args:
+        limit: Price of the fill.
+        high: High of the bar, which may be before the fill.
+        low: Low of the bar.
+        levels: Levels of a position that was entered at the limit.
+    """
+    if limit <= levels.stop:
+        return BarExit(limit, levels.stop_kind, is_ambiguous=False)
+    if limit >= levels.target:
+        levels = levels._replace(target=math.inf)
+    found = find_exit_in_bar(limit, high, low, levels)
+    return None if found is None or found.kind == TARGET else found
 
 
 def find_final_exit(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
@@ -202,6 +222,13 @@ def find_final_exit(open_: float, high: float, low: float, levels: Levels) -> Ba
     if low <= levels.follow_price(open_).stop:
         return find_exit_in_bar(open_, high, low, levels)
     return find_exit_at_open(open_, levels)
+
+
+def find_final_exit_after_limit(
+    limit: float, high: float, low: float, levels: Levels
+) -> BarExit | None:
+    """Return `find_exit_after_limit` of a forming bar, if later prices cannot change that exit."""
+    return find_exit_after_limit(limit, high, low, levels) if low <= levels.stop else None
 
 
 def round_up_to_step(price: float, step: float) -> float:

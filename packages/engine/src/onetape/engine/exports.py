@@ -31,7 +31,7 @@ from onetape.engine.intrabar import IntrabarSource
 from onetape.engine.metrics import Metrics, MetricsContext, compute_metrics, make_metrics_context
 from onetape.engine.month_models import make_rules_at, make_rules_of_candle
 from onetape.engine.portfolio import TIE_RULE, PortfolioResult, SymbolSeries, simulate_portfolio
-from onetape.engine.refused_orders import RefusalKind, RefusedOrder
+from onetape.engine.refused_orders import OrderRefusalKind, RefusedOrder
 from onetape.engine.round_trips import Trade
 from onetape.engine.simulation import simulate
 from onetape.engine.simulation_result import AccountState, SimulationResult
@@ -54,8 +54,8 @@ __all__ = [
     "ModelFill",
     "OpenPosition",
     "OrderContext",
+    "OrderRefusalKind",
     "PortfolioResult",
-    "RefusalKind",
     "RefusedOrder",
     "SimulationResult",
     "SymbolSeries",

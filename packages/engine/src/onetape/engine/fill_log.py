@@ -3,6 +3,7 @@
 `SimulationResult` makes its fills and trades from them when they are read.
 """
 
+from array import array
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -89,8 +90,19 @@ class FillLog:
         """Order that still waits for a trade at the end: 1 BUY, -1 SELL, 0 none."""
         self.intrabar_exits: dict[int, IntrabarExit] = {}
         """Result of the intrabar candles, by bar; only bars inside which a level may be reached."""
+        self.limit_waits: dict[int, int] = {}
+        """Number of candles between the open at which a limit order was due and the candle that
+        filled it, by that candle's bar; only entries by limit orders."""
+        self.inside_entries: dict[int, float] = {}
+        """Bars of the entries that were filled at their limit inside the bar, each with the highest
+        price of the position, quote currency, that is known at the bar's close."""
+        self.unfilled_limits = array("q")
+        """For each limit order that was not filled: bar at which it was due, and bar in which it
+        ended."""
+        self.open_limit: int | None = None
+        """Bar at which the limit order was due that is open at the end of the range; None: none."""
 
-    def keep(self, columns: FillColumns) -> None:
+    def store_columns(self, columns: FillColumns) -> None:
         """Store all fills so far at once; the log must be empty."""
         self._columns = columns
 
@@ -110,6 +122,11 @@ class FillLog:
         self.base += values[5]
         if len(self._bars) >= _CHUNK:
             self._move_to_columns()
+
+    @property
+    def has_limits(self) -> bool:
+        """Return whether there was a limit order to buy, filled or not."""
+        return bool(self.limit_waits or self.unfilled_limits) or self.open_limit is not None
 
     @property
     def added(self) -> int:
@@ -178,9 +195,10 @@ class FillLog:
 
     def find_signal_bars(self, bars: IntArray) -> IntArray:
         """Return the candles whose signals led to the orders that were filled in these bars."""
-        if not self.waited:
+        if not self.waited and not self.limit_waits:
             return bars - 1
-        return bars - 1 - np.array([self.waited.get(bar, 0) for bar in bars.tolist()], np.int64)
+        waits = {**self.waited, **self.limit_waits}
+        return bars - 1 - np.array([waits.get(bar, 0) for bar in bars.tolist()], np.int64)
 
     @property
     def last_entry(self) -> int | None:
@@ -200,7 +218,8 @@ class FillLog:
         """Return the newest fill, which must be a buy; no object is made for the others."""
         columns = self.get_fill_columns()
         row = cast("FillValues", columns.values[-1].tolist())
-        return self.model.make_buy_fill(row, float(columns.prices[-1]))
+        is_maker = int(columns.bars[-1]) in self.inside_entries
+        return self.model.make_buy_fill(row, float(columns.prices[-1]), is_maker=is_maker)
 
     def make_fills(self) -> tuple[ModelFill, ...]:
         """Return the fills in time order; a carried position's buy is not one of them."""
@@ -209,9 +228,11 @@ class FillLog:
         sells = iter(columns.kinds.tolist())
         is_buy = self.carried is None
         rows = cast("list[FillValues]", columns.values.tolist())
-        for values, price in zip(rows, columns.prices.tolist(), strict=True):
+        bars: list[int] = columns.bars.tolist()
+        for bar, values, price in zip(bars, rows, columns.prices.tolist(), strict=True):
             if is_buy:
-                made.append(self.model.make_buy_fill(values, price))
+                is_maker = bar in self.inside_entries
+                made.append(self.model.make_buy_fill(values, price, is_maker=is_maker))
             else:
                 made.append(self.model.make_sell_fill(values, price, next(sells) == TARGET))
             is_buy = not is_buy

@@ -1,20 +1,20 @@
 """The fill model of backtest and paper account: price, amount and cost of an order.
 
 A market order is filled at the open of a candle, or at a stop, made worse by the slippage and then
-rounded to the market's price step against the trader; a limit order is filled at its price. The
-amount is rounded down to the amount step. A price is never 0: it is at least one price step.
-Fees:
+rounded to the market's price step against the trader; a limit order is filled at its price, or at
+an open beyond it, like a market order but at most at its price. The amount is rounded down to the
+amount step. A price is never 0: it is at least one price step. Fees:
 
     in quote      buy: amount = cash / (price (1 + fee))    sell: proceeds = amount price (1 - fee)
-    in base       buy: amount = cash / price, of which amount fee is kept by the exchange; a sell
-                  pays its fee in quote currency, as above
+    in base       buy: amount = cash / price, of which the exchange takes amount x fee; a sell pays
+                  its fee in quote currency, as above
 
 Slippage is the sum of a fixed part, half of the spread, and `volume_impact` times the order's share
 (at most 1) of the volume of the candle before the fill, which is known when the order is sent.
 Where a budget is spent, price and amount depend on each other: with p the price without impact, k
 the impact and V the volume, p (1 + k a / V) a = budget is a quadratic equation in a.
 
-A buy of more than `max_volume_share` times that volume is made smaller; a sell is not.
+The amount of a buy is limited to `max_volume_share` times that volume; that of a sell is not.
 
 All numbers are floats, with whole numbers of steps; `booking.py` turns them into Decimals.
 """
@@ -32,7 +32,7 @@ from onetape.engine.refused_orders import RefusedOrder
 #: Relative error by which an order's cost may exceed the cash because of float rounding.
 CASH_NOISE = 1e-12
 #: Factor of a market's minimum that allows for the rounding of floats.
-_LEAST = 1 - 1e-9
+_MINIMUM_FACTOR = 1 - 1e-9
 
 
 class ModelFill(NamedTuple):
@@ -48,6 +48,7 @@ class ModelFill(NamedTuple):
     fee: float
     """Fee paid to the exchange, in the currency `fee_in`."""
     fee_in: Literal["quote", "base"]
+    """Currency of the fee: quote or base."""
     cash_change: float
     """Change of the cash, quote currency; negative for a buy."""
     base_change: float
@@ -93,25 +94,36 @@ class FillModel(Struct, frozen=True):
     """
 
     fee_rate: float
+    """Fee of a market order, as a fraction of its value."""
     maker_fee_rate: float
+    """Fee of a limit order, as a fraction of its value."""
     fee_in_base: bool
+    """Whether a buy pays its fee in base currency."""
     slippage: float
+    """Fixed slippage and half the spread, as a fraction of the price."""
     impact: float
+    """Price loss of an order as large as its candle's volume, as a fraction of the price."""
     max_volume_share: float
+    """Largest fraction of the volume that a buy takes."""
     uses_volume: bool
     """Whether the volume changes a buy: by its impact, or by `max_volume_share`."""
     price_step: float
+    """Step that prices are whole numbers of, quote currency."""
     amount_step: float
+    """Step that amounts are whole numbers of, base currency."""
     min_amount: float
+    """Minimum amount of an order, base currency."""
     min_notional: float
+    """Minimum value of an order, quote currency."""
     sizing: Sizing
+    """Rule for the size of a buy."""
     size: float
     """Number that belongs to the sizing, such as a ratio or an amount; 0 for all_in."""
     stop_ratio: float | None
     """First stop level as a ratio of the entry price."""
 
     @classmethod
-    def of(cls, rules: AccountConfig) -> "FillModel":
+    def from_rules(cls, rules: AccountConfig) -> "FillModel":
         """Return the fill model of an account's rules."""
         trading_rules, loss = rules.trading_rules, rules.exits.first_stop
         return cls(
@@ -174,26 +186,36 @@ class FillModel(Struct, frozen=True):
         )
 
     def is_buy_limited(
-        self, amount: float, cash: float, open_price: float, context: OrderContext
+        self,
+        amount: float,
+        cash: float,
+        open_price: float,
+        context: OrderContext,
+        *,
+        is_limit: bool = False,
     ) -> bool:
-        """Return whether a buy would be larger without `max_volume_share`.
+        """Return whether `max_volume_share` limits the amount of a buy.
 
         Args:
             amount: Amount of the buy's fill, base currency.
             cash: Available quote currency before the buy.
-            open_price: Open of the candle that fills the buy.
+            open_price: Open of the candle that fills the buy, or its limit.
             context: Context of the buy.
+            is_limit: Whether it is a limit order.
         """
         if not self.max_volume_share:
             return False
         unlimited = replace(self, max_volume_share=0.0)
-        found = unlimited.compute_buy_values(cash, open_price, context)
+        compute = unlimited.compute_limit_values if is_limit else unlimited.compute_buy_values
+        found = compute(cash, open_price, context)
         return not isinstance(found, RefusedOrder) and found[1] > amount
 
-    def make_buy_fill(self, numbers: FillValues, price: float) -> ModelFill:
-        """Return the fill of values that `compute_buy_values` returned."""
+    def make_buy_fill(
+        self, numbers: FillValues, price: float, *, is_maker: bool = False
+    ) -> ModelFill:
+        """Return the fill of values that `compute_buy_values` or `compute_limit_fill` returned."""
         fee_in = "base" if self.fee_in_base else "quote"
-        return ModelFill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker=False)
+        return ModelFill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker)
 
     def make_sell_fill(self, numbers: FillValues, price: float, is_maker: bool) -> ModelFill:
         """Return the fill of values that `compute_sell_values` returned."""
@@ -206,7 +228,69 @@ class FillModel(Struct, frozen=True):
         price = open_price * (1 + self.slippage)
         if self.price_step:
             price = self._round_price_up(price)
-        fee_rate = self.fee_rate
+        return self._compute_entry(cash, open_price, price, self.fee_rate, context)
+
+    def compute_limit_values(
+        self, cash: float, limit: float, context: OrderContext
+    ) -> FillValues | RefusedOrder:
+        """Return the most expensive fill of a limit order to buy, for which money is reserved.
+
+        That is a fill at the limit with the larger of both fees.
+
+        Args:
+            cash: Available quote currency.
+            limit: Price of the order, of whole price steps.
+            context: Other values that the size depends on.
+        """
+        fee_rate = max(self.fee_rate, self.maker_fee_rate)
+        return self._compute_entry(cash, limit, limit, fee_rate, context, is_limit=True)
+
+    def compute_limit_fill(
+        self, reserved: FillValues, open_price: float | None, volume: float
+    ) -> FillValues:
+        """Return the fill of a limit order to buy as plain numbers.
+
+        Args:
+            reserved: Values of `compute_limit_values`, when the order was sent.
+            open_price: Open below the limit that fills the order; None: it is filled at the limit.
+            volume: Volume of the candle before the fill, base currency.
+        """
+        price, amount = reserved[:2]
+        fee_rate = self.maker_fee_rate
+        if open_price is not None:
+            fee_rate, slippage = self.fee_rate, self.slippage
+            if self.impact:
+                slippage += self.impact * _compute_volume_share(amount, volume)
+            slipped = open_price * (1 + slippage)
+            price = min(self._round_price_up(slipped) if self.price_step else slipped, price)
+        notional = price * amount
+        if self.fee_in_base:
+            fee, cost, received = amount * fee_rate, notional, amount - amount * fee_rate
+        else:
+            fee, received = notional * fee_rate, amount
+            cost = notional + fee
+        return price, amount, notional, fee, -min(cost, -reserved[4]), received
+
+    def _compute_entry(
+        self,
+        cash: float,
+        open_price: float,
+        price: float,
+        fee_rate: float,
+        context: OrderContext,
+        *,
+        is_limit: bool = False,
+    ) -> FillValues | RefusedOrder:
+        """Return the fill of an entry as plain numbers.
+
+        Args:
+            cash: Available quote currency.
+            open_price: Open of the candle that fills the order, or the limit.
+            price: Price of the fill without volume impact, quote currency.
+            fee_rate: Fee of the order.
+            context: Other values that sizing and slippage depend on.
+            is_limit: Whether it is a limit order, whose price no volume changes.
+        """
         unit_cost = price if self.fee_in_base else price * (1 + fee_rate)
         sizing = self.sizing
         if sizing == "all_in":
@@ -222,14 +306,18 @@ class FillModel(Struct, frozen=True):
             budget, amount = sized
         if self.uses_volume:
             price, unit_cost, amount = self._apply_volume(
-                open_price, budget, (price, unit_cost, amount), context.volume
+                open_price, budget, (price, unit_cost, amount), context.volume, is_limit=is_limit
             )
         if self.amount_step:
             amount = self._compute_affordable_amount(amount, unit_cost, budget)
         notional = price * amount
-        least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
-        if amount <= 0 or amount < least_amount or notional < least_notional:
-            return self._make_small_buy_refusal(amount, notional, cash, open_price, context)
+        min_amount, min_notional = (
+            self.min_amount * _MINIMUM_FACTOR,
+            self.min_notional * _MINIMUM_FACTOR,
+        )
+        if amount <= 0 or amount < min_amount or notional < min_notional:
+            is_limited = self.is_buy_limited(amount, cash, open_price, context, is_limit=is_limit)
+            return self._make_small_buy_refusal(amount, notional, context, is_limited=is_limited)
         # Rounding may make the cost slightly more than the cash; no more than the cash is spent.
         if self.fee_in_base:
             fee, cost, received = amount * fee_rate, notional, amount - amount * fee_rate
@@ -260,8 +348,11 @@ class FillModel(Struct, frozen=True):
         if self.price_step:
             price = self._round_price_down(price, at_price)
         notional = price * amount
-        least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
-        if amount <= 0 or amount < least_amount or notional < least_notional:
+        min_amount, min_notional = (
+            self.min_amount * _MINIMUM_FACTOR,
+            self.min_notional * _MINIMUM_FACTOR,
+        )
+        if amount <= 0 or amount < min_amount or notional < min_notional:
             return self._make_too_small_refusal("sell", amount, notional)
         fee = notional * fee_rate
         return price, amount, notional, fee, notional - fee, -amount
@@ -297,8 +388,8 @@ class FillModel(Struct, frozen=True):
     def _compute_equity_share(self, share: float, cash: float, context: OrderContext) -> float:
         """Return a fraction of the account's equity, as far as the cash goes; quote currency."""
         equity = cash if context.equity is None else context.equity
-        wanted = share * equity if share < 1.0 else equity
-        return wanted if wanted < cash else cash
+        share_value = share * equity if share < 1.0 else equity
+        return share_value if share_value < cash else cash
 
     def _apply_volume(
         self,
@@ -306,12 +397,14 @@ class FillModel(Struct, frozen=True):
         budget: float,
         order: tuple[float, float, float],
         volume: float,
+        *,
+        is_limit: bool,
     ) -> tuple[float, float, float]:
         """Return price, cost of a coin and amount of an order, with the limit and the impact."""
         price, unit_cost, amount = order
         if self.max_volume_share:
             amount = min(amount, self.max_volume_share * volume)
-        if self.impact:
+        if self.impact and not is_limit:
             return self._apply_impact(open_price, budget, amount, volume)
         return price, unit_cost, amount
 
@@ -368,8 +461,8 @@ class FillModel(Struct, frozen=True):
         if self.stop_ratio is None:
             if not self._is_under(self._compute_sellable_amount(bought[5]), self.min_notional):
                 return None
-            least = max(self.min_amount, self.amount_step)
-            return RefusedOrder("rest_unsellable", bought[5], least, bought[1])
+            minimum = max(self.min_amount, self.amount_step)
+            return RefusedOrder("rest_unsellable", bought[5], minimum, bought[1])
         sold = self.compute_sell_values(
             bought[5], open_price * self.stop_ratio, volume, is_maker=False
         )
@@ -377,23 +470,18 @@ class FillModel(Struct, frozen=True):
             return None
         is_amount = sold.kind == "sell_amount_too_small"
         kind = "stop_amount_unsellable" if is_amount else "stop_value_unsellable"
-        return RefusedOrder(kind, sold.found, sold.least, bought[2])
+        return RefusedOrder(kind, sold.found, sold.required, bought[2])
 
     def _is_under(self, amount: float, notional: float) -> bool:
         """Return whether an order is below a minimum by more than float rounding."""
-        is_less = amount <= 0 or amount < self.min_amount * _LEAST
-        return is_less or notional < self.min_notional * _LEAST
+        is_less = amount <= 0 or amount < self.min_amount * _MINIMUM_FACTOR
+        return is_less or notional < self.min_notional * _MINIMUM_FACTOR
 
     def _make_small_buy_refusal(
-        self,
-        amount: float,
-        notional: float,
-        cash: float,
-        open_price: float,
-        context: OrderContext,
+        self, amount: float, notional: float, context: OrderContext, *, is_limited: bool
     ) -> RefusedOrder:
         """Return the refusal of a buy that is too small, maybe because of `max_volume_share`."""
-        if self.is_buy_limited(amount, cash, open_price, context):
+        if is_limited:
             share = self.max_volume_share
             return RefusedOrder(
                 "volume_limit_too_small", share * context.volume, share, context.volume
@@ -404,9 +492,9 @@ class FillModel(Struct, frozen=True):
         self, side: Literal["buy", "sell"], amount: float, notional: float
     ) -> RefusedOrder:
         if self._is_under(amount, self.min_notional):
-            least = max(self.min_amount, self.amount_step)
+            minimum = max(self.min_amount, self.amount_step)
             kind = "buy_amount_too_small" if side == "buy" else "sell_amount_too_small"
-            return RefusedOrder(kind, amount, least)
+            return RefusedOrder(kind, amount, minimum)
         kind = "buy_value_too_small" if side == "buy" else "sell_value_too_small"
         return RefusedOrder(kind, notional, self.min_notional)
 
@@ -415,7 +503,7 @@ def simulate_buy(
     rules: AccountConfig, cash: float, open_price: float, context: OrderContext = EMPTY_CONTEXT
 ) -> ModelFill | RefusedOrder:
     """Return the fill of one market buy; see `FillModel.buy`."""
-    return FillModel.of(rules).buy(cash, open_price, context)
+    return FillModel.from_rules(rules).buy(cash, open_price, context)
 
 
 def simulate_sell(
@@ -427,7 +515,7 @@ def simulate_sell(
     is_maker: bool = False,
 ) -> ModelFill | RefusedOrder:
     """Return the fill of one sell; see `FillModel.sell`."""
-    return FillModel.of(rules).sell(base, open_price, context, is_maker=is_maker)
+    return FillModel.from_rules(rules).sell(base, open_price, context, is_maker=is_maker)
 
 
 def _compute_volume_share(amount: float, volume: float) -> float:

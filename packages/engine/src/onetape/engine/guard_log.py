@@ -1,9 +1,9 @@
 """Closed trades of an account, and the pauses of entries that they lead to (entry_guards.py).
 
 The order of trades is that of the events of an account: by candle, exits at an open before exits
-inside a candle, then by symbol. Each exit is looked at once, with the trades before it. So the
-pauses are a function of the closed trades alone: a backtest adds the trades one by one, and a
-trader reads them from its stored fills.
+inside a candle, then by symbol. Each guard is applied once at each exit, to the trades up to that
+exit. So the pauses are a function of the closed trades alone: a backtest adds the trades one by
+one, and a trader reads them from its stored fills.
 
 Distances are whole candles, computed from opens and the length of a candle, so that a missing
 candle counts and several symbols share one count. A month counts as a twelfth of a year, rounded.
@@ -28,7 +28,7 @@ from onetape.engine.entry_guards import EntryGuard
 NOISE: Final = 1e-9
 #: Candles for which closed trades are stored longer than a guard needs them: a symbol of a trader
 #: may be so many candles behind another one.
-_SLACK: Final = 100
+_EXTRA_CANDLES: Final = 100
 
 
 class ClosedTrade(Struct, frozen=True):
@@ -43,22 +43,23 @@ class ClosedTrade(Struct, frozen=True):
     is_stop: bool
     """Whether a stop loss or trailing stop ended the position."""
     is_inside: bool
-    """Whether the exit was filled inside its candle and not at the open: then entries at that open
-    come before the exit."""
+    """Whether the exit was filled after the open of its candle; entries at that open come before
+    such an exit."""
 
 
 class EntryPause(Struct, frozen=True):
-    """A time in which a guard lets nothing enter."""
+    """A time in which an entry guard pauses entries."""
 
     guard: EntryGuard
+    """Guard that pauses entries."""
     trade: ClosedTrade
     """The exit with which the pause begins."""
     trades: int
-    """Number of closed trades that counted."""
+    """Number of closed trades that led to the pause."""
     value: float
-    """Sum of their profit ratios, or its drawdown."""
+    """Sum of the profit ratios of these trades; for drawdown_pause the drawdown of that sum."""
     candle_seconds: int
-    """Length of a candle."""
+    """Length of a candle, seconds."""
 
     @property
     def start(self) -> int:
@@ -75,8 +76,8 @@ class EntryPause(Struct, frozen=True):
         return self.start <= timestamp and passed <= self.guard.stop_duration_candles
 
     def describe(self) -> str:
-        """Return why nothing enters, in words."""
-        guard, left = self.guard, format_utc(self.trade.timestamp)
+        """Return the reason of the pause, for output."""
+        guard, exit_time = self.guard, format_utc(self.trade.timestamp)
         counted = {
             "stoploss_guard": format_count(self.trades, "stop"),
             "drawdown_pause": f"a drawdown of {self.value:.2%} in "
@@ -88,7 +89,7 @@ class EntryPause(Struct, frozen=True):
             f"{guard.title}: {counted} within "
             f"{format_count(guard.lookback_period_candles, 'candle')}; no entry for "
             f"{format_count(guard.stop_duration_candles, 'candle')} after the exit in the candle "
-            f"of {left}"
+            f"of {exit_time}"
         )
 
 
@@ -120,7 +121,7 @@ class GuardLog:
         """
         self._guards = guards
         self._seconds = max(1, candle_seconds)
-        self._watches = [_GuardWatch(guard, self._seconds) for guard in guards]
+        self._watches = [_GuardPauses(guard, self._seconds) for guard in guards]
         self._trades: list[ClosedTrade] = []
         self.pauses: list[EntryPause] = []
         """All pauses, by the order of their exits."""
@@ -133,7 +134,7 @@ class GuardLog:
         return drop_old_trades(self._guards, self._trades, self._seconds)
 
     def add(self, trade: ClosedTrade) -> None:
-        """Take a trade that comes after all others."""
+        """Add a closed trade, the newest one."""
         self._trades.append(trade)
         for watch in self._watches:
             pause = watch.add(trade)
@@ -141,7 +142,7 @@ class GuardLog:
                 self.pauses.append(pause)
 
     def find_pause(self, symbol: str, timestamp: int) -> EntryPause | None:
-        """Return a pause in which a symbol does not enter; None: it may enter.
+        """Return a pause in which a symbol does not enter; None: entries are allowed.
 
         Args:
             symbol: Symbol of the entry.
@@ -168,8 +169,8 @@ class GuardLog:
         return found
 
 
-class _GuardWatch:
-    """One guard: the trades in its look-back period, and its pauses."""
+class _GuardPauses:
+    """Pauses of one entry guard, computed from the trades in its look-back period."""
 
     def __init__(self, guard: EntryGuard, candle_seconds: int) -> None:
         self._guard = guard
@@ -184,7 +185,7 @@ class _GuardWatch:
         return symbol if self._guard.is_per_symbol else ""
 
     def add(self, trade: ClosedTrade) -> EntryPause | None:
-        """Take a trade; return the pause that begins with it, or None."""
+        """Add a closed trade; return the pause that begins with its exit, or None."""
         guard = self._guard
         is_lost = trade.is_stop and trade.profit_ratio < guard.bound - NOISE
         if guard.name == "stoploss_guard" and not is_lost:
@@ -197,7 +198,7 @@ class _GuardWatch:
             >= guard.lookback_period_candles
         ):
             window.popleft()
-        value = None if len(window) < guard.trade_limit else _measure(guard, window)
+        value = None if len(window) < guard.trade_limit else _compute_pause_value(guard, window)
         if value is None:
             return None
         pause = EntryPause(guard, trade, len(window), value, self._seconds)
@@ -219,14 +220,14 @@ class _GuardWatch:
         if not pauses:
             return np.zeros(len(timestamp), dtype=np.bool_)
         starts = np.array([pause.start for pause in pauses])
-        left = np.array([pause.trade.timestamp for pause in pauses])
+        exits = np.array([pause.trade.timestamp for pause in pauses])
         number = np.searchsorted(starts, timestamp, side="right") - 1
-        passed = np.rint((timestamp - left[number]) / self._seconds)
+        passed = np.rint((timestamp - exits[number]) / self._seconds)
         return (number >= 0) & (passed <= self._guard.stop_duration_candles)
 
 
-def _measure(guard: EntryGuard, trades: Iterable[ClosedTrade]) -> float | None:
-    """Return the value by which trades lead to a pause; None: they do not."""
+def _compute_pause_value(guard: EntryGuard, trades: Iterable[ClosedTrade]) -> float | None:
+    """Return the sum or drawdown of profit ratios that leads to a pause; None: no pause."""
     ratios = [trade.profit_ratio for trade in trades]
     if guard.name == "drawdown_pause":
         drawdown = _compute_drawdown(ratios)
@@ -258,18 +259,18 @@ def drop_old_trades(
     """
     if not trades:
         return ()
-    most = count_candles_needed(guards)
+    needed = count_candles_needed(guards)
     newest = trades[-1].timestamp
     return tuple(
         trade
         for trade in trades
-        if count_candles(newest - trade.timestamp, max(1, candle_seconds)) <= most
+        if count_candles(newest - trade.timestamp, max(1, candle_seconds)) <= needed
     )
 
 
 def count_candles_needed(guards: Sequence[EntryGuard]) -> int:
     """Return the number of candles before an exit whose closed trades may matter after it."""
-    return _SLACK + max(
+    return _EXTRA_CANDLES + max(
         (one.lookback_period_candles + one.stop_duration_candles for one in guards), default=0
     )
 

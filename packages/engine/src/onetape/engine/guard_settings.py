@@ -10,7 +10,7 @@ def _declare_guard(flag: str, purpose: str, bound: str = "", value: str = "") ->
 
     Args:
         flag: Flag of the setting.
-        purpose: What the guard does, in words.
+        purpose: Text for the help: what the guard does.
         bound: Name of a number that must be given in addition to the three counts.
         value: Example of that number.
     """

@@ -1,4 +1,4 @@
-"""Exits decided by intrabar candles: which of stop and target came first, and at what price.
+"""Exits decided by intrabar candles: which of stop and target was reached first, at what price.
 
 Stop loss and target have one level for the whole bar (exits.py). A trailing stop follows the
 intrabar candles one by one; if the bar's low came before its high, the position may stay open. The
@@ -21,7 +21,7 @@ from onetape.core.candles import Candles, IntArray
 from onetape.core.timeframes import Timeframe
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine.exit_search import compute_trailing_stops
-from onetape.engine.exits import BarExit, Levels, find_exit_in_bar
+from onetape.engine.exits import BarExit, Levels, find_exit_after_limit, find_exit_in_bar
 
 #: Reasons why intrabar candles do not decide: one is missing before a level; the first that
 #: reaches a level is ambiguous itself; or they contradict the bar: none reaches a level that the
@@ -55,15 +55,15 @@ class IntrabarExit(NamedTuple):
     timestamp: int
     """Open of the intrabar candle that ended the position, epoch seconds; 0: none did."""
     undecided: UndecidedReason | None
-    """Reason why the intrabar candles do not decide; None: they decide."""
+    """Reason why the intrabar candles do not decide; None: the intrabar candles decide."""
 
     @property
-    def goes_on(self) -> bool:
-        """Return whether the position is still open after the bar."""
+    def is_position_open(self) -> bool:
+        """Whether the position is still open after the bar."""
         return self.exit is None and self.undecided is None
 
 
-_GOES_ON: Final = IntrabarExit(None, 0, None)
+_NO_EXIT: Final = IntrabarExit(None, 0, None)
 _MISSING: Final = IntrabarExit(None, 0, "missing")
 _UNLIKE: Final = IntrabarExit(None, 0, "unlike")
 
@@ -90,25 +90,120 @@ def find_intrabar_exit(
     )
     candles = intrabar.read(timestamp, end)
     traded = ~find_untraded_rows(candles, has_volume=intrabar.has_volume)
-    highest = np.maximum.accumulate(np.where(traded, candles.high, 0.0))
-    trailing = compute_trailing_stops(levels, highest)
-    reached = (candles.low <= np.maximum(trailing, levels.stop)) & traded
-    reached |= (candles.high >= levels.target) & traded
-    first = int(reached.argmax()) if reached.any() else len(candles)
+    first = _find_first_reaching(candles, traded, levels, 0, 0.0)
     opened = int(candles.timestamp[first]) if first < len(candles) else end
     if _has_missing_candle(intrabar, candles.timestamp[:first], timestamp, opened):
         return _MISSING
     if opened == end:
-        return _GOES_ON if _can_make_up_bar(candles, traded, levels, low, high) else _UNLIKE
-    before = float(highest[first - 1]) if first else 0.0
+        return _NO_EXIT if _can_make_up_bar(candles, traded, levels, low, high) else _UNLIKE
+    before = _find_highest(candles, traded, 0, first, 0.0)
+    return _find_exit_in_candle(candles, first, levels.follow_price(before), low, high)
+
+
+def find_intrabar_exit_after_limit(
+    intrabar: IntrabarSource,
+    timestamp: int,
+    levels: Levels,
+    low: float,
+    high: float,
+    limit: float,
+) -> tuple[IntrabarExit, float]:
+    """Return the exit by the intrabar candles of a bar inside which a limit order was filled.
+
+    The first intrabar candle with a low below the limit has filled the order; in that candle the
+    rule for one bar holds (`find_exit_after_limit`), and after it every level.
+
+    Args:
+        intrabar: Source of the intrabar candles.
+        timestamp: Open of the bar, epoch seconds.
+        levels: Levels of a position that was entered at the limit.
+        low: Lowest price of the bar.
+        high: Highest price of the bar.
+        limit: Price of the fill.
+
+    Returns:
+        The exit, and the highest price of the position in the bar, if it goes on.
+    """
+    end = intrabar.timeframe.next(timestamp)
+    candles = intrabar.read(timestamp, end)
+    traded = ~find_untraded_rows(candles, has_volume=intrabar.has_volume)
+    is_below = traded & (candles.low < limit)
+    filled = int(is_below.argmax()) if is_below.any() else len(candles)
+    opened = int(candles.timestamp[filled]) if filled < len(candles) else end
+    if _has_missing_candle(intrabar, candles.timestamp[:filled], timestamp, opened):
+        return _MISSING, limit
+    if opened == end:
+        return _UNLIKE, limit
+    found = find_exit_after_limit(
+        limit, float(candles.high[filled]), float(candles.low[filled]), levels
+    )
+    if found is not None:
+        is_inside = low <= found.price <= high
+        undecided = "both" if found.is_ambiguous else None
+        return (IntrabarExit(found, opened, undecided) if is_inside else _UNLIKE), limit
+    highest = max(limit, float(candles.close[filled]))
+    first = _find_first_reaching(candles, traded, levels, filled + 1, highest)
+    reached = int(candles.timestamp[first]) if first < len(candles) else end
+    after = intrabar.intrabar_timeframe.next(opened)
+    if _has_missing_candle(intrabar, candles.timestamp[filled + 1 : first], after, reached):
+        return _MISSING, limit
+    before = _find_highest(candles, traded, filled + 1, first, highest)
+    if reached == end:
+        is_whole = candles.high[traded].max() >= high and candles.low[traded].min() <= low
+        return (_NO_EXIT if is_whole else _UNLIKE), before
+    return _find_exit_in_candle(candles, first, levels.follow_price(before), low, high), before
+
+
+def _find_first_reaching(
+    candles: Candles, traded: NDArray[np.bool_], levels: Levels, start: int, highest: float
+) -> int:
+    """Return the first intrabar candle from one on that reaches a level; their number: none does.
+
+    Args:
+        candles: The intrabar candles.
+        traded: Whether each of them has a trade.
+        levels: Levels of the position in the bar.
+        start: Index of the first candle to search.
+        highest: Highest price of the position in the bar before that candle; 0: none.
+    """
+    highs = np.where(traded[start:], candles.high[start:], 0.0)
+    highest_so_far = np.maximum(np.maximum.accumulate(highs), highest)
+    trailing = compute_trailing_stops(levels, highest_so_far)
+    reached = candles.low[start:] <= np.maximum(trailing, levels.stop)
+    reached |= candles.high[start:] >= levels.target
+    reached &= traded[start:]
+    return start + int(reached.argmax()) if reached.any() else len(candles)
+
+
+def _find_highest(
+    candles: Candles, traded: NDArray[np.bool_], start: int, end: int, highest: float
+) -> float:
+    """Return the highest of a price and of the highs of some intrabar candles with a trade."""
+    highs = candles.high[start:end][traded[start:end]]
+    return max(highest, float(highs.max())) if len(highs) else highest
+
+
+def _find_exit_in_candle(
+    candles: Candles, number: int, levels: Levels, low: float, high: float
+) -> IntrabarExit:
+    """Return the exit in the first intrabar candle that reaches a level.
+
+    Args:
+        candles: The intrabar candles.
+        number: Index of that candle.
+        levels: Levels at its open.
+        low: Lowest price of the bar.
+        high: Highest price of the bar.
+    """
     found = find_exit_in_bar(
-        float(candles.open[first]),
-        float(candles.high[first]),
-        float(candles.low[first]),
-        levels.follow_price(before),
+        float(candles.open[number]),
+        float(candles.high[number]),
+        float(candles.low[number]),
+        levels,
     )
     if found is None or not low <= found.price <= high:
         return _UNLIKE
+    opened = int(candles.timestamp[number])
     return IntrabarExit(found, opened, "both" if found.is_ambiguous else None)
 
 
@@ -117,8 +212,8 @@ def _can_make_up_bar(
 ) -> bool:
     """Return whether intrabar candles that reach no level agree with their bar.
 
-    They do if they have the bar's high and low, and the bar reaches no level except a trailing stop
-    that its own high has moved.
+    Intrabar candles agree if they have the high and the low of the bar, and the bar reaches no
+    level except a trailing stop that its own high has moved.
     """
     if math.isfinite(levels.stop) or math.isfinite(levels.target) or not traded.any():
         return False

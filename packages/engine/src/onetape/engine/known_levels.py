@@ -1,7 +1,8 @@
 """Stop and target of a strategy (core.strategy_levels) for the positions of a traded range.
 
-Element b of a column is the price that is known at the open of bar b: that of the candle before it.
-Element 0 holds what an earlier range left, and one more element what the range leaves behind.
+Element b of a column is the price that is known at the open of bar b, which the strategy gave for
+the candle before. Element 0 has the levels at the end of an earlier range; one more element has the
+levels at the end of this range.
 """
 
 import math
@@ -61,21 +62,32 @@ class KnownLevels:
         self._modes = columns.stop_mode, columns.target_mode
         self._is_stop_moved = columns.stop_mode == "each_candle"
         self._is_target_moved = columns.target_mode == "each_candle"
-        first, own = before or LevelRow(), carried or LevelRow()
+        first, position = before or LevelRow(), carried or LevelRow()
         count = len(signal) - start_index
         stop = _make_known(columns.stop, start_index, count, first.stop)
         target = _make_known(columns.target, start_index, count, first.target)
         self._stop = np.where(np.isnan(stop), -math.inf, stop)
         self._target = np.where(np.isnan(target), math.inf, target)
         self._carried = (
-            -math.inf if own.stop is None else own.stop,
-            math.inf if own.target is None else own.target,
+            -math.inf if position.stop is None else position.stop,
+            math.inf if position.target is None else position.target,
         )
         self._newest_target = _find_newest(~np.isnan(target)) if self._is_target_moved else None
         # The bar at which the newest BUY was known; that of an entry where no order waits.
         buys = np.append(False, signal[start_index:] > 0)
         self._newest_buy = np.maximum(_find_newest(buys), 0)
         self._has_waits = has_waits
+        self._since: dict[int, int] = {}
+        """By bar of an entry by a limit order, the bar at which its BUY was known."""
+
+    def note_limit_entry(self, entry: int, since: int) -> None:
+        """Note that a limit order was filled: the levels are those of the BUY that led to it.
+
+        Args:
+            entry: Bar in which the order was filled.
+            since: Bar at whose open that BUY was due.
+        """
+        self._since[entry] = since
 
     def make_positions(self, entry: IntArray, at: IntArray) -> PositionLevels:
         """Return the levels of positions.
@@ -88,13 +100,19 @@ class KnownLevels:
         since = np.maximum(entry, 0)
         if self._has_waits:
             since = self._newest_buy[since]
+        if self._since:
+            bars = entry.tolist()
+            since = np.array(
+                [self._since.get(bar, own) for bar, own in zip(bars, since.tolist(), strict=True)],
+                dtype=np.int64,
+            )
         stop, target = self._stop[since], self._target[since]
         if self._is_target_moved:
             target = np.full(len(entry), math.inf)
         if is_carried.any():
             stop[is_carried], target[is_carried] = self._carried
         if self._is_stop_moved:
-            # Few: entries that waited for a trade, and positions that are searched once more.
+            # Few: entries that waited for a trade or a limit, and positions searched again.
             for row in np.flatnonzero(since < at).tolist():
                 newer = self._stop[since[row] : at[row] + 1]
                 stop[row] = max(stop[row], float(newer.max()))

@@ -24,7 +24,7 @@ from onetape.engine.portfolio import PortfolioResult
 from onetape.engine.ratios import (
     Calendar,
     compute_cagr,
-    compute_longest_fall_seconds,
+    compute_longest_drawdown_seconds,
     compute_period_returns,
     compute_profit_factor,
     compute_sharpe,
@@ -50,7 +50,7 @@ class Metrics(Struct, frozen=True):
     market_change: float | None
     """Last close / first close - 1, without fees; the mean of several symbols."""
     cagr: float | None
-    """Compound annual growth rate; None without elapsed time or without money left."""
+    """Compound annual growth rate; None if no time has passed or no money remains."""
     volatility: float | None
     """Annualised standard deviation of the returns."""
     sharpe: float | None
@@ -60,7 +60,7 @@ class Metrics(Struct, frozen=True):
     calmar: float | None
     """Calmar ratio: cagr / absolute value of max_drawdown."""
     max_drawdown: float
-    """Largest fall of equity from a high as a ratio of the high; zero or negative."""
+    """Largest drawdown of equity from a high as a ratio of the high; zero or negative."""
     max_drawdown_seconds: int
     """Duration of the largest drawdown, until its high was regained or the end, seconds."""
     exposure: float
@@ -160,7 +160,7 @@ def compute_metrics(
 
     Args:
         result: The run.
-        context: `make_metrics_context` of the run's candles and rules; None: it is computed.
+        context: `make_metrics_context` of the run's candles and rules; None: computed here.
         risk_free_rate: Rate per year as a ratio; a given context has its own.
         benchmark: Candles and rules of the market that is bought and held; None: the traded ones.
     """
@@ -176,21 +176,21 @@ def compute_metrics(
         hold = _compute_hold([benchmark], times, result.rules.cash)
         context = replace(context, hold=hold)
     calendar, rate = context.calendar, context.risk_free_rate
-    tally = sum_trade_stats(parts)
+    stats = sum_trade_stats(parts)
     return Metrics(
         **compute_equity_metrics(result.equity, result.start_cash, times, calendar, rate),
-        **compute_trade_metrics(tally.profits, tally.ratios, tally.bars),
+        **compute_trade_metrics(stats.profits, stats.ratios, stats.bars),
         market_change=context.change,
         exposure=result.exposure,
-        open_at_end=tally.open_positions > 0,
-        fees=tally.fees,
-        slippage=tally.slippage,
-        turnover=compute_turnover(tally.traded, result.equity, calendar.span_seconds),
-        refused_orders=tally.refused,
-        ambiguous_bars=tally.ambiguous,
-        decided_bars=tally.decided,
-        waited_orders=tally.waited,
-        limited_entries=tally.limited,
+        open_at_end=stats.open_positions > 0,
+        fees=stats.fees,
+        slippage=stats.slippage,
+        turnover=compute_turnover(stats.traded, result.equity, calendar.span_seconds),
+        refused_orders=stats.refused,
+        ambiguous_bars=stats.ambiguous,
+        decided_bars=stats.decided,
+        waited_orders=stats.waited,
+        limited_entries=stats.limited,
         buy_and_hold=context.hold,
     )
 
@@ -231,8 +231,8 @@ def compute_equity_metrics(
     calendar = calendar or make_calendar(times)
     final = float(equity[-1]) if len(equity) else start
     highs = compute_highs(equity, start)
-    longest = compute_longest_fall_seconds(equity, times, start, highs)
-    fall = find_max_drawdown(equity, start, highs)
+    longest = compute_longest_drawdown_seconds(equity, times, start, highs)
+    drawdown = find_max_drawdown(equity, start, highs)
     returns, periods = compute_period_returns(start, equity, calendar)
     growth = compute_cagr(start, final, calendar.span_seconds)
     return {
@@ -243,9 +243,9 @@ def compute_equity_metrics(
         "volatility": compute_volatility(returns, periods),
         "sharpe": compute_sharpe(returns, periods, risk_free_rate),
         "sortino": compute_sortino(returns, periods, risk_free_rate),
-        "calmar": growth / -fall.ratio if growth is not None and fall.ratio < 0 else None,
-        "max_drawdown": fall.ratio,
-        "max_drawdown_seconds": _compute_fall_seconds(fall, times),
+        "calmar": growth / -drawdown.ratio if growth is not None and drawdown.ratio < 0 else None,
+        "max_drawdown": drawdown.ratio,
+        "max_drawdown_seconds": _compute_drawdown_seconds(drawdown, times),
         "longest_drawdown_seconds": longest,
     }
 
@@ -286,7 +286,7 @@ def _compute_mean_change(markets: Sequence[Candles]) -> float | None:
     return sum(changes) / len(changes) if changes else None
 
 
-def _compute_fall_seconds(fall: Drawdown, timestamp: IntArray) -> int:
-    if fall.ratio == 0:
+def _compute_drawdown_seconds(drawdown: Drawdown, timestamp: IntArray) -> int:
+    if drawdown.ratio == 0:
         return 0
-    return int(timestamp[fall.end] - timestamp[max(fall.peak, 0)])
+    return int(timestamp[drawdown.end] - timestamp[max(drawdown.peak, 0)])

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle
-from onetape.core.price_steps import find_finer_step, get_steps_at
+from onetape.core.price_steps import find_finer_step, get_rules_at
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import FillModel
 
@@ -17,7 +17,7 @@ from onetape.engine.fills import FillModel
 def make_rules_at(rules: AccountConfig, timestamp: int) -> AccountConfig:
     """Return the rules with the price step that holds for a candle, by its open (epoch seconds)."""
     return (
-        replace(rules, trading_rules=get_steps_at(rules.trading_rules, timestamp))
+        replace(rules, trading_rules=get_rules_at(rules.trading_rules, timestamp))
         if rules.trading_rules.months
         else rules
     )
@@ -54,5 +54,5 @@ class MonthModels:
         if not number or timestamp >= months[number - 1].end:
             number = 0
         if number not in self._models:
-            self._models[number] = FillModel.of(make_rules_at(self._rules, timestamp))
+            self._models[number] = FillModel.from_rules(make_rules_at(self._rules, timestamp))
         return self._models[number]

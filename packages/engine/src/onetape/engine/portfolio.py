@@ -27,7 +27,12 @@ from onetape.engine.simulation import (
     simulate,
 )
 from onetape.engine.simulation_result import SimulationResult
-from onetape.engine.time_axis import find_places_on, forward_fill_to_axis, is_whole, merge_time_axes
+from onetape.engine.time_axis import (
+    find_axis_indices,
+    forward_fill_to_axis,
+    is_whole,
+    merge_time_axes,
+)
 
 if TYPE_CHECKING:
     from onetape.core.strategy_levels import LevelColumns
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
 #: Rule for orders at one moment, printed with each result that depends on it.
 TIE_RULE: Final = (
     "at one moment exits come before entries, entries in the order of the symbols; the money of an "
-    "exit inside a candle is there from the next open on"
+    "exit inside a candle is available from the next open on"
 )
 
 
@@ -57,7 +62,7 @@ class SymbolSeries(Struct, frozen=True):
     has_volume: bool | None = None
     """Whether any candle of the whole stored series has volume; None: only `candles` are known."""
     levels: "LevelColumns | None" = None
-    """Stops and targets of the strategy for all candles; None: it gives none."""
+    """Stops and targets of the strategy for all candles; None: there are none."""
 
 
 class PortfolioResult(Struct, frozen=True, dict=True):
@@ -74,7 +79,7 @@ class PortfolioResult(Struct, frozen=True, dict=True):
     equity: FloatArray
     """Cash and all positions at the last known closes, quote currency."""
     cash: float
-    """Quote currency left at the end."""
+    """Cash at the end, quote currency."""
     skipped_entries: int
     """Runs of BUYs that found all slots full and ended without an entry."""
 
@@ -102,12 +107,12 @@ class PortfolioResult(Struct, frozen=True, dict=True):
         change = np.zeros(count, dtype=np.int64)
         for part in self.parts:
             fill_log = part.fill_log
-            own = part.candles.timestamp
+            opens = part.candles.timestamp
             for bars, sign in ((fill_log.get_entry_column(), 1), (fill_log.get_exit_column(), -1)):
-                places = bars
-                if not is_whole(own, self.timestamp):
-                    places = find_places_on(self.timestamp, own[bars])
-                change += sign * np.bincount(places, minlength=count)
+                axis_indices = bars
+                if not is_whole(opens, self.timestamp):
+                    axis_indices = find_axis_indices(self.timestamp, opens[bars])
+                change += sign * np.bincount(axis_indices, minlength=count)
         return float((np.cumsum(change) > 0).mean())
 
     @cached_property
@@ -142,7 +147,7 @@ def simulate_portfolio(
     from onetape.engine.shared_account import SharedAccount
 
     empty = make_cash_only_state(rules)
-    own_rules = [
+    symbol_rules = [
         replace(rules, trading_rules=add_month_steps(each.trading_rules, each.candles))
         for each in series
     ]
@@ -150,28 +155,33 @@ def simulate_portfolio(
         make_symbol_state(
             each.candles,
             each.signal,
-            own,
+            rules_,
             each.start_index,
             empty,
             each.intrabar,
             each.has_volume,
             each.levels,
         )
-        for each, own in zip(series, own_rules, strict=True)
+        for each, rules_ in zip(series, symbol_rules, strict=True)
     ]
     log = make_guard_log(rules, [each.candles for each in series])
     for each, symbol in zip(series, symbols, strict=True):
         symbol.name, symbol.guard_log = each.symbol, log
     axis = merge_time_axes([symbol.candles.timestamp for symbol in symbols])
-    account = SharedAccount(symbols, own_rules, max_open_trades or len(symbols), axis)
-    if log is not None or not trade_independent(account):
+    make_account, is_plain = SharedAccount, log is None
+    if any(symbol.plan.limits is not None for symbol in symbols):
+        from onetape.engine.limit_account import LimitAccount
+
+        make_account, is_plain = LimitAccount, False
+    account = make_account(symbols, symbol_rules, max_open_trades or len(symbols), axis)
+    if not is_plain or not trade_independent(account):
         account.begin()
     account.trade()
     account.end()
     equity = _compute_equity(account)
     parts = tuple(
         SimulationResult(
-            rules=own,
+            rules=rules_,
             candles=symbol.candles,
             start_index=each.start_index,
             start_cash=rules.cash,
@@ -185,10 +195,10 @@ def simulate_portfolio(
             pauses=() if log is None else log.get_pauses(each.symbol),
             levels=symbol.levels,
         )
-        for each, own, symbol in zip(series, own_rules, symbols, strict=True)
+        for each, rules_, symbol in zip(series, symbol_rules, symbols, strict=True)
     )
     return PortfolioResult(
-        rules=own_rules[0],
+        rules=symbol_rules[0],
         max_open_trades=max_open_trades,
         parts=parts,
         timestamp=axis,
@@ -232,4 +242,4 @@ def _compute_equity(account: "SharedAccount") -> FloatArray:
 
 
 def _take_own_candles(values: FloatArray, axis: IntArray, column: IntArray) -> FloatArray:
-    return values if is_whole(column, axis) else values[find_places_on(axis, column)]
+    return values if is_whole(column, axis) else values[find_axis_indices(axis, column)]

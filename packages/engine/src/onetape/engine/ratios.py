@@ -52,7 +52,7 @@ def _find_day_ends(timestamp: IntArray) -> IntArray:
 def compute_cagr(start: float, end: float, seconds: float) -> float | None:
     """Return the compound annual growth rate, (end / start)^(365 days / time) - 1.
 
-    None for no time, for nothing left, and for a growth too large for a float.
+    None if no time has passed, if no money remains, and for a growth too large for a float.
     """
     if seconds <= 0 or end <= 0:
         return None
@@ -180,7 +180,7 @@ def compute_turnover(traded: float, equity: FloatArray, seconds: float) -> float
     return traded / mean * YEAR_SECONDS / seconds if seconds > 0 and mean > 0 else None
 
 
-def compute_longest_fall_seconds(
+def compute_longest_drawdown_seconds(
     equity: FloatArray, timestamp: IntArray, start: float, highs: Highs | None = None
 ) -> int:
     """Return the longest time from a high to the candle that regained it, or to the last one.
@@ -219,10 +219,10 @@ def compute_candle_seconds(timestamp: IntArray) -> int:
     """
     if len(timestamp) < 2:
         return 0
-    least = int(np.diff(timestamp).min())
-    if least < _SHORTEST_MONTH_SECONDS:
-        return least
+    shortest = int(np.diff(timestamp).min())
+    if shortest < _SHORTEST_MONTH_SECONDS:
+        return shortest
     months = timestamp.astype("datetime64[s]").astype("datetime64[M]")
     if (months.astype("datetime64[s]").astype(np.int64) != timestamp).any():
-        return least
+        return shortest
     return int(np.diff(months.astype(np.int64)).min()) * MONTH_SECONDS

@@ -17,6 +17,7 @@ class TradeEntry(NamedTuple):
     timestamp: int
     """Open of the candle that filled the entry, epoch seconds UTC."""
     fill: ModelFill
+    """Fill of the buy."""
 
 
 class TradeExit(NamedTuple):
@@ -27,7 +28,9 @@ class TradeExit(NamedTuple):
     timestamp: int
     """Open of the candle that filled the exit, epoch seconds UTC."""
     fill: ModelFill
+    """Fill of the sell."""
     kind: ExitKind
+    """Kind of the exit, such as a stop or a SELL."""
 
 
 class Trade(Struct, frozen=True):
@@ -69,39 +72,39 @@ class Trade(Struct, frozen=True):
 
 
 def make_trade(
-    candles: Candles, entry: TradeEntry, leave: TradeExit | None, symbol: str = ""
+    candles: Candles, entry: TradeEntry, exit_: TradeExit | None, symbol: str = ""
 ) -> Trade:
     """Return the trade of a buy and its sell.
 
     Args:
         candles: Candles that the bars are indices of.
         entry: The buy.
-        leave: The sell; None: the position is open, and valued at the last close without a fee.
+        exit_: The sell; None: the position is open, and valued at the last close without a fee.
         symbol: Symbol of the trade, in a run over several.
     """
     buy = entry.fill
     paid = -buy.cash_change
-    if leave is None:
+    if exit_ is None:
         price = float(candles.close[-1]) if len(candles) else buy.before_slippage
         back = buy.base_change * price
         held = len(candles) - entry.bar
     else:
-        back = leave.fill.cash_change
-        held = leave.bar - entry.bar
+        back = exit_.fill.cash_change
+        held = exit_.bar - entry.bar
     return Trade(
         entry_index=entry.bar,
         entry_timestamp=entry.timestamp,
         entry_price=buy.price,
-        exit_index=None if leave is None else leave.bar,
-        exit_timestamp=None if leave is None else leave.timestamp,
-        exit_price=None if leave is None else leave.fill.price,
+        exit_index=None if exit_ is None else exit_.bar,
+        exit_timestamp=None if exit_ is None else exit_.timestamp,
+        exit_price=None if exit_ is None else exit_.fill.price,
         amount=buy.amount,
         entry_fee=buy.fee_quote,
-        exit_fee=0.0 if leave is None else leave.fill.fee_quote,
+        exit_fee=0.0 if exit_ is None else exit_.fill.fee_quote,
         profit=back - paid,
         profit_ratio=back / paid - 1.0,
         bars_held=held,
-        open_at_end=leave is None,
-        exit_kind=None if leave is None else leave.kind,
+        open_at_end=exit_ is None,
+        exit_kind=None if exit_ is None else exit_.kind,
         symbol=symbol,
     )

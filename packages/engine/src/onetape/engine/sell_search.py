@@ -1,4 +1,4 @@
-"""Search for the SELL that ends a position, if SELLs need a profit (`exit_profit_offset`)."""
+"""Search for the SELL that ends a position, if a SELL must have a profit (`exit_profit_offset`)."""
 
 from typing import Final
 
@@ -8,24 +8,24 @@ from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.due_orders import OrderBars
 
 #: In place of the close of a SELL from before the range, which has been found to count already.
-_COUNTS: Final = np.inf
+_KNOWN_TO_COUNT: Final = np.inf
 
 
 class SellSearch:
-    """Finds the first SELL after a bar whose candle closed above a position's least exit."""
+    """Finds the first SELL after a bar that counts: its candle closed above a minimum price."""
 
-    def __init__(self, orders: OrderBars, close: FloatArray, least: float) -> None:
-        """Prepare.
+    def __init__(self, orders: OrderBars, close: FloatArray, min_factor: float) -> None:
+        """Prepare the search.
 
         Args:
             orders: Orders, with the bars that fill SELLs.
             close: Closes of the traded candles, shape (n,).
-            least: Close above which a SELL counts, as a multiple of the entry's price.
+            min_factor: Close above which a SELL counts, as a multiple of the entry's price.
         """
-        self._fills, self._least, self._count = orders.sell_fills, least, len(close)
+        self._fills, self._min_factor, self._count = orders.sell_fills, min_factor, len(close)
         signals = orders.sell_signals
         # One element more than there are SELLs, so that a search works without any SELL.
-        closes = np.full(len(signals) + 1, _COUNTS)
+        closes = np.full(len(signals) + 1, _KNOWN_TO_COUNT)
         inside = np.flatnonzero(signals > 0)
         closes[inside] = close[signals[inside] - 1]
         # The highest close of 1, 2, 4 ... SELLs in a row: the search skips as many at a time.
@@ -43,7 +43,7 @@ class SellSearch:
             price: Price of each position's entry, before slippage, shape (m,).
         """
         at = np.searchsorted(self._fills, bar, side="right")
-        bound = price * self._least
+        bound = price * self._min_factor
         for level in range(len(self._highest) - 1, -1, -1):
             highest = self._highest[level]
             is_inside = at < len(highest)
@@ -51,7 +51,7 @@ class SellSearch:
             at = np.where(is_under, at + (1 << level), at)
         return np.append(self._fills, self._count)[at]
 
-    def is_left(self, price: float) -> bool:
+    def is_sell_waiting(self, price: float) -> bool:
         """Return whether a SELL that counts still waits for a trade after the last bar."""
         waiting = np.flatnonzero(self._fills == self._count)
-        return bool((self._highest[0][waiting] > price * self._least).any())
+        return bool((self._highest[0][waiting] > price * self._min_factor).any())

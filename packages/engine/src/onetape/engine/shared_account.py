@@ -14,12 +14,12 @@ from onetape.engine.entry_plan import NO_CANDIDATE
 from onetape.engine.exact_cash import ExactCash
 from onetape.engine.exits import TARGET
 from onetape.engine.symbol_state import SymbolState
-from onetape.engine.time_axis import find_places_on, is_whole
+from onetape.engine.time_axis import find_axis_indices, is_whole
 
 #: Kinds of events, in the order in which those of one moment are carried out.
 EXIT_AT_OPEN, ENTRY, EXIT_INSIDE = range(3)
 #: Sizings that depend on the equity of the account.
-_OF_EQUITY: Final = ("equity_share", "risk_per_trade", "volatility_target")
+_EQUITY_SIZINGS: Final = ("equity_share", "risk_per_trade", "volatility_target")
 
 
 class SharedAccount:
@@ -53,11 +53,13 @@ class SharedAccount:
         """Runs of BUYs that found all slots full and ended without an entry."""
         self._count = len(symbols)
         self._cooldown = rules[0].cooldown_bars
-        self._asks_equity = rules[0].sizing in _OF_EQUITY
+        self._needs_equity = rules[0].sizing in _EQUITY_SIZINGS
         times = [symbol.candles.timestamp for symbol in symbols]
-        self._places = [None if is_whole(own, axis) else find_places_on(axis, own) for own in times]
+        self._axis_indices = [
+            None if is_whole(opens, axis) else find_axis_indices(axis, opens) for opens in times
+        ]
         """Positions of each symbol's candles on the time axis; None: the whole axis."""
-        self._ends = [len(own) for own in times]
+        self._ends = [len(opens) for opens in times]
         self._closes = [symbol.candles.close for symbol in symbols]
         self._open: list[int] = []
         """Symbols with a position, ascending."""
@@ -67,9 +69,9 @@ class SharedAccount:
         """Last run of BUYs that was counted as skipped, by symbol."""
         self._events: list[int] = []
         """A heap of the numbers that order events."""
-        self._awaited = [(ENTRY, NO_CANDIDATE, 0, 0)] * len(symbols)
+        self._scheduled = [(ENTRY, NO_CANDIDATE, 0, 0)] * len(symbols)
         """Next event of each symbol: kind, candidate, bar, index on the time axis."""
-        self._fill_places = array("q")
+        self._fill_axis_indices = array("q")
         """Index on the common time axis of each fill's candle."""
         self._cash_after = array("d", [self.cash])
         """Cash at the start and after each fill, quote currency."""
@@ -81,9 +83,9 @@ class SharedAccount:
             self._schedule_entry(number, candidate) for number, candidate in enumerate(candidates)
         )
 
-    def go_on(
+    def continue_from(
         self,
-        places: IntArray,
+        axis_indices: IntArray,
         cash: FloatArray,
         candidates: Sequence[int],
         *,
@@ -92,13 +94,13 @@ class SharedAccount:
         """Continue an account whose first fills have been carried out; `exact` holds its cash.
 
         Args:
-            places: Index on the axis of the candle of each of those fills, in order, shape (m,).
+            axis_indices: Index on the axis of the candle of each of these fills, in order, (m,).
             cash: Cash at the start and after each of these fills, shape (m + 1,).
             candidates: By symbol the candidate of its position or of its next entry, or
                 NO_CANDIDATE.
             is_open: Whether each symbol has a position.
         """
-        self._fill_places = array("q", places.tobytes())
+        self._fill_axis_indices = array("q", axis_indices.tobytes())
         self._cash_after = array("d", cash.tobytes())
         self.cash = self._cash_after[-1]
         self._open = [number for number in range(self._count) if is_open[number]]
@@ -116,14 +118,14 @@ class SharedAccount:
 
     def trade(self) -> None:
         """Carry out all scheduled events, and those that they lead to, in order."""
-        events, awaited, count = self._events, self._awaited, self._count
+        events, awaited, count = self._events, self._scheduled, self._count
         while events:
             number = events[0] % count
-            kind, candidate, bar, place = awaited[number]
+            kind, candidate, bar, axis_index = awaited[number]
             if kind == ENTRY:
-                following = self._try_entry(number, candidate, bar, place)
+                following = self._try_entry(number, candidate, bar, axis_index)
             else:
-                following = self._try_exit(number, candidate, bar, place)
+                following = self._try_exit(number, candidate, bar, axis_index)
             # An event that was added now never precedes the event that was carried out.
             if following == NO_CANDIDATE:
                 heapq.heappop(events)
@@ -138,25 +140,25 @@ class SharedAccount:
             exits = symbol.fill_log.get_exit_column()
             free = int(exits[-1]) + 1 + self._cooldown if len(exits) else 0
             is_held = len(symbol.fill_log.get_index_column()) % 2 == 1
-            symbol.note_waits(
+            symbol.record_waiting_orders(
                 free, symbol.fill_log.make_last_buy().before_slippage if is_held else None
             )
 
     def compute_cash_on_axis(self) -> FloatArray:
         """Return the cash at the close of the candles of each moment of the axis."""
         # The fills of a moment are done by the close of its candles.
-        lengths = np.diff(np.array(self._fill_places), prepend=0, append=len(self.axis))
+        lengths = np.diff(np.array(self._fill_axis_indices), prepend=0, append=len(self.axis))
         return np.repeat(np.array(self._cash_after), lengths)
 
     def _schedule_entry(self, number: int, candidate: int) -> int:
         """Schedule an entry; return the number of the event, or NO_CANDIDATE."""
         if candidate == NO_CANDIDATE:
             return NO_CANDIDATE
-        places = self._places[number]
+        axis_indices = self._axis_indices[number]
         bar = self.symbols[number].plan.bars[candidate]
-        place = bar if places is None else places.item(bar)
-        self._awaited[number] = (ENTRY, candidate, bar, place)
-        return (place * 3 + ENTRY) * self._count + number
+        axis_index = bar if axis_indices is None else axis_indices.item(bar)
+        self._scheduled[number] = (ENTRY, candidate, bar, axis_index)
+        return (axis_index * 3 + ENTRY) * self._count + number
 
     def _schedule_exit(self, number: int, candidate: int) -> int:
         """Schedule the exit of a position; return the number of the event, or NO_CANDIDATE."""
@@ -167,33 +169,40 @@ class SharedAccount:
         if bar >= self._ends[number]:
             return NO_CANDIDATE
         kind = EXIT_AT_OPEN if symbol.is_exit_at_open(candidate, bar) else EXIT_INSIDE
-        places = self._places[number]
-        place = bar if places is None else places.item(bar)
-        self._awaited[number] = (kind, candidate, bar, place)
-        return (place * 3 + kind) * self._count + number
+        column = self._axis_indices[number]
+        axis_index = bar if column is None else column.item(bar)
+        self._scheduled[number] = (kind, candidate, bar, axis_index)
+        return (axis_index * 3 + kind) * self._count + number
 
-    def _try_entry(self, number: int, candidate: int, bar: int, place: int) -> int:
+    def _try_entry(self, number: int, candidate: int, bar: int, axis_index: int) -> int:
         """Try an entry; return the number of the symbol's next event, or NO_CANDIDATE."""
         symbol, open_ = self.symbols[number], self._open
         later = None if symbol.guard_log is None else symbol.find_entry_after_pause(candidate)
         if later is not None:
             return self._schedule_entry(number, later)
         if len(open_) >= self.max_open_trades:
-            self._blocked[number] = candidate
-            self._count_skipped(number, symbol.plan.find_buy_run(candidate))
-            return NO_CANDIDATE
-        equity = self._compute_equity(place) if self._asks_equity and open_ else None
-        bought = symbol.buy(candidate, self.cash, equity)
+            return self._block(number, candidate)
+        bought = symbol.buy(candidate, self.cash, self._find_equity(axis_index))
         if bought is None:
             return self._schedule_entry(number, symbol.plan.find_buy_after(candidate))
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, bought, has_price_step=has_step)
-        self._fill_places.append(place)
-        self._cash_after.append(self.cash)
+        self._record_cash(axis_index)
         insort(open_, number)
         if self._skipped_run[number] != NO_CANDIDATE:
             self._uncount_skipped(number, symbol.plan.find_buy_run(candidate))
         return self._schedule_exit(number, candidate)
+
+    def _record_cash(self, axis_index: int) -> None:
+        """Record the cash after a fill at an index of the time axis."""
+        self._fill_axis_indices.append(axis_index)
+        self._cash_after.append(self.cash)
+
+    def _block(self, number: int, candidate: int) -> int:
+        """Let a symbol wait, because all slots are full; return NO_CANDIDATE."""
+        self._blocked[number] = candidate
+        self._count_skipped(number, self.symbols[number].plan.find_buy_run(candidate))
+        return NO_CANDIDATE
 
     def _count_skipped(self, number: int, run: int) -> None:
         if self._skipped_run[number] != run:
@@ -206,7 +215,7 @@ class SharedAccount:
             self._skipped_run[number] = NO_CANDIDATE
             self.skipped -= 1
 
-    def _try_exit(self, number: int, candidate: int, bar: int, place: int) -> int:
+    def _try_exit(self, number: int, candidate: int, bar: int, axis_index: int) -> int:
         """Try an exit; return the number of the symbol's next event, or NO_CANDIDATE."""
         symbol = self.symbols[number]
         sold = symbol.sell(candidate, bar)
@@ -216,24 +225,23 @@ class SharedAccount:
         is_maker = symbol.plan.exit_kinds[candidate] == TARGET
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, sold, is_maker=is_maker, has_price_step=has_step)
-        self._fill_places.append(place)
-        self._cash_after.append(self.cash)
+        self._record_cash(axis_index)
         self._open.remove(number)
         if self._blocked:
-            is_at_open = self._awaited[number][0] == EXIT_AT_OPEN
-            self._try_blocked(place if is_at_open else place + 1)
+            is_at_open = self._scheduled[number][0] == EXIT_AT_OPEN
+            self._schedule_blocked_entries(axis_index if is_at_open else axis_index + 1)
         return self._schedule_entry(number, symbol.plan.find_entry_after(candidate, bar))
 
-    def _try_blocked(self, place: int) -> None:
+    def _schedule_blocked_entries(self, axis_index: int) -> None:
         """Schedule the next BUYs of symbols that found all slots full, once one is free.
 
         Args:
-            place: Index on the axis of the first open that may fill them.
+            axis_index: Index on the axis of the first open that may fill them.
         """
         for number, candidate in self._blocked.items():
-            symbol, places = self.symbols[number], self._places[number]
+            symbol, column = self.symbols[number], self._axis_indices[number]
             later = symbol.plan.find_buy_after(
-                candidate, place if places is None else int(places.searchsorted(place))
+                candidate, axis_index if column is None else int(column.searchsorted(axis_index))
             )
             missed = symbol.find_missed_runs(candidate, later)
             if missed:
@@ -244,16 +252,22 @@ class SharedAccount:
                 heapq.heappush(self._events, event)
         self._blocked.clear()
 
-    def _compute_equity(self, place: int) -> float:
+    def _find_equity(self, axis_index: int) -> float | None:
+        """Return the equity that sizes an order at an open; None: it is the cash, or unused."""
+        is_needed = self._needs_equity and self._open
+        return self._compute_equity(axis_index, self.cash) if is_needed else None
+
+    def _compute_equity(self, axis_index: int, cash: float) -> float:
         """Return cash and open positions at the closes known at the opens of a moment.
 
         Args:
-            place: Index of the moment on the axis.
+            axis_index: Index of the moment on the axis.
+            cash: Cash of the account, quote currency.
         """
-        equity = self.cash
+        equity = cash
         for number in self._open:
-            places = self._places[number]
-            bar = (place if places is None else int(places.searchsorted(place))) - 1
+            column = self._axis_indices[number]
+            bar = (axis_index if column is None else int(column.searchsorted(axis_index))) - 1
             symbol = self.symbols[number]
             price = self._closes[number].item(bar) if bar >= 0 else symbol.candles.open.item(0)
             equity += symbol.fill_log.base * price

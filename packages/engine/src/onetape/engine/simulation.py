@@ -67,11 +67,16 @@ def simulate(
         intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
         has_volume: Whether any candle of the whole stored series has volume; None: only `candles`
             are known.
-        levels: Stops and targets of the strategy for all candles; None: it gives none.
+        levels: Stops, targets and limits of the strategy for all candles; None: there are none. A
+            limit order that is open at the end of the range is not carried to the next one.
 
     Raises:
-        ValueError: signals and candles differ in length, or start_index is outside them.
+        ValueError: signals and candles differ in length, or start_index is outside them; or there
+            are limits, and a range before.
     """
+    if state is not None and levels is not None and levels.limit is not None:
+        msg = "a run with limit orders cannot continue an earlier one"
+        raise ValueError(msg)
     if len(signal) != len(candles) or not 0 <= start_index <= len(candles):
         raise ValueError(
             f"{len(signal)} signals and start_index {start_index} do not fit {len(candles)} candles"
@@ -87,12 +92,17 @@ def simulate(
     log = make_guard_log(rules, [candles], state.closed)
     symbol.guard_log = log
     candidate, is_held = _find_first_candidate(symbol, state)
-    # A pause depends on the trades before, so each trade is carried out by itself.
-    is_alone = is_held or log is not None
-    in_columns = None if is_alone else trade_vectorized(symbol, state.cash, candidate)
-    cash, held = in_columns or trade_alone(symbol, state.cash, candidate, is_held=is_held)
+    if symbol.plan.limits is not None:
+        from onetape.engine.limit_symbol import trade_limits_alone
+
+        cash, held = trade_limits_alone(symbol, state.cash, candidate)
+    else:
+        # A pause depends on the trades before, so each trade is carried out by itself.
+        is_alone = is_held or log is not None
+        in_columns = None if is_alone else trade_vectorized(symbol, state.cash, candidate)
+        cash, held = in_columns or trade_alone(symbol, state.cash, candidate, is_held=is_held)
     free = _find_free_bar(symbol, state, rules)
-    symbol.note_waits(free, None if held == NO_CANDIDATE else symbol.plan.prices[held])
+    symbol.record_waiting_orders(free, None if held == NO_CANDIDATE else symbol.plan.prices[held])
     money, value = compute_equity_parts(traded, symbol.fill_log, state.cash, state.base)
     money += value
     return SimulationResult(
@@ -131,11 +141,12 @@ def make_cash_only_state(rules: AccountConfig) -> AccountState:
 def make_guard_log(
     rules: AccountConfig, series: Sequence[Candles], closed: Iterable["ClosedTrade"] = ()
 ) -> "GuardLog | None":
-    """Return the log of closed trades that entry guards look at; None: there are no guards.
+    """Return the log of closed trades that entry guards use; None: there are no guards.
 
     Args:
         rules: Rules of the account.
-        series: Candles of each symbol; the length of a candle is the least step in them.
+        series: Candles of each symbol; the smallest difference between two opens is the length of a
+            candle.
         closed: Closed trades of an earlier range.
     """
     guards = rules.entry_guards
@@ -171,10 +182,21 @@ def make_symbol_state(
 
         bars, closed = drop_buys_outside(hours, bars, traded.timestamp)
     reached = mask_untraded_prices(traded, untraded)
-    fill_log = FillLog(FillModel.of(rules), state.position)
+    fill_log = FillLog(FillModel.from_rules(rules), state.position)
     fill_log.base = state.base
-    known = None
-    if levels is not None:
+    known = limits = None
+    make_symbol = SymbolState
+    if levels is not None and levels.limit is not None:
+        # Most strategies give no limits, and load none of it.
+        from onetape.engine.limit_orders import LimitOrders
+        from onetape.engine.limit_symbol import LimitSymbolState
+
+        is_last_sell = bool(len(signal)) and signal[-1] < 0
+        limits = LimitOrders(
+            levels, start_index, traded, reached, bars, rules, is_last_sell=bool(is_last_sell)
+        )
+        make_symbol = LimitSymbolState
+    if levels is not None and levels.has_exits:
         # Most strategies give no levels, and load none of it.
         from onetape.engine.known_levels import KnownLevels
 
@@ -186,9 +208,9 @@ def make_symbol_state(
             carried=None if state.position is None else state.position.levels,
             has_waits=untraded is not None,
         )
-    return SymbolState(
+    return make_symbol(
         traded,
-        EntryPlan(traded, reached, bars, rules, known),
+        EntryPlan(traded, reached, bars, rules, known, limits),
         fill_log,
         rules,
         candles,
@@ -239,10 +261,12 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
         return None
     plan, fill_log, candles = symbol.plan, symbol.fill_log, symbol.candles
     bar, carried = int(fill_log.get_entry_column()[-1]), fill_log.carried
-    highs = symbol.due.reached.high[max(bar, 0) :]
-    highest = float(highs.max()) if len(highs) else 0.0
-    has_levels = candidate not in plan.given_up
-    own = None if symbol.levels is None else symbol.levels.find_row(bar, len(candles))
+    # The high of a bar inside which a limit order was filled may be before the fill.
+    first = bar + 1 if bar in fill_log.inside_entries else max(bar, 0)
+    highs = symbol.due.reached.high[first:]
+    highest = max(float(highs.max(initial=0.0)), fill_log.inside_entries.get(bar, 0.0))
+    has_levels = candidate not in plan.without_levels
+    row = None if symbol.levels is None else symbol.levels.find_row(bar, len(candles))
     if carried is not None and bar < 0:
         return OpenPosition(
             carried.fill,
@@ -250,7 +274,7 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
             carried.bars + len(candles),
             max(carried.highest, highest),
             has_levels and carried.has_levels,
-            own,
+            row,
         )
     fill = fill_log.make_last_buy()
     return OpenPosition(
@@ -259,7 +283,7 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
         len(candles) - bar,
         max(fill.before_slippage, highest),
         has_levels,
-        own,
+        row,
     )
 
 

@@ -40,7 +40,7 @@ class AccountState(Struct, frozen=True):
     position: OpenPosition | None
     """Open position of the account; None: no position."""
     closed: "tuple[ClosedTrade, ...]" = ()
-    """Closed trades that entry guards still look at; empty without entry guards."""
+    """Closed trades that entry guards still use; empty without entry guards."""
     levels: "LevelRow | None" = None
     """Levels of the strategy for an entry at the next open; None: none."""
 
@@ -59,7 +59,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
     equity: FloatArray
     """Cash and position at each close, quote currency."""
     cash: float
-    """Quote currency left at the end."""
+    """Cash at the end, quote currency."""
     base: float
     """Base currency held at the end: an open position, or dust that could not be sold."""
     fill_log: FillLog
@@ -73,7 +73,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
     pauses: "tuple[EntryPause, ...]" = ()
     """Times in which an entry guard let nothing enter, by the order of their exits."""
     levels: "KnownLevels | None" = None
-    """Levels of the strategy; None: it gives none."""
+    """Levels of the strategy; None: the strategy gives none."""
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -138,8 +138,8 @@ class SimulationResult(Struct, frozen=True, dict=True):
             for bar, fill in zip(bars, self.buys, strict=True)
         ]
         return tuple(
-            make_trade(self.candles, entry, leave, self.symbol)
-            for entry, leave in zip_longest(entries, exits)
+            make_trade(self.candles, entry, exit_, self.symbol)
+            for entry, exit_ in zip_longest(entries, exits)
         )
 
     @property

@@ -6,12 +6,18 @@ on it comes after its close, and may come late or not at all: in the meantime la
 open and close.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 from onetape.core.candles import Candle
 from onetape.core.strategy_levels import LevelRow
 from onetape.engine.exits import ExitKind
 from onetape.engine.guard_log import ClosedTrade
+
+#: Reason why a limit order ended without a fill: a SELL, its last candle, a candle that opened
+#: outside the trading hours, or a pause of an entry guard.
+LimitEnd = Literal["sell", "expired", "trading_hours", "entry_guard"]
 
 
 class OpenedCandle(Struct, frozen=True):
@@ -33,6 +39,7 @@ class CandlesOpened(Struct, frozen=True, tag=True):
     """
 
     candles: tuple[OpenedCandle, ...]
+    """The first trade of each candle."""
 
 
 class CandleForming(Struct, frozen=True, tag=True):
@@ -40,6 +47,7 @@ class CandleForming(Struct, frozen=True, tag=True):
 
     symbol: str
     candle: Candle
+    """Prices and volume of the candle so far."""
     price_step: float = 0.0
     """Price step of the market in the candle, quote currency; 0: none."""
     is_unwatched: bool = False
@@ -55,6 +63,7 @@ class CandleClosed(Struct, frozen=True, tag=True):
 
     symbol: str
     candle: Candle
+    """Final prices and volume of the candle."""
     price_step: float = 0.0
     """Price step of the market in the candle, quote currency; 0: none."""
 
@@ -89,8 +98,14 @@ class ExitSent(Struct, frozen=True, tag=True):
     symbol: str
 
 
+class LimitSent(Struct, frozen=True, tag=True):
+    """The limit order of an `Enter` is open, and its money is reserved."""
+
+    symbol: str
+
+
 class EntryFilled(Struct, frozen=True, tag=True):
-    """The order of an `Enter` has been filled."""
+    """The order of an `Enter` has been filled, or that of a `FillLimit`."""
 
     symbol: str
     price: float
@@ -98,7 +113,7 @@ class EntryFilled(Struct, frozen=True, tag=True):
 
 
 class EntryRefused(Struct, frozen=True, tag=True):
-    """The order of an `Enter` has ended without a fill: refused or canceled."""
+    """The order of an `Enter` or `FillLimit` has ended without a fill: refused or canceled."""
 
     symbol: str
 
@@ -121,13 +136,14 @@ class ExitRefused(Struct, frozen=True, tag=True):
     symbol: str
 
 
-Event = (
+StepEvent = (
     CandlesOpened
     | CandleForming
     | CandleClosed
     | StrategySignal
     | ExitDue
     | ExitSent
+    | LimitSent
     | EntryFilled
     | EntryRefused
     | ExitFilled
@@ -136,13 +152,39 @@ Event = (
 
 
 class Enter(Struct, frozen=True, tag=True):
-    """Buy now, at the market; the account's rules decide the amount."""
+    """Buy now, at the market, or send a limit order; the account's rules decide the amount.
+
+    A limit order that is open is reported by `LimitSent`; `FillLimit` or `CancelLimit` ends it.
+    """
+
+    symbol: str
+    timestamp: int
+    """Open of the candle that fills the market order, epoch seconds."""
+    price: float
+    """Open price of that candle, before slippage; quote currency."""
+    limit: float | None = None
+    """Price of the limit order, of whole price steps, quote currency; None: a market order."""
+
+
+class FillLimit(Struct, frozen=True, tag=True):
+    """Fill the open limit order to buy; `EntryFilled` reports it."""
 
     symbol: str
     timestamp: int
     """Open of the candle that fills the order, epoch seconds."""
     price: float
-    """Open price of that candle, before slippage; quote currency."""
+    """Open of that candle, or the limit; before slippage, quote currency."""
+    is_inside: bool
+    """Whether the order is filled at the limit, and not at an open below it."""
+
+
+class CancelLimit(Struct, frozen=True, tag=True):
+    """Cancel the open limit order to buy, and free its money; no event reports that."""
+
+    symbol: str
+    timestamp: int
+    """Open of the candle in which the order ends, epoch seconds."""
+    reason: LimitEnd
 
 
 class Exit(Struct, frozen=True, tag=True):
@@ -152,6 +194,7 @@ class Exit(Struct, frozen=True, tag=True):
     timestamp: int
     """Open of the candle that fills the order, epoch seconds."""
     kind: ExitKind
+    """Kind of the exit, such as a stop or a SELL."""
     price: float
     """Price at which the order fills by the rules, before slippage; quote currency."""
     is_ambiguous: bool
@@ -159,4 +202,4 @@ class Exit(Struct, frozen=True, tag=True):
 
 
 #: An order to carry out now.
-Intent = Enter | Exit
+Intent = Enter | Exit | FillLimit | CancelLimit

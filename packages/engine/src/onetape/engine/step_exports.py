@@ -2,26 +2,31 @@
 
 from onetape.engine.guard_log import ClosedTrade, EntryPause, count_candles_needed
 from onetape.engine.step_events import (
+    CancelLimit,
     CandleClosed,
     CandleForming,
     CandlesOpened,
     Enter,
     EntryFilled,
     EntryRefused,
-    Event,
     Exit,
     ExitDue,
     ExitFilled,
     ExitRefused,
     ExitSent,
+    FillLimit,
     Intent,
+    LimitEnd,
+    LimitSent,
     OpenedCandle,
+    StepEvent,
     StrategySignal,
 )
 from onetape.engine.step_restore import CandleFacts, restore_state
 from onetape.engine.step_state import (
     EntryObstacle,
     HeldPosition,
+    OpenLimit,
     StepRules,
     StepState,
     SymbolStepState,
@@ -31,6 +36,7 @@ from onetape.engine.step_state import (
 from onetape.engine.stepper import step
 
 __all__ = [
+    "CancelLimit",
     "CandleClosed",
     "CandleFacts",
     "CandleForming",
@@ -41,15 +47,19 @@ __all__ = [
     "EntryObstacle",
     "EntryPause",
     "EntryRefused",
-    "Event",
     "Exit",
     "ExitDue",
     "ExitFilled",
     "ExitRefused",
     "ExitSent",
+    "FillLimit",
     "HeldPosition",
     "Intent",
+    "LimitEnd",
+    "LimitSent",
+    "OpenLimit",
     "OpenedCandle",
+    "StepEvent",
     "StepRules",
     "StepState",
     "StrategySignal",

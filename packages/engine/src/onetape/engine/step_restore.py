@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle
-from onetape.core.strategy_levels import LevelRow
+from onetape.core.strategy_levels import LevelRow, update_levels
 from onetape.engine.guard_log import ClosedTrade
 from onetape.engine.step_events import OpenedCandle
 from onetape.engine.step_state import (
@@ -34,6 +34,11 @@ class CandleFacts(Struct, frozen=True):
     """Whether a BUY on the candle could become an entry."""
     entry_price: float | None = None
     """Price before slippage of the entry that the candle filled, quote currency; None: none."""
+    is_entry_inside: bool = False
+    """Whether the entry was filled at its limit inside the candle and not at an open."""
+    entry_signal: int | None = None
+    """Open of the candle whose BUY led to the limit order that the candle filled, epoch seconds;
+    None: the entry was a market order."""
     exit: Literal["", "filled", "refused"] = ""
     """Outcome of the exit in the candle; empty: no exit."""
     is_exit_inside: bool = False
@@ -52,17 +57,17 @@ def restore_state(
     """Return the state of an account after the newest candle of each symbol.
 
     The state depends on the candles from the one whose signal led to the last entry on, so the
-    facts may begin there; without any entry the newest candle is enough. Orders in flight are not
-    rebuilt: an exit that was neither filled nor refused is due again if it was a SELL, and found
-    again on the next candle if it was a stop, target or time stop.
+    facts may begin there; without any entry the newest candle is enough. Orders in flight and open
+    limit orders are not rebuilt: an exit that was neither filled nor refused is due again if it was
+    a SELL, and found again on the next candle if it was a stop, target or time stop.
 
     Args:
         rules: Rules of the account.
         facts: Facts of the candles by symbol, oldest first.
-        closed: Closed trades of the account, in any order, as far back as entry guards look
+        closed: Closed trades of the account, in any order, as far back as entry guards need
             (`count_candles_needed`).
     """
-    state = StepState(StepState.of(rules).symbols, sort_closed_trades(rules, closed))
+    state = StepState(StepState.make_flat(rules).symbols, sort_closed_trades(rules, closed))
     for symbol, rows in facts.items():
         state.symbols[symbol] = _restore_symbol(rules, state, symbol, rows)
     return state
@@ -71,9 +76,15 @@ def restore_state(
 def _restore_symbol(
     rules: StepRules, account: StepState, symbol: str, facts: Sequence[CandleFacts]
 ) -> SymbolStepState:
-    state = SymbolStepState()
-    for fact in facts:
+    """Return the state of a symbol after its stored candles, oldest first."""
+    state, runs = SymbolStepState(), dict[int, int | None]()
+    for number, fact in enumerate(facts):
         state = _apply_candle(rules, state, fact)
+        bought = fact.entry_signal
+        if bought is not None and fact.entry_price is not None:
+            levels = _find_entry_levels(facts[:number], bought)
+            held = None if state.position is None else replace(state.position, levels=levels)
+            state = replace(state, position=held, used_run=runs.get(bought, state.used_run))
         if state.buy_due and account.find_pause(rules, symbol, fact.candle.timestamp) is not None:
             state = replace(state, buy_due=False)
         if fact.is_open:
@@ -86,22 +97,42 @@ def _restore_symbol(
             state = state.apply_signal(
                 rules, timestamp, fact.signal, can_enter=fact.can_enter, levels=fact.levels
             )
+            if fact.signal > 0:
+                runs[timestamp] = state.run_start
     return state
 
 
+def _find_entry_levels(facts: Sequence[CandleFacts], bought: int) -> LevelRow | None:
+    """Return the levels in force for a limit order after some candles.
+
+    Args:
+        facts: The candles, oldest first.
+        bought: Open of the candle whose BUY led to the order, epoch seconds.
+    """
+    levels: LevelRow | None = None
+    for fact in facts:
+        if fact.candle.timestamp == bought:
+            levels = fact.levels
+        elif fact.candle.timestamp > bought:
+            levels = update_levels(levels, fact.levels)
+    return levels
+
+
 def _apply_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -> SymbolStepState:
+    """Return the state with the fills and refusals of one stored candle."""
     held, number = state.position, state.candles
     if fact.entry_price is not None:
         price = fact.entry_price
-        held = HeldPosition(price, price, number, levels=state.levels)
+        is_inside = fact.is_entry_inside
+        held = HeldPosition(price, price, number, levels=state.levels, is_inside=is_inside)
         state = replace(state, used_run=state.run_start)
     if held is not None and fact.has_trade and not fact.is_open:
-        held = replace(held, highest=max(held.highest, fact.candle.high))
+        held = held.add_candle(fact.candle, number)
     if fact.exit == "filled":
         held = None
         inside = fact.candle.timestamp if fact.is_exit_inside else None
         free_from = number + 1 + rules.cooldown_bars
-        state = replace(state, free_from=free_from, left_inside=inside)
+        state = replace(state, free_from=free_from, sold_inside=inside)
     elif fact.exit == "refused" and held is not None:
         held = replace(held, has_levels=False)
     return replace(

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from onetape.core.candles import Candle
 from onetape.core.strategy_levels import LevelRow, update_levels
 from onetape.engine.account_config import AccountConfig, Reentry
 from onetape.engine.entry_guards import EntryGuard
@@ -25,7 +26,7 @@ from onetape.engine.guard_log import (
 from onetape.engine.step_events import OpenedCandle
 
 #: Maximum number of closed candles that wait for a signal; older ones get none.
-MOST_UNDECIDED: Final = 1_000
+MAX_UNDECIDED: Final = 1_000
 #: Reasons why a BUY may not enter: the cooldown, or an earlier entry of its run of BUYs.
 EntryObstacle = Literal["cooldown", "run_used"]
 
@@ -51,7 +52,7 @@ class StepRules(Struct, frozen=True):
     """Length of a candle, in which entry guards count; 0 without entry guards."""
 
     @classmethod
-    def of(
+    def from_account(
         cls,
         account: AccountConfig,
         symbols: Sequence[str],
@@ -107,6 +108,30 @@ class HeldPosition(Struct, frozen=True):
     """Whether stops, targets and the time stop count: not after an exit that was refused."""
     levels: LevelRow | None = None
     """Levels of the strategy that are in force; None: none."""
+    is_inside: bool = False
+    """Whether the entry was filled at its limit inside the candle, whose high may be before it."""
+
+    def is_filled_inside(self, candle: int) -> bool:
+        """Return whether the entry was filled inside the candle with this number."""
+        return self.is_inside and self.candle == candle
+
+    def add_candle(self, candle: Candle, number: int) -> "HeldPosition":
+        """Return the position after the close of a candle with this number."""
+        price = candle.close if self.is_filled_inside(number) else candle.high
+        return replace(self, highest=max(self.highest, price))
+
+
+class OpenLimit(Struct, frozen=True):
+    """A limit order to buy that is due, in flight or open."""
+
+    price: float
+    """Price of the order, quote currency."""
+    last: int
+    """Number of the last candle in which the order may be filled."""
+    run: int | None = None
+    """`run_start` of the run of BUYs that the order uses up once it is filled."""
+    levels: LevelRow | None = None
+    """Levels of the strategy for the position that the order opens; None: none."""
 
 
 class OrderInFlight(Struct, frozen=True):
@@ -121,6 +146,14 @@ class OrderInFlight(Struct, frozen=True):
     """Open (epoch seconds) of the candle inside which the order sells; None: at an open."""
     levels: LevelRow | None = None
     """Levels of the strategy for the position that a buy opens; None: none."""
+    limit: OpenLimit | None = None
+    """The limit order that a buy sends; None: the order fills, or ends, at once."""
+    is_filled_inside: bool = False
+    """Whether the buy is filled at its limit inside its candle."""
+    closed: Candle | None = None
+    """The candle in which a buy is filled at its limit, if it has closed; otherwise None."""
+    price_step: float = 0.0
+    """Price step of the market in `closed`, quote currency; 0: none."""
 
 
 class SymbolStepState(Struct, frozen=True):
@@ -154,15 +187,22 @@ class SymbolStepState(Struct, frozen=True):
     """Number of the first candle of the run of BUYs that `last_buy` is part of."""
     used_run: int | None = None
     """`run_start` of the run of BUYs that led to the last entry; None: there was no entry."""
-    left_inside: int | None = None
+    sold_inside: int | None = None
     """Open (epoch seconds) of the candle inside which the last position was sold; its slot and
     money are available from the next open on. None: it was sold at an open."""
     levels: LevelRow | None = None
     """Levels of the strategy for an entry: those of the newest BUY, updated since; None: none."""
+    due_limit: OpenLimit | None = None
+    """Limit order of the BUY that is due; None: the BUY is a market order, or none is due."""
+    limit: OpenLimit | None = None
+    """The limit order to buy that is open; None: none."""
+    limit_ended: int | None = None
+    """Open (epoch seconds) of the candle in which the last limit order ended without a fill; its
+    slot and money are available from the next open on. None: no order has ended so."""
 
     @property
     def is_flat(self) -> bool:
-        """Return whether there is neither a position nor an order that may open one."""
+        """Return whether there is neither a position nor an order in flight that may open one."""
         return self.position is None and self.order is None
 
     def is_slot_taken(self, moment: int) -> bool:
@@ -171,7 +211,10 @@ class SymbolStepState(Struct, frozen=True):
         Args:
             moment: Open of that candle, epoch seconds.
         """
-        return not self.is_flat or (self.left_inside is not None and self.left_inside >= moment)
+        if not self.is_flat or self.limit is not None:
+            return True
+        ends = (self.sold_inside, self.limit_ended)
+        return any(end is not None and end >= moment for end in ends)
 
     @property
     def number(self) -> int:
@@ -244,18 +287,21 @@ class SymbolStepState(Struct, frozen=True):
             held = replace(held, levels=update_levels(held.levels, row))
         if order is not None and order.side == "buy":
             order = replace(order, levels=update_levels(order.levels, row))
+        limit = self.limit
+        if limit is not None:
+            limit = replace(limit, levels=update_levels(limit.levels, row))
         newest = row if is_buy else update_levels(self.levels, row)
-        return replace(self, position=held, order=order, levels=newest)
+        return replace(self, position=held, order=order, levels=newest, limit=limit)
 
     def _apply_sell(self, rules: StepRules, close: float) -> "SymbolStepState":
-        """Return the state after a SELL; one that is due already stays due."""
-        held, least = self.position, rules.exits.least_exit
-        if held is None or least is None:
-            # An entry in flight has no price yet, so no close can be compared with its least exit.
-            is_due = not self.is_flat and least is None
+        """Return the state after a SELL: a due one stays due, and an open limit order ends."""
+        held, min_factor = self.position, rules.exits.min_exit_factor
+        if held is None or min_factor is None:
+            # An entry in flight has no price yet, so no minimum price of an exit can be computed.
+            is_due = not self.is_flat and min_factor is None
         else:
             is_due = self.sell_due or rules.exits.sell_counts(held.entry_price, close)
-        return replace(self, buy_due=False, sell_due=is_due)
+        return replace(self, buy_due=False, sell_due=is_due, limit=None)
 
     def add_closed_candle(self, timestamp: int, close: float) -> "SymbolStepState":
         """Return the state with one closed candle more, which waits for a signal.
@@ -264,7 +310,7 @@ class SymbolStepState(Struct, frozen=True):
             timestamp: Open of the candle, epoch seconds.
             close: Close of the candle, quote currency.
         """
-        newest = slice(1 - MOST_UNDECIDED, None)
+        newest = slice(1 - MAX_UNDECIDED, None)
         return replace(
             self,
             candles=self.candles + 1,
@@ -278,10 +324,21 @@ class SymbolStepState(Struct, frozen=True):
         run_start = self.run_start if is_same_run else number
         after = replace(self, last_buy=number, run_start=run_start)
         is_newest = number == self.candles - 1
-        may_be_flat = self.position is None or self.order is not None
+        may_be_flat = (self.position is None or self.order is not None) and self.limit is None
         if can_enter and is_newest and may_be_flat and find_entry_obstacle(rules, after) is None:
-            return replace(after, buy_due=True)
+            return replace(after, buy_due=True, due_limit=self._make_due_limit(number))
         return after
+
+    def _make_due_limit(self, number: int) -> OpenLimit | None:
+        """Return the limit order of a BUY on the candle with this number; None: a market order."""
+        row = self.levels
+        if row is None or row.limit is None:
+            return None
+        return OpenLimit(row.limit, number + row.expiry_candles)
+
+    def end_limit(self, timestamp: int) -> "SymbolStepState":
+        """Return the state without the limit order, which ended in a candle (epoch seconds)."""
+        return replace(self, limit=None, limit_ended=timestamp)
 
     def clear_order(self) -> "SymbolStepState":
         """Return the state without an order in flight: the order that is due fits the position."""
@@ -299,15 +356,15 @@ class StepState(Struct, frozen=True):
 
     symbols: dict[str, SymbolStepState] = field(default_factory=dict[str, SymbolStepState])
     closed: tuple[ClosedTrade, ...] = ()
-    """Closed trades of the account that entry guards look at, in the order of guard_log.py."""
+    """Closed trades of the account that entry guards use, in the order of guard_log.py."""
 
     @classmethod
-    def of(cls, rules: StepRules) -> "StepState":
+    def make_flat(cls, rules: StepRules) -> "StepState":
         """Return the state of an account without positions."""
         return cls({symbol: SymbolStepState() for symbol in rules.symbols})
 
     def find_pause(self, rules: StepRules, symbol: str, timestamp: int) -> EntryPause | None:
-        """Return a pause in which a symbol does not enter; None: it may enter.
+        """Return a pause in which a symbol does not enter; None: entries are allowed.
 
         Args:
             rules: Rules of the account.
@@ -332,7 +389,7 @@ def sort_closed_trades(rules: StepRules, trades: Iterable[ClosedTrade]) -> tuple
 
 
 def find_entry_obstacle(rules: StepRules, state: SymbolStepState) -> EntryObstacle | None:
-    """Return the reason why a BUY on the newest closed candle may not enter; None: it may enter.
+    """Return the reason why a BUY on the newest closed candle may not enter; None: no reason.
 
     Args:
         rules: Cooldown and re-entry.

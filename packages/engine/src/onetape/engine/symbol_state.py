@@ -42,7 +42,7 @@ _STOPS: Final = (STOP_LOSS, TRAILING_STOP)
 
 
 class SymbolState:
-    """One symbol during a simulation: candles, possible entries and exits, and its fill log."""
+    """One symbol during a simulation: candles, possible entries and exits, and the fill log."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class SymbolState:
             all_candles: Traded candles and those before them.
             intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
             due: Orders due on each candle.
-            levels: Levels of the strategy; None: it gives none.
+            levels: Levels of the strategy; None: the strategy gives none.
         """
         self.due = due
         self.levels = levels
@@ -113,7 +113,7 @@ class SymbolState:
         """Return whether the prices of a bar's month have a step."""
         return self._get_model(bar).price_step > 0
 
-    def note_waits(self, free: int, held_price: float | None) -> None:
+    def record_waiting_orders(self, free: int, held_price: float | None) -> None:
         """Record in the fill log which orders waited for a candle with a trade, or still wait.
 
         Args:
@@ -126,13 +126,16 @@ class SymbolState:
         if self.guard_log is not None:
             paused = self.guard_log.mask_paused(self.name, self.candles.timestamp)
             due = replace(due, closed=paused if due.closed is None else due.closed | paused)
-        fill_log.waited = due.count_waits(
+        waited = due.count_waits(
             fill_log.get_entry_bars(), fill_log.get_exit_bars(), fill_log.exit_kinds
         )
-        if held_price is None:
-            fill_log.waiting = due.buy_left(fill_log.last_entry, free)
+        fill_log.waited = {bar: n for bar, n in waited.items() if bar not in fill_log.limit_waits}
+        if fill_log.open_limit is not None:
+            fill_log.waiting = 0
+        elif held_price is None:
+            fill_log.waiting = due.count_waiting_buys(fill_log.last_entry, free)
         else:
-            fill_log.waiting = -1 if self.plan.is_sell_left(held_price) else 0
+            fill_log.waiting = -1 if self.plan.is_sell_waiting(held_price) else 0
 
     def make_order_context(self, bar: int, equity: float | None = None) -> OrderContext:
         """Return volume, equity and volatility for an order that is filled in this bar."""
@@ -151,11 +154,7 @@ class SymbolState:
         """Buy; return the fill, or None where the order was refused."""
         plan, fill_log = self.plan, self.fill_log
         bar, price = plan.bars[candidate], plan.prices[candidate]
-        context = EMPTY_CONTEXT
-        if self.needs_context:
-            context = self.make_order_context(bar, equity)
-        elif equity is not None:
-            context = OrderContext(0.0, equity)
+        context = self._make_entry_context(bar, equity)
         model = self.model if self.months is None else self._get_model(bar)
         numbers = model.compute_buy_values(cash, price, context)
         if isinstance(numbers, RefusedOrder):
@@ -166,6 +165,12 @@ class SymbolState:
         fill_log.add_buy(bar, numbers, price)
         self._paid = -numbers[4]
         return numbers
+
+    def _make_entry_context(self, bar: int, equity: float | None) -> OrderContext:
+        """Return the context of an entry that is sent at the open of a bar."""
+        if self.needs_context:
+            return self.make_order_context(bar, equity)
+        return EMPTY_CONTEXT if equity is None else OrderContext(0.0, equity)
 
     def sell(self, candidate: int, bar: int) -> FillValues | None:
         """Sell; return the fill, or None where the order was refused."""
@@ -187,7 +192,7 @@ class SymbolState:
     def _log_closed_trade(
         self, log: "GuardLog", candidate: int, bar: int, sold: FillValues
     ) -> None:
-        """Take the trade that a sell has closed into the log of the entry guards."""
+        """Add the trade that a sell has closed to the log of the entry guards."""
         # A run without entry guards does not load the module.
         from onetape.engine.guard_log import ClosedTrade
 
@@ -202,7 +207,7 @@ class SymbolState:
         )
 
     def find_entry_after_pause(self, candidate: int) -> int | None:
-        """Return the candidate to try in place of one at which entries pause; None: they do not.
+        """Return the candidate to try in place of one at which entries pause; None: no pause.
 
         Args:
             candidate: An entry whose turn it is; a BUY that waits for a trade is dropped by each
@@ -254,13 +259,13 @@ class SymbolState:
             candidate: Candidate of the position.
         """
         bar = self.plan.find_exit(candidate)
-        if self.intrabar is None or candidate in self.plan.given_up:
+        if self.intrabar is None or candidate in self.plan.without_levels:
             return bar
         while bar < len(self.candles) and not self.is_exit_at_open(candidate, bar):
             if bar in self.fill_log.intrabar_exits or self._opens_beyond_level(candidate, bar):
                 break
             inside = self._find_inside(self.intrabar, candidate, bar)
-            if not inside.goes_on:
+            if not inside.is_position_open:
                 if inside.exit is not None:
                     self.plan.replace_exit(candidate, inside.exit)
                 break
@@ -303,9 +308,9 @@ class SymbolState:
         plan, fill_log, candles = self.plan, self.fill_log, self.candles
         moment, age = int(candles.timestamp[bar]), bar - plan.bars[candidate]
         step = find_price_step(self._steps, moment)
-        own = None if self.levels is None else self.levels.find_row(plan.bars[candidate], bar)
+        row = None if self.levels is None else self.levels.find_row(plan.bars[candidate], bar)
         highest = self._find_highest_price(candidate, bar)
-        levels = compute_levels(self.exits, plan.prices[candidate], highest, age, step, own)
+        levels = compute_levels(self.exits, plan.prices[candidate], highest, age, step, row)
         low, high = float(candles.low[bar]), float(candles.high[bar])
         levels = levels.follow_price(float(candles.open[bar]))
         inside = find_intrabar_exit(intrabar, moment, levels, low, high)

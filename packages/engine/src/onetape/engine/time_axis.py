@@ -1,4 +1,4 @@
-"""The time axis of several symbols: all opens of their candles, and each symbol's places on it."""
+"""The time axis of several symbols: all opens of their candles, and where each candle is on it."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def is_whole(column: IntArray, axis: IntArray) -> bool:
     return len(column) == len(axis)
 
 
-def find_places_on(axis: IntArray, column: IntArray) -> IntArray:
+def find_axis_indices(axis: IntArray, column: IntArray) -> IntArray:
     """Return the index of each of a symbol's candles on the axis."""
     return np.searchsorted(axis, column)
 
@@ -52,6 +52,6 @@ def forward_fill_to_axis(
     """
     if is_whole(column, axis):
         return values
-    places = np.searchsorted(axis, column)
-    lengths = np.diff(places, prepend=0, append=len(axis))
+    indices = np.searchsorted(axis, column)
+    lengths = np.diff(indices, prepend=0, append=len(axis))
     return np.repeat(np.concatenate(([before], values)), lengths)

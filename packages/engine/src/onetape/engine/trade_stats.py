@@ -58,6 +58,7 @@ def sum_trade_stats(results: Sequence[SimulationResult]) -> TradeStats:
 
 
 def _compute_trade_stats(result: SimulationResult) -> TradeStats:
+    """Return the sums over fills and trades of one symbol."""
     fill_log = result.fill_log
     numbers = fill_log.get_fill_values()
     profits, ratios = _compute_closed_profits(result, numbers)

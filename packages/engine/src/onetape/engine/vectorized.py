@@ -27,11 +27,11 @@ class Route(NamedTuple):
     """Candidate of each trade in the symbol's `EntryPlan`."""
     exits: ExitColumns
     """Exit of each position."""
-    price: FloatArray
+    entry_price: FloatArray
     """Price of each buy, slippage included, quote currency."""
-    out: FloatArray
+    exit_price: FloatArray
     """Price of each sell, slippage included, quote currency."""
-    rate: FloatArray
+    exit_fee_rate: FloatArray
     """Fee rate of each sell."""
 
 
@@ -95,13 +95,13 @@ def compute_fixed_amounts(symbol: SymbolState, route: Route) -> FloatArray:
     model = symbol.model
     amount = np.full(len(route.candidates), model.size, dtype=np.float64)
     if model.sizing == "quote_amount":
-        amount /= route.price * (1 + model.fee_rate)
+        amount /= route.entry_price * (1 + model.fee_rate)
     return amount
 
 
 def compute_costs(symbol: SymbolState, route: Route, amount: FloatArray) -> FloatArray:
     """Return the cost of buys of these amounts, fee included, quote currency, shape (m,)."""
-    notional = route.price * amount
+    notional = route.entry_price * amount
     return notional + notional * symbol.model.fee_rate
 
 
@@ -111,9 +111,9 @@ def make_fill_columns(
     """Return the fills of a route; the last buy has no sell where its position stays open."""
     count, fee_rate = len(route.candidates), symbol.model.fee_rate
     numbers = np.empty((2 * count, 6))
-    _put(numbers[0::2], route.price, amount, fee_rate, is_buy=True)
+    _write_fill_values(numbers[0::2], route.entry_price, amount, fee_rate, is_buy=True)
     numbers[0::2, 4] = -cost
-    _put(numbers[1::2], route.out, amount, route.rate, is_buy=False)
+    _write_fill_values(numbers[1::2], route.exit_price, amount, route.exit_fee_rate, is_buy=False)
     bars = np.empty(2 * count, dtype=np.int64)
     bars[0::2], bars[1::2] = symbol.plan.entries[route.candidates], route.exits.bar
     prices = np.empty(2 * count)
@@ -133,7 +133,7 @@ def store_fill_columns(symbol: SymbolState, route: Route, columns: FillColumns) 
         columns: The first fills of the route, or all.
     """
     fill_log, fills = symbol.fill_log, len(columns.bars)
-    fill_log.keep(columns)
+    fill_log.store_columns(columns)
     fill_log.ambiguous = int(route.exits.is_ambiguous[: fills // 2].sum())
     fill_log.base = float(columns.values[-1, 1]) if fills % 2 else 0.0
 
@@ -142,10 +142,10 @@ def _compute_all_in_amounts(
     symbol: SymbolState, route: Route, cash: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return amount and cost of each buy that spends all cash: the proceeds of the sell before."""
-    buy_rate, price = symbol.model.fee_rate, route.price
+    buy_rate, price = symbol.model.fee_rate, route.entry_price
     unit = price * (1 + buy_rate)
     before: list[float] = []
-    columns = (unit, price, route.out, route.rate)
+    columns = (unit, price, route.exit_price, route.exit_fee_rate)
     for each, paid, got, sell_rate in zip(*(column.tolist() for column in columns), strict=True):
         before.append(cash)
         amount = cash / each
@@ -160,7 +160,7 @@ def _compute_all_in_amounts(
     return amounts, np.minimum(notionals + notionals * buy_rate, held)
 
 
-def _put(
+def _write_fill_values(
     rows: FloatArray,
     price: FloatArray,
     amount: FloatArray,
@@ -168,7 +168,7 @@ def _put(
     *,
     is_buy: bool,
 ) -> None:
-    """Fill the columns of `fills.FillValues`; a buy's change of cash is left to the caller."""
+    """Write the columns of `fills.FillValues`; the caller sets the change of cash of buys."""
     notional = price * amount
     fee = notional * rate
     columns = (price, amount, notional, fee, notional - fee, amount if is_buy else -amount)

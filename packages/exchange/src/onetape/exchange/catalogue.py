@@ -1,10 +1,12 @@
-"""List what CCXT states about each exchange: candles, timeframes, limits. No request is sent."""
+"""Lists the exchanges and what CCXT states about each: candles, timeframes, limits; no request."""
 
 from typing import Any
 
 import ccxt
 from msgspec import Struct
 
+from onetape.core.errors import UsageError
+from onetape.core.message_text import suggest_name
 from onetape.core.quirks import QUIRKS, get_quirks
 from onetape.core.symbols import SIMULATOR_ID
 
@@ -30,10 +32,28 @@ class ExchangeFacts(Struct, frozen=True):
     """Whether the exchange has an entry in `QUIRKS`; otherwise cautious defaults are used."""
 
 
+def list_exchange_ids() -> list[str]:
+    """Return all valid exchange ids: those of CCXT, and `simulator`."""
+    return [SIMULATOR_ID, *ccxt.exchanges]
+
+
+def check_exchange(exchange: str) -> str:
+    """Return the exchange id unchanged if it is valid.
+
+    Raises:
+        UsageError: CCXT has no such exchange; the text names the most similar id.
+    """
+    if exchange not in list_exchange_ids():
+        raise UsageError(
+            f"exchange {exchange!r} is not known to "
+            f"CCXT{suggest_name(exchange, list_exchange_ids())}"
+        )
+    return exchange
+
+
 def collect_exchange_facts() -> list[ExchangeFacts]:
     """Return the facts about every exchange of CCXT and the simulator, by id."""
-    ids: list[str] = [SIMULATOR_ID, *ccxt.exchanges]
-    return [get_exchange_facts(exchange) for exchange in sorted(ids)]
+    return [get_exchange_facts(exchange) for exchange in sorted(list_exchange_ids())]
 
 
 def get_exchange_facts(exchange: str) -> ExchangeFacts:

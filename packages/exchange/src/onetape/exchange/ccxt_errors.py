@@ -116,7 +116,7 @@ def _translate_error(exchange: str, error: ccxt.BaseError, refusal: HttpRefusal)
     if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded) or status in (418, 429):
         cause = "banned from it for a while" if status == 418 else "too many requests"
         return RateLimited(
-            f"cannot send requests to {exchange} now: {cause}; wait, and request less at once",
+            f"cannot send requests to {exchange} now: {cause}; wait, and send fewer at once",
             is_ban=status == 418,
         )
     if isinstance(error, ccxt.BadSymbol | ccxt.MarketClosed):

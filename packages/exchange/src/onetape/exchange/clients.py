@@ -14,7 +14,7 @@ REST_TIMEOUT_MS = 10_000
 #: dead. Binance's own pings come every 180 s.
 WS_KEEP_ALIVE_MS = 10_000
 #: Number of candles that CCXT Pro stores of each stream; they are read at once.
-WS_CANDLES_KEPT = 20
+WS_CACHED_CANDLES = 20
 
 
 #: CCXT's Binance classes with spot markets; the other Binance classes are for derivatives.
@@ -57,7 +57,7 @@ def make_client_settings(endpoint: Endpoint) -> dict[str, Any]:
         # The simulator has no rate limit unless one is set.
         "enableRateLimit": not simulated,
         "streaming": {"keepAlive": WS_KEEP_ALIVE_MS},
-        "options": {"defaultType": "spot", "OHLCVLimit": WS_CANDLES_KEPT},
+        "options": {"defaultType": "spot", "OHLCVLimit": WS_CACHED_CANDLES},
     }
     if (endpoint.simulator_url or "").startswith("http://"):
         # Without TLS no certificates are needed, and reading them would take 30 ms.

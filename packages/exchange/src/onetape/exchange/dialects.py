@@ -235,7 +235,7 @@ def get_dialect(exchange: str) -> Dialect:
     if dialect is None:
         raise UsageError(
             f"no live orders on {exchange}: how it takes, cancels and finds orders was not "
-            f"looked at; live orders go to {', '.join((*DIALECTS, SIMULATOR_ID))}",
+            f"examined; live orders go to {', '.join((*DIALECTS, SIMULATOR_ID))}",
             setting="exchange",
         )
     return dialect

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from onetape.exchange.waiting import Wall
+from onetape.exchange.wall_clock import WallClock
 
 #: Number of times that both clocks of the computer are read; the closest pair is used.
 _READINGS: Final = 3
@@ -29,7 +29,7 @@ class TimeSample(Struct, frozen=True):
 class ExchangeClock:
     """Clock of one exchange. Threads may share it, because its state is replaced as a whole."""
 
-    def __init__(self, wall: Wall) -> None:
+    def __init__(self, wall: WallClock) -> None:
         """Initialise with the computer's time.
 
         Args:

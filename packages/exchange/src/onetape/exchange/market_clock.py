@@ -17,7 +17,7 @@ from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.ccxt_errors import suggest_remedy
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock
-from onetape.exchange.waiting import Wall
+from onetape.exchange.wall_clock import WallClock
 
 #: Time limit of the first request, and of later ones, seconds. A local simulator responds at once
 #: or not at all; at the start it, or the computer, may be busy.
@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 0.4
 #: Pause after a request without a response, seconds; the caller waits for each request.
 PAUSE_SECONDS = 1.0
 #: Time after a response for which market time is computed without a request, seconds.
-CARRY_SECONDS = 5.0
+EXTRAPOLATION_SECONDS = 5.0
 #: Errors of a request without a usable response.
 _NO_RESPONSE = (OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
 
@@ -36,8 +36,8 @@ class SimulatorClock:
 
     The simulator states whether its time is steady, that is, runs by itself. Then the time since
     the last response is added by the monotonic clock, because a busy simulator responds late and a
-    decision reads the time often. This is done for at most `CARRY_SECONDS`, and only while the
-    connection exists: the next connection may be to another simulator.
+    decision reads the time often. This is done for at most `EXTRAPOLATION_SECONDS`, and only while
+    the connection exists: the next connection may be to another simulator.
 
     A time that is stepped or held is requested at each read: a computed time would be ahead, and
     forming candles would count as closed. While the simulator does not respond, time stands still.
@@ -114,7 +114,7 @@ class SimulatorClock:
 
     def _may_extrapolate(self, now: float) -> bool:
         """Return whether market time may be computed from the last response, without a request."""
-        if not self._is_steady or now - self._response_seconds >= CARRY_SECONDS:
+        if not self._is_steady or now - self._response_seconds >= EXTRAPOLATION_SECONDS:
             return False
         connection = self._connection.sock
         if connection is None:
@@ -186,7 +186,7 @@ class SimulatorClock:
         return response_ms
 
 
-def open_market_clock(endpoint: Endpoint, wall: Wall) -> Clock:
+def open_market_clock(endpoint: Endpoint, wall: WallClock) -> Clock:
     """Return the clock of the market: the simulator's own, or that of a real exchange.
 
     Args:

@@ -232,10 +232,10 @@ def has_list_or_table(record: RequestRecord, path: tuple[str, ...]) -> bool:
 
 
 def _get_at_path(document: Any, path: tuple[str, ...]) -> Any:
-    place = document
+    value = document
     for name in path:
-        place = _get_row_or_empty(place).get(name)
-    return place
+        value = _get_row_or_empty(value).get(name)
+    return value
 
 
 def _has_list(record: RequestRecord, path: tuple[str, ...], *, is_page: bool) -> bool:
@@ -243,14 +243,14 @@ def _has_list(record: RequestRecord, path: tuple[str, ...], *, is_page: bool) ->
     if record.status != 200:
         return False
     document: Any = parse_json_body(record.body)
-    place = _get_at_path(document, path)
-    if not isinstance(place, dict if path[-1:] in _TABLES else list):
+    value = _get_at_path(document, path)
+    if not isinstance(value, dict if path[-1:] in _TABLES else list):
         return False
     if is_page:
         return True
     # Coinbase states whether there are more rows; Kraken states the number of all rows.
     count = _get_row_or_empty(_get_row_or_empty(document).get("result")).get("count")
-    is_cut = isinstance(count, int) and count > len(cast("list[Any]", place))
+    is_cut = isinstance(count, int) and count > len(cast("list[Any]", value))
     return not is_cut and _get_row_or_empty(document).get("has_next") is not True
 
 

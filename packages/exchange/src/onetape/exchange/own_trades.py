@@ -49,8 +49,8 @@ def find_next_position(
     document = get_fields(parse_json_body(body))
     if dialect.trades_paging == "cursor":
         # Bybit has the cursor in `result`, Coinbase at the top level.
-        place = get_fields(document.get("result")) or document
-        return str(place.get("nextPageCursor") or place.get("cursor") or "") or None
+        result = get_fields(document.get("result")) or document
+        return str(result.get("nextPageCursor") or result.get("cursor") or "") or None
     if dialect.trades_paging == "ofs":
         count = get_fields(document.get("result")).get("count")
         is_last = not rows or not isinstance(count, int) or rows_read >= count

@@ -299,15 +299,15 @@ def _separate_refused(
     faults = find_candle_faults(sent, timeframe)
     inside = (sent.timestamp >= start) & (sent.timestamp < stop)
     refused: dict[Candle, str] = {}
-    for place in faults:
-        time = int(sent.timestamp[place])
-        if inside[place] or not 0 <= time <= LATEST_TIMESTAMP or timeframe.floor(time) != time:
-            refused[batch.make_candle(place)] = batch.format_raw_candle(place)
-        inside[place] = False
-    places = np.flatnonzero(inside)
-    times = sent.timestamp[places]
+    for row in faults:
+        time = int(sent.timestamp[row])
+        if inside[row] or not 0 <= time <= LATEST_TIMESTAMP or timeframe.floor(time) != time:
+            refused[batch.make_candle(row)] = batch.format_raw_candle(row)
+        inside[row] = False
+    rows = np.flatnonzero(inside)
+    times = sent.timestamp[rows]
     if times.size > 1 and not bool(np.all(times[1:] > times[:-1])):
         # Reversed, because `unique` returns the first of equal times.
         _, first = np.unique(times[::-1], return_index=True)
-        places = places[times.size - 1 - first]
-    return batch.make_columns(places), refused
+        rows = rows[times.size - 1 - first]
+    return batch.make_columns(rows), refused

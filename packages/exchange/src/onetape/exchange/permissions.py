@@ -73,7 +73,7 @@ def parse_permissions(exchange: str, document: object) -> KeyPermissions:
     if name == "okx":
         rows = fields.get("data")
         listed = cast("list[object]", rows) if isinstance(rows, list) else []
-        return _parse_words(_get_fields(listed[0] if listed else None).get("perm"))
+        return _parse_right_list(_get_fields(listed[0] if listed else None).get("perm"))
     if name == "bybit":
         return _parse_bybit(_get_fields(fields.get("result")))
     if name == "coinbase":
@@ -139,11 +139,11 @@ def check_permissions(
     return tuple(notes)
 
 
-def _parse_words(value: object) -> KeyPermissions:
+def _parse_right_list(value: object) -> KeyPermissions:
     if not isinstance(value, str) or not value:
         return KeyPermissions(None, None)
-    words = {word.strip() for word in value.split(",")}
-    return KeyPermissions("trade" in words, "withdraw" in words)
+    rights = {right.strip() for right in value.split(",")}
+    return KeyPermissions("trade" in rights, "withdraw" in rights)
 
 
 def _parse_bybit(result: Mapping[str, Any]) -> KeyPermissions:

@@ -1,6 +1,6 @@
 """One CCXT client with an API key, which sends each private request once.
 
-The client has a connection of its own and does not use CCXT's rate limiter, so that an order never
+The client has its own connection and does not use CCXT's rate limiter, so that an order never
 waits for another request. `AccountReader` and `PrivateClient` build on it.
 """
 

@@ -92,18 +92,18 @@ class CandleBatch(Struct, frozen=True):
         """Return the number of candles."""
         return len(self.timestamp)
 
-    def make_candle(self, place: int) -> Candle:
+    def make_candle(self, row: int) -> Candle:
         """Return the candle of a row number."""
-        return Candle(int(self.timestamp[place]), *self.values[place].tolist())
+        return Candle(int(self.timestamp[row]), *self.values[row].tolist())
 
     def make_candles(self) -> list[Candle]:
         """Return all candles, in the order sent."""
         rows = zip(self.timestamp.tolist(), self.values.tolist(), strict=True)
         return [Candle(timestamp, *values) for timestamp, values in rows]
 
-    def make_columns(self, places: IntArray | None = None) -> Candles:
-        """Return the candles as columns: those with the row numbers `places`; None: all."""
-        rows = slice(None) if places is None else places
+    def make_columns(self, row_numbers: IntArray | None = None) -> Candles:
+        """Return the candles as columns: those with the numbers `row_numbers`; None: all."""
+        rows = slice(None) if row_numbers is None else row_numbers
         return Candles(self.timestamp[rows], *self.values[rows].T)
 
     def concat(self, later: "CandleBatch") -> "CandleBatch":
@@ -114,9 +114,9 @@ class CandleBatch(Struct, frozen=True):
             [*self.raw, *later.raw],
         )
 
-    def format_raw_candle(self, place: int) -> str:
+    def format_raw_candle(self, row: int) -> str:
         """Return the exchange's own text of the candle of a row number, as JSON."""
-        return json.dumps(self.raw[place], default=str)
+        return json.dumps(self.raw[row], default=str)
 
     @property
     def is_readable(self) -> bool:
@@ -196,7 +196,7 @@ class ResponseTap:
             # CCXT's own result for the first and the last row must be equal to the table.
             ends = (0, len(raw) - 1)
             if response.table is not None and all(
-                response.table[place].tolist() == parse(raw[place], market) for place in ends
+                response.table[row].tolist() == parse(raw[row], market) for row in ends
             ):
                 return raw
             response.table = None
@@ -223,3 +223,11 @@ def parse_plain_table(raw: list[Any]) -> FloatArray | None:
         return np.array([row[:_COLUMNS] for row in raw], dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def parse_candle(row: list[Any]) -> Candle:
+    """Return a row of CCXT as a candle.
+
+    A time that is no whole second becomes -1, and a value that is no number becomes NaN.
+    """
+    return CandleBatch.from_rows([row], [row]).make_candle(0)

@@ -14,22 +14,22 @@ from typing import Any, Self, TypeVar
 import ccxt
 import ccxt.async_support as ccxt_async
 
-from onetape.core.candles import Candle
 from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
 from onetape.core.message_text import suggest_name
 from onetape.core.quirks import Quirks, get_quirks
 from onetape.core.rate_limit_ban import RateLimitBan
-from onetape.core.symbols import SIMULATOR_ID
+from onetape.exchange.catalogue import check_exchange
 from onetape.exchange.client_loop import ClientLoop
 from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, make_client_settings, point_client
-from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
+from onetape.exchange.exchange_clock import ExchangeClock
+from onetape.exchange.exchange_time import ExchangeTimeReader
 from onetape.exchange.market_clock import SimulatorClock, open_market_clock
 from onetape.exchange.markets import MarketInfo as MarketInfo
 from onetape.exchange.markets import Ticker, parse_market, parse_ticker
 from onetape.exchange.responses import CandleBatch, ResponseTap
 from onetape.exchange.retry_policy import RetryPolicy
-from onetape.exchange.waiting import ComputerWall, RateLimitBans, Wall
+from onetape.exchange.wall_clock import ComputerWallClock, RateLimitBans, WallClock
 
 T = TypeVar("T")
 
@@ -37,36 +37,12 @@ T = TypeVar("T")
 FIRST_PAUSE_SECONDS = 0.5
 #: Time for which a failing read is repeated once the exchange has responded, seconds.
 RETRY_SECONDS = 600.0
-#: Two times of an exchange agree if their difference, without the time between the responses, is at
-#: most this.
-AGREEMENT_MS = 1_000
-#: Pause before an unchanged exchange time is requested again, because some send whole seconds.
-SAME_TIME_PAUSE_SECONDS = 1.5
 #: Time for which a failing read is repeated for a caller that repeats reads itself, seconds.
 BRIEF_RETRY_SECONDS = 4.0
 
 
 def _ignore_note(text: str) -> None:
     del text
-
-
-def list_exchange_ids() -> list[str]:
-    """Return all valid exchange ids: those of CCXT, and `simulator`."""
-    return [SIMULATOR_ID, *ccxt.exchanges]
-
-
-def check_exchange(exchange: str) -> str:
-    """Return the exchange id unchanged if it is valid.
-
-    Raises:
-        UsageError: CCXT has no such exchange; the text names the most similar id.
-    """
-    if exchange not in list_exchange_ids():
-        raise UsageError(
-            f"exchange {exchange!r} is not known to "
-            f"CCXT{suggest_name(exchange, list_exchange_ids())}"
-        )
-    return exchange
 
 
 def _make_client(endpoint: Endpoint, timeout_seconds: float, market_ms: Callable[[], int]) -> Any:
@@ -91,7 +67,7 @@ class RestExchange:
         waits_for_ban_end: bool = True,
         timeout_seconds: float = REST_TIMEOUT_MS / 1_000,
         note: Callable[[str], None] = _ignore_note,
-        wall: Wall | None = None,
+        wall: WallClock | None = None,
         seed: int | None = None,
     ) -> None:
         """Initialise; of a simulator the time is requested, which blocks.
@@ -117,7 +93,7 @@ class RestExchange:
         """
         check_exchange(endpoint.exchange)
         self.endpoint = endpoint
-        self._wall = wall = wall or ComputerWall()
+        self._wall = wall = wall or ComputerWallClock()
         self._own_clock = open_market_clock(endpoint, wall)
         self.clock: Clock = self._own_clock
         self.quirks: Quirks = get_quirks(endpoint.exchange)
@@ -130,9 +106,6 @@ class RestExchange:
         """Time at which the newest list of markets was requested, monotonic seconds."""
         self._note = note
         self._noted: set[str] = set()
-        self._symbol = ""
-        """Symbol of the last request for candles; its ticker is requested to read the time of an
-        exchange that states it only in its responses' dates."""
         self.states_time = True
         """Whether the exchange states its time, by a request or by the dates of its responses."""
         self.served_from: dict[tuple[str, str], int] = {}
@@ -150,6 +123,9 @@ class RestExchange:
         )
         self._response_tap = ResponseTap(
             client, self._retry_policy.record_refusal, plain_rows=self.quirks.plain_rows
+        )
+        self._time_reader = ExchangeTimeReader(
+            client, endpoint.exchange, wall, self._response_tap, load_markets=self._load_markets
         )
 
     async def __aenter__(self) -> Self:
@@ -356,10 +332,10 @@ class RestExchange:
         clock = self.clock
         if not isinstance(clock, ExchangeClock):
             before_ms = clock.now_ms()
-            return before_ms - await self._read(self._fetch_time)
+            return before_ms - await self._read(self._time_reader.fetch_time)
         try:
-            sample = await self._fetch_confirmed_sample(
-                clock, lambda: self._read(self._fetch_time_sample)
+            sample = await self._time_reader.fetch_confirmed_sample(
+                clock, lambda: self._read(self._time_reader.fetch_sample)
             )
         except ExchangeRefused:
             if self._client.has.get("fetchTime"):
@@ -370,65 +346,6 @@ class RestExchange:
         clock.set(sample)
         skew_ms = clock.skew_ms
         return 0 if abs(skew_ms) <= sample.slack_ms else skew_ms
-
-    async def _fetch_confirmed_sample(
-        self, clock: ExchangeClock, fetch: Callable[[], Awaitable[TimeSample]]
-    ) -> TimeSample:
-        """Return the exchange's time; a time that differs from the clock is requested once more.
-
-        Args:
-            clock: Clock with the last sample.
-            fetch: Function that requests the exchange's time.
-
-        Raises:
-            ExchangeUnreachable: no usable response, two times that differ, or three equal times.
-            ExchangeRefused: the exchange refused the request, or does not state its time.
-        """
-        first = await fetch()
-        if not clock.is_compared or abs(clock.compute_departure_ms(first)) <= AGREEMENT_MS:
-            return first
-        second = await fetch()
-        if second.exchange_ms == first.exchange_ms:
-            await self._wall.sleep(SAME_TIME_PAUSE_SECONDS)
-            second = await fetch()
-        if second.exchange_ms == first.exchange_ms:
-            raise ExchangeUnreachable(
-                f"{self.endpoint.exchange} sent the same time in several responses: they are old"
-            )
-        departed_ms = clock.compute_departure_ms(second) - clock.compute_departure_ms(first)
-        if abs(departed_ms) > AGREEMENT_MS + max(first.slack_ms, second.slack_ms):
-            raise ExchangeUnreachable(
-                f"{self.endpoint.exchange} sent two times in a row that differ by "
-                f"{abs(departed_ms) / 1_000:,.0f} s"
-            )
-        return second
-
-    async def _fetch_time_sample(self) -> TimeSample:
-        """Return the exchange's time from its request for the time, or from the date of a ticker.
-
-        Raises:
-            ExchangeRefused: the exchange has no request for its time, and its responses no date.
-        """
-        if self._client.has.get("fetchTime"):
-            exchange_ms = await self._fetch_time()
-            return TimeSample(exchange_ms, self._wall.get_monotonic_seconds())
-        if not self._client.markets:
-            await self._load_markets()
-        symbol = self._symbol or next(
-            (name for name, info in self._client.markets.items() if info.get("spot")), ""
-        )
-        began, response = self._wall.get_monotonic_seconds(), self._response_tap.capture()
-        await self._client.fetch_ticker(symbol)
-        now = self._wall.get_monotonic_seconds()
-        if response.date_ms is None:
-            raise ExchangeRefused(f"{self.endpoint.exchange} does not state its time")
-        return TimeSample(response.date_ms, now, 1_000 + math.ceil((now - began) * 1_000))
-
-    async def _fetch_time(self) -> int:
-        exchange_ms: Any = await self._client.fetch_time()
-        if not isinstance(exchange_ms, int) or exchange_ms <= 0:
-            raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no time")
-        return exchange_ms
 
     def has_timeframe(self, timeframe: str) -> bool:
         """Return whether candles of a timeframe can be fetched."""
@@ -475,7 +392,7 @@ class RestExchange:
 
         async def fetch() -> CandleBatch:
             response = self._response_tap.capture()
-            self._symbol = symbol
+            self._time_reader.symbol = symbol
             rows = await self._client.fetch_ohlcv(symbol, timeframe, since_ms, limit)
             if not rows and not response.is_data:
                 # CCXT returns no candles for HTML, a cut body, null and {}.
@@ -486,7 +403,7 @@ class RestExchange:
                 return CandleBatch.from_table(response.table, response.raw)
             batch = CandleBatch.from_rows(rows, response.raw)
             if not batch.is_readable:
-                raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no candles but garbage")
+                raise ExchangeUnreachable(f"{self.endpoint.exchange} sent unreadable candles")
             return batch
 
         return await self._read(fetch)
@@ -505,7 +422,8 @@ class RestExchange:
             clock = self.clock
             if not isinstance(clock, ExchangeClock):
                 raise
-            clock.set(await self._fetch_confirmed_sample(clock, self._fetch_time_sample))
+            reader = self._time_reader
+            clock.set(await reader.fetch_confirmed_sample(clock, reader.fetch_sample))
             return await request()
 
     async def _load_markets(self) -> None:
@@ -514,11 +432,3 @@ class RestExchange:
         self._listed = began
         if not self._client.markets:
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of markets")
-
-
-def parse_candle(row: list[Any]) -> Candle:
-    """Return a row of CCXT as a candle.
-
-    A time that is no whole second becomes -1, and a value that is no number becomes NaN.
-    """
-    return CandleBatch.from_rows([row], [row]).make_candle(0)

@@ -19,14 +19,14 @@ from typing import Final, TypeVar
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.ccxt_errors import HttpRefusal, RateLimited, translating_ccxt_errors
-from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
+from onetape.exchange.wall_clock import ProcessRateLimitBans, RateLimitBans, WallClock
 
 #: Longest pause between two attempts, seconds.
 LONGEST_PAUSE_SECONDS: Final = 60.0
 #: If the exchange has never responded, a read gives up after this multiple of the first pause,
 #: about 4 s: a user without network should see the error soon.
 FIRST_RETRY_PAUSES: Final = 8
-#: Least time between two notes that a read waits, seconds.
+#: Minimum time between two notes that a read waits, seconds.
 NOTE_EVERY_SECONDS: Final = 60.0
 #: Maximum number of simultaneous requests: after the first refusal at most one more can arrive.
 MOST_IN_FLIGHT: Final = 2
@@ -67,7 +67,7 @@ class RetryPolicy:
         self,
         exchange: str,
         *,
-        wall: Wall,
+        wall: WallClock,
         exchange_ms: Callable[[], int],
         random: Random,
         note: Callable[[str], None],

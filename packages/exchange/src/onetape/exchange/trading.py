@@ -111,7 +111,7 @@ class PrivateClient(AccountReader):
             case Decimal():
                 return Replacement("cancelled", outcome.old, "", new)
             case Refused(_, reason):
-                return Replacement("kept", Decimal(0), reason, new)
+                return Replacement("open", Decimal(0), reason, new)
             case Unknown(reason):
                 return Replacement("unknown", Decimal(0), reason, new)
             case _:

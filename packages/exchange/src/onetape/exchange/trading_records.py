@@ -106,7 +106,7 @@ class Balance(Struct, frozen=True):
 class Replacement(Struct, frozen=True):
     """Result of the replacement of a stop: what has become of the old and of the new order."""
 
-    old: Literal["cancelled", "kept", "unknown"]
+    old: Literal["cancelled", "open", "unknown"]
     """Whether the old stop was cancelled, is still open, or may be either."""
     old_filled: Decimal
     """Amount that the cancelled stop had sold, base currency."""
@@ -161,9 +161,9 @@ def parse_order(row: Mapping[str, Any]) -> OrderSnapshot:
     side: Side = row["side"]
     moment = row.get("timestamp")
     trades = tuple(
-        parse_own_trade({**trade, "side": side, "timestamp": moment}, str(row["id"]))
-        for trade in row.get("trades") or ()
-        if trade.get("id") is not None
+        parse_own_trade({**execution, "side": side, "timestamp": moment}, str(row["id"]))
+        for execution in row.get("trades") or ()
+        if execution.get("id") is not None
     )
     stop = _parse_decimal(row.get("triggerPrice") or row.get("stopPrice"))
     return OrderSnapshot(

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-#: Status of an order at an exchange, in CCXT's words.
+#: Status of an order at an exchange, by CCXT's names.
 ReportedStatus = Literal["open", "closed", "canceled", "expired", "rejected"]
 
 
@@ -53,11 +53,11 @@ class StatusReport(Struct, frozen=True, tag="status"):
     """The exchange has reported the status of the order."""
 
     status: ReportedStatus
-    """Status in CCXT's words; `closed`: filled."""
+    """Status by CCXT's names; `closed`: filled."""
     filled: Decimal = Decimal(0)
     """Total filled amount, base currency."""
     reason: str = ""
-    """Reason of a rejection, in the exchange's words; empty: the exchange stated none."""
+    """Reason of a rejection, as the exchange states it; empty: the exchange stated none."""
 
 
 class FillReport(Struct, frozen=True, tag="fill", omit_defaults=True):

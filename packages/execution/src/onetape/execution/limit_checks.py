@@ -20,7 +20,7 @@ class EntryTerms(Struct, frozen=True):
     cost: Decimal
     """Cost of the entry, fees included, quote currency."""
     min_cost: Decimal
-    """Least value of an order, quote currency, which the later sale must reach too."""
+    """Minimum value of an order, quote currency, which the later sale must reach too."""
     stop_cost: Decimal | None
     """Proceeds of the protective stop at its limit price; None: the position has no stop."""
     free: Decimal
@@ -35,9 +35,9 @@ class MarketView(Struct, frozen=True):
     """Prices of a market and the age of its data; None: unknown."""
 
     bid: Decimal | None
-    """Highest price that somebody offers to pay, quote currency."""
+    """Highest price of an order to buy, quote currency."""
     ask: Decimal | None
-    """Lowest price that somebody asks for, quote currency."""
+    """Lowest price of an order to sell, quote currency."""
     quote_age_seconds: float | None
     """Age of bid and ask, wall seconds."""
     data_age_seconds: float | None
@@ -79,7 +79,7 @@ def limit_entry_cost(limits: RiskLimits, terms: EntryTerms) -> Decimal:
 def check_entry_limits(
     limits: RiskLimits, state: RiskState | None, terms: EntryTerms, market: MarketView
 ) -> dict[str, str]:
-    """Return each limit that a buy must keep, with its verdict.
+    """Return the verdict of each limit of a buy, by the name of the limit.
 
     Args:
         limits: Limits of the account.
@@ -135,7 +135,7 @@ def limit_sell_amount(terms: ExitTerms) -> Decimal:
 
 def _check_size(limits: RiskLimits, terms: EntryTerms) -> str:
     if terms.cost > limit_entry_cost(limits, terms):
-        return f"{_format_decimal(terms.cost)} is over what limits and free money leave"
+        return f"{_format_decimal(terms.cost)} is more than limits and free money allow"
     if terms.cost <= 0 or terms.cost < terms.min_cost:
         minimum = _format_decimal(terms.min_cost)
         return f"{_format_decimal(terms.cost)} is below the market's minimum of {minimum}"

@@ -29,7 +29,7 @@ class LargestOrder(Struct, frozen=True):
 
     def compute_market_amount(self, rules: TradingRules) -> Decimal | None:
         """Return the largest amount of a market order, base currency, in whole steps, or None."""
-        return _compute_least_amount((self.amount, self.market_amount), rules)
+        return _compute_smallest_amount((self.amount, self.market_amount), rules)
 
     def compute_limit_amount(self, price: Decimal, rules: TradingRules) -> Decimal | None:
         """Return the largest amount of an order with a limit price; None: no limit is known.
@@ -42,13 +42,13 @@ class LargestOrder(Struct, frozen=True):
             Base currency, in whole steps.
         """
         by_cost = None if self.cost is None or price <= 0 else self.cost / price
-        return _compute_least_amount((self.amount, by_cost), rules)
+        return _compute_smallest_amount((self.amount, by_cost), rules)
 
 
 def compute_next_part(amount: Decimal, largest: Decimal | None, rules: TradingRules) -> Decimal:
     """Return the amount of the next order, for a sale that takes several orders.
 
-    The parts have about one size, so that the last one is not too small to be sold.
+    The parts are about equal, so that the last one is not too small to be sold.
 
     Args:
         amount: Amount that is still to be sold, base currency, in whole steps.
@@ -61,7 +61,7 @@ def compute_next_part(amount: Decimal, largest: Decimal | None, rules: TradingRu
     return round_down(amount / parts, rules.amount_step)
 
 
-def _compute_least_amount(
+def _compute_smallest_amount(
     amounts: tuple[Decimal | None, ...], rules: TradingRules
 ) -> Decimal | None:
     known = [amount for amount in amounts if amount is not None]

@@ -76,14 +76,14 @@ class FinishedAndBooked(Struct, frozen=True):
     """Effect: the order is over and all of its fills are booked."""
 
 
-class Alarm(Struct, frozen=True):
+class Warn(Struct, frozen=True):
     """Effect: the exchange has an order that was taken for absent; a person should check."""
 
     reason: str
     """Description of the contradiction, as a text."""
 
 
-Effect = LookUp | FetchFills | StoreFill | FinishedAndBooked | Alarm
+Effect = LookUp | FetchFills | StoreFill | FinishedAndBooked | Warn
 
 
 class OrderState(Struct, frozen=True):
@@ -132,7 +132,7 @@ class OrderState(Struct, frozen=True):
 
     @property
     def status(self) -> OrderStatus:
-        """Return the status in the words of CCXT and of the table `orders`."""
+        """Return the status by the names of CCXT and of the table `orders`."""
         return _STATUS[self.outcome or self.stage]
 
 
@@ -198,7 +198,7 @@ def _apply_existing(state: OrderState) -> tuple[OrderState, tuple[Effect, ...]]:
     """Return the state after a sign that the exchange has the order; `absent` is taken back."""
     if state.outcome == "absent":
         after = replace(state, stage="open", outcome=None)
-        return after, (Alarm("the order exists although it was taken for absent"),)
+        return after, (Warn("the order exists although it was taken for absent"),)
     return _raise_stage(state, "open"), ()
 
 

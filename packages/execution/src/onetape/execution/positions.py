@@ -1,9 +1,9 @@
 """The position of an account in one market: the sum of its fills. Amounts are Decimals.
 
-A position begins with the first buy while no position is open ("flat"). It ends when less is left
-of its coins than the market's least order. That rest is dust: it is part of the account and of no
-position. A later sell may include the dust, but no position depends on it, because dust may leave
-the account without a fill.
+A position begins with the first buy while no position is open ("flat"). It ends with the sell that
+leaves fewer coins than the market's minimum order. The rest is dust: it is part of the account and
+of no position. A later sell may include the dust, but no position depends on it, because dust may
+leave the account without a fill.
 """
 
 from collections.abc import Iterable, Mapping
@@ -62,12 +62,12 @@ def sum_position(
         fills: Fills of one account and market, in the order of their execution.
         base: Base currency; a fee paid in it is deducted from the amount held.
         quote: Quote currency; a fee paid in it is deducted from the money.
-        trading_rules: Present trading rules of the market. Their least amount separates dust from a
-            position after a sell that was stored without the least amount of its time. None: any
+        trading_rules: Present trading rules of the market. The minimum amount separates dust from a
+            position after a sell that was stored without the minimum amount of its time. None: any
             amount can be sold.
     """
     held = money = cost = bought = earlier_dust = Decimal(0)
-    least_today = get_least_amount(trading_rules)
+    min_today = get_min_sell_amount(trading_rules)
     fees: dict[str, Decimal] = {}
     entry: str | None = None
     count = 0
@@ -90,8 +90,8 @@ def sum_position(
         elif fill.fee_currency == quote:
             money -= fill.fee
         earlier_dust = compute_dust_left(earlier_dust, held)
-        least = least_today if fill.least_amount is None else fill.least_amount
-        if fill.side == "sell" and held - earlier_dust < max(least, bought * _NOISE):
+        minimum = min_today if fill.min_sell_amount is None else fill.min_sell_amount
+        if fill.side == "sell" and held - earlier_dust < max(minimum, bought * _NOISE):
             cost, bought, earlier_dust, entry = Decimal(0), Decimal(0), Decimal(0), None
     return Position(held, money, cost, fees, entry, count, earlier_dust)
 
@@ -106,7 +106,7 @@ def compute_dust_left(earlier_dust: Decimal, held: Decimal) -> Decimal:
     return max(min(earlier_dust, held), Decimal(0))
 
 
-def get_least_amount(trading_rules: TradingRules | None) -> Decimal:
+def get_min_sell_amount(trading_rules: TradingRules | None) -> Decimal:
     """Return the minimum amount of a sell in a market, base currency; 0 without trading rules."""
     return (
         Decimal(0)

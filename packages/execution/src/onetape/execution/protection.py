@@ -33,9 +33,9 @@ class StopPolicy(Struct, frozen=True):
     min_rise: Decimal = Decimal("0.001")
     """Minimum rise of the level that moves the stop, as a fraction of the stop's price."""
     pause_seconds: float = 10.0
-    """Least time between two changes of a stop because of a higher level, seconds."""
+    """Minimum time between two changes of a stop because of a higher level, seconds."""
     grow_seconds: float = 1.0
-    """Least time between two changes of a stop because more was filled, seconds; an entry may be
+    """Minimum time between two changes of a stop because more was filled, seconds; an entry may be
     filled in many parts."""
     limit_offset: Decimal = _ZERO
     """Distance of a stop's lowest sell price below its level, as a fraction of the level."""

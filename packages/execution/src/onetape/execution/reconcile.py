@@ -1,8 +1,8 @@
 """Differences between the database's and the exchange's records of one market of an account.
 
 `find_differences` compares two snapshots and returns a list. The exchange is right about money.
-The callers, `trader/live/reconciling.py` and `trader/live/judging.py`, decide by the kind of a
-difference what follows: the order is taken over, no entries, or no orders until a person answers.
+`trader/live/reconciling.py` calls it, and decides by the kind of a difference what follows: the
+order is taken over, no entries, or no orders until a person has decided.
 An own order has a client order id that begins with the tag of this database; a foreign order was
 sent by another program or by hand.
 """
@@ -133,10 +133,10 @@ def find_unknown_orders(
 ) -> list[AccountDifference]:
     """Return a difference for each order, open or executed, that the database does not have.
 
-    Each order is stored before it is sent. So an order with the tag of this database was sent
-    before a backup was restored ("own"), or by another copy of the database ("other copy"): if the
-    exchange accepted it after `ledger.began_ms`. An order that was accepted before the account was
-    opened belongs to an earlier record of the account ("older order").
+    Each order is stored before it is sent. So the database has lost an order with its tag when a
+    backup was restored ("own order"), or another copy of the database has sent it ("other copy").
+    It was another copy if the exchange accepted the order after `ledger.began_ms`. An order from
+    before the account was opened belongs to an earlier record of the account ("older order").
 
     Args:
         ledger: The database's record.
@@ -144,13 +144,13 @@ def find_unknown_orders(
         fills: The exchange's ids of orders, by the trade ids of their executions.
     """
     found: list[AccountDifference] = []
-    filled = _count_unknown_fills(ledger, fills)
+    unknown_fills = _count_unknown_fills(ledger, fills)
     for order in orders:
         if order.exchange_order_id in ledger.client_order_ids:
             continue
         is_own = order.client_order_id.startswith(ledger.tag)
-        trades = filled.get(order.exchange_order_id, 0)
-        if not (order.is_open or trades):
+        executions = unknown_fills.get(order.exchange_order_id, 0)
+        if not (order.is_open or executions):
             continue
         text = (
             f"order {order.client_order_id or order.exchange_order_id} is not in the database"
@@ -162,8 +162,8 @@ def find_unknown_orders(
         if is_own and ledger.opened_ms is not None and 0 < order.created_ms < ledger.opened_ms:
             found.append(AccountDifference("older order", order.exchange_order_id, text))
             continue
-        own: DifferenceKind = "own fills" if trades else "own order"
-        foreign: DifferenceKind = "foreign fills" if trades else "foreign order"
+        own: DifferenceKind = "own fills" if executions else "own order"
+        foreign: DifferenceKind = "foreign fills" if executions else "foreign order"
         kind = own if is_own else foreign
         found.append(AccountDifference(kind, order.exchange_order_id, text))
     return found

@@ -34,7 +34,11 @@ class RiskContext(Struct, frozen=True):
     lookback: int
     """Candles that the strategy needs for one signal."""
     higher_obstacle: str | None
-    """Reason why higher timeframes lack candles; None: they have enough."""
+    """Reason why higher timeframes lack candles; empty: they have enough; None: the strategy reads
+    none."""
+    market_obstacle: str | None
+    """Reason why other markets lack candles; empty: they have enough; None: the strategy reads
+    none."""
     is_stream_up: bool
     """Whether the stream of the exchange sends current candles."""
     open_order: str | None
@@ -56,6 +60,8 @@ def check_entry(context: RiskContext) -> dict[str, str]:
     }
     if context.higher_obstacle is not None:
         verdicts["higher timeframes"] = context.higher_obstacle or OK
+    if context.market_obstacle is not None:
+        verdicts["other markets"] = context.market_obstacle or OK
     return verdicts
 
 

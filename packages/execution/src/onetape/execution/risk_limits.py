@@ -24,7 +24,7 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
             metavar="AMOUNT",
             empty="no limit",
             gt=0,
-            most=_MOST_MONEY,
+            plausible_max=_MOST_MONEY,
             unit="quote currency",
         ),
     ] = None
@@ -34,7 +34,7 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
             "Largest position of a symbol at today's price; an entry is made smaller.",
             empty="no limit",
             gt=0,
-            most=_MOST_MONEY,
+            plausible_max=_MOST_MONEY,
             unit="quote currency",
         ),
     ] = None

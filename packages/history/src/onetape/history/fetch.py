@@ -20,7 +20,7 @@ from onetape.store.database import Store
 REREAD_CANDLES = 10
 #: Least number of candles that are read again: an earlier run may have read the newest candle too
 #: early, but not the one before it.
-LEAST_REREAD = 2
+MIN_REREAD = 2
 
 
 class FetchReport(Struct, frozen=True):
@@ -48,7 +48,7 @@ class FetchReport(Struct, frozen=True):
         )
 
 
-def _ignore(page: Page) -> None:
+def _ignore_page(page: Page) -> None:
     del page
 
 
@@ -59,7 +59,7 @@ async def fetch_closed(
     *,
     start: int,
     end: int,
-    on_page: Callable[[Page], None] = _ignore,
+    on_page: Callable[[Page], None] = _ignore_page,
 ) -> FetchReport:
     """Fetch the closed candles that open in `[start, end)`, and store them page by page.
 
@@ -92,10 +92,10 @@ async def fetch_closed(
 def find_reread_start(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) -> int | None:
     """Return the open of the first candle that a run reads again, epoch seconds; None: no candles.
 
-    It is the `count`-th newest closed candle, and at least the `LEAST_REREAD`-th. Reading the
-    newest candles again finds values that the exchange has changed.
+    The candle is the `count`-th newest closed one, or the `MIN_REREAD`-th if `count` is lower.
+    Reading the newest candles again finds values that the exchange has changed.
     """
-    newest = read_last_closed(store, key, max(count, LEAST_REREAD))
+    newest = read_last_closed(store, key, max(count, MIN_REREAD))
     return int(newest.timestamp[0]) if len(newest) else None
 
 

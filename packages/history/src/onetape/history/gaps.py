@@ -44,7 +44,7 @@ PROOF_INTERVAL_MS: Final = 120_000
 #: Number of responses without a candle after which the trader decides without it, proven or not.
 DECIDING_RESPONSES: Final = 3
 #: Requests begin 1 to this number of candles before a gap, so that their starts differ.
-_MOST_LEAD: Final = 4
+_MAX_LEAD: Final = 4
 
 
 class MissingRange(Struct, frozen=True):
@@ -127,7 +127,7 @@ async def confirm_gaps(
     """
     total = FetchReport()
     timeframe = Timeframe.parse(key.timeframe)
-    page_limit = exchange.quirks.page_limit - _MOST_LEAD
+    page_limit = exchange.quirks.page_limit - _MAX_LEAD
     gaps = [
         (gap.start, gap.end)
         for gap in find_missing_ranges(store, key, start, end, now_ms=exchange.now_ms())
@@ -275,7 +275,7 @@ def _choose_window_start(store: Store, key: SeriesKey, start: int, end: int) -> 
     """Return the start of a request: before `start`, and another one than in earlier requests."""
     timeframe = Timeframe.parse(key.timeframe)
     used = {each.window_start for each in read_gap_ledger(store, key, start, end)}
-    leads = [timeframe.shift(start, -lead) for lead in range(1, _MOST_LEAD + 1)]
+    leads = [timeframe.shift(start, -lead) for lead in range(1, _MAX_LEAD + 1)]
     return max(0, next((time for time in leads if time not in used), leads[-1]))
 
 
@@ -352,12 +352,12 @@ def _store_request_time(store: Store, key: SeriesKey, entry: GapEntry, requested
 
 def _subtract_ranges(gap: MissingRange, explained: list[Range]) -> list[Range]:
     """Return the parts of a gap that are outside of ranges, which are sorted."""
-    left: list[Range] = []
+    rest: list[Range] = []
     cursor = gap.start
     for start, end in explained:
         if start > cursor:
-            left.append((cursor, start))
+            rest.append((cursor, start))
         cursor = max(cursor, end)
     if cursor < gap.end:
-        left.append((cursor, gap.end))
-    return left
+        rest.append((cursor, gap.end))
+    return rest

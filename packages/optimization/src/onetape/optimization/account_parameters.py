@@ -12,8 +12,16 @@ from msgspec.structs import replace
 from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
 from onetape.core.setting import DeclaredSetting, check_setting_value, collect_settings
-from onetape.core.table_text import parse_table
+from onetape.core.table_text import count_candles_of_ages, parse_age_table
+from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
+from onetape.optimization.guard_parameters import (
+    GUARD_SETTINGS,
+    check_no_guard,
+    is_guard_number,
+    join_guard_numbers,
+    make_guard_ranges,
+)
 from onetape.optimization.space import ParameterRange, ParameterSet, parse_range
 from onetape.strategies import ParameterInfo
 from onetape.strategies.parameters import make_setting_key
@@ -27,9 +35,15 @@ _ACCOUNT_SETTINGS: Final = (
     "account.reentry",
     "account.trading_hours",
     "account.trading_days",
+    *GUARD_SETTINGS,
 )
 #: Settings whose values hold commas: `|` separates two of them.
-_WITH_COMMAS: Final = ("exits.target_table", "account.trading_hours", "account.trading_days")
+_WITH_COMMAS: Final = (
+    "exits.target_table",
+    "account.trading_hours",
+    "account.trading_days",
+    *GUARD_SETTINGS,
+)
 
 
 def is_account_parameter(name: str) -> bool:
@@ -42,42 +56,55 @@ def select_strategy_parameters(point: Mapping[str, Any]) -> ParameterSet:
     return {name: value for name, value in point.items() if not is_account_parameter(name)}
 
 
-def make_account_ranges(given: Mapping[str, str], *, is_random: bool) -> list[ParameterRange]:
-    """Return the ranges of the settings among given parameters, in the order written.
+def make_account_ranges(
+    given: Mapping[str, str], account: AccountConfig, timeframe: str, *, is_random: bool
+) -> list[ParameterRange]:
+    """Return the ranges of the settings among given parameters.
+
+    They are in the order written; numbers of entry guards come last.
 
     Args:
         given: Texts by name, those of the strategy included: `0.02,0.05`, `0.02:0.1:0.02`,
-            `all_in,equity_share=0.5`; of a value with commas `0=0.02,24=0.005|0=0.03`.
+            `all_in,equity_share=0.5`; of a value with commas `0=2%,24h=0.5%|0=3%`.
+        account: Rules for everything that is not given.
+        timeframe: Timeframe of the traded candles.
         is_random: Whether a range without a step may take any value between its ends.
 
     Raises:
         UsageError: a setting cannot be tried, or a value is invalid.
     """
-    return [
-        _make_range(name, text, is_random=is_random)
+    ranges = [
+        _make_range(name, text, timeframe, is_random=is_random)
         for name, text in given.items()
-        if is_account_parameter(name)
+        if is_account_parameter(name) and not is_guard_number(name)
     ]
+    for one in ranges:
+        if one.name in GUARD_SETTINGS:
+            check_no_guard(one.name, one.values, account)
+    return ranges + make_guard_ranges(given, account, is_random=is_random)
 
 
-def apply_account_parameters(rules: AccountConfig, point: Mapping[str, Any]) -> AccountConfig:
+def apply_account_parameters(
+    rules: AccountConfig, point: Mapping[str, Any], timeframe: str
+) -> AccountConfig:
     """Return the rules of an account with the settings of a combination.
 
     Args:
         rules: Rules for everything that the combination does not name.
         point: The combination; parameters of the strategy are left out.
+        timeframe: Timeframe of the traded candles.
 
     Raises:
         UsageError: settings that do not fit together.
     """
     exits: dict[str, Any] = {}
     changed: dict[str, Any] = {}
-    for name, value in point.items():
+    for name, value in join_guard_numbers(point).items():
         section, _, setting = name.partition(".")
         if name == "account.sizing":
             changed.update(_parse_sizing(str(value)))
         elif name == "exits.target_table":
-            exits[setting] = _parse_target_table(str(value))
+            exits[setting] = _parse_target_table(str(value), timeframe)
         elif section == "exits" and setting:
             exits[setting] = value
         elif section == "account" and setting:
@@ -90,26 +117,26 @@ def apply_account_parameters(rules: AccountConfig, point: Mapping[str, Any]) -> 
 def collect_setting_texts(point: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings of a combination by the keys of a settings file: `account.sizing`."""
     texts: dict[str, str] = {}
-    for name, value in point.items():
+    for name, value in join_guard_numbers(point).items():
         if name == "account.sizing":
             kind, equals, number = str(value).partition("=")
             texts["account.sizing"] = kind
             if equals:
                 texts[f"account.{kind}"] = number
-        elif is_account_parameter(name):
+        elif is_account_parameter(name) and value is not None:
             texts[name] = str(value).lower() if isinstance(value, bool) else str(value)
     return texts
 
 
 def format_account_flags(point: Mapping[str, Any]) -> list[str]:
     """Return the flags of a backtest that give the settings of a combination."""
-    words: list[str] = []
-    for name, value in point.items():
-        if not is_account_parameter(name):
+    flags: list[str] = []
+    for name, value in join_guard_numbers(point).items():
+        if not is_account_parameter(name) or value is None:
             continue
         yes, _, no = _find_setting(name).setting.flag.partition("/")
-        words += [yes if value else no] if isinstance(value, bool) else [yes, str(value)]
-    return words
+        flags += [yes if value else no] if isinstance(value, bool) else [yes, str(value)]
+    return flags
 
 
 def _find_setting(name: str) -> DeclaredSetting:
@@ -128,7 +155,7 @@ def _find_setting(name: str) -> DeclaredSetting:
     return declared[name.removeprefix("account.")]
 
 
-def _make_range(name: str, text: str, *, is_random: bool) -> ParameterRange:
+def _make_range(name: str, text: str, timeframe: str, *, is_random: bool) -> ParameterRange:
     declared = _find_setting(name)
     if name in _WITH_COMMAS:
         values = tuple(dict.fromkeys(part.strip() for part in text.split("|")))
@@ -139,15 +166,16 @@ def _make_range(name: str, text: str, *, is_random: bool) -> ParameterRange:
         found = parse_range("", info, text, is_random=is_random)
     for value in found.values or (found.lowest, found.highest):
         try:
-            _check_value(name, declared, value)
+            _check_value(name, declared, value, timeframe)
         except UsageError as error:
-            # The text begins with the name of the setting without its section.
-            section = name.partition(".")[0]
-            raise UsageError(f"{section}.{error}", setting=make_setting_key(name)) from error
+            # Most texts begin with the name of the setting without its section.
+            section, _, setting = name.partition(".")
+            prefix = f"{section}." if str(error).startswith(setting) else f"{name}: "
+            raise UsageError(f"{prefix}{error}", setting=make_setting_key(name)) from error
     return found
 
 
-def _check_value(name: str, declared: DeclaredSetting, value: Any) -> None:
+def _check_value(name: str, declared: DeclaredSetting, value: Any, timeframe: str) -> None:
     """Refuse a value that no account takes; combinations of values are checked later.
 
     Raises:
@@ -158,7 +186,7 @@ def _check_value(name: str, declared: DeclaredSetting, value: Any) -> None:
             if key != "sizing" and number is not None:
                 check_setting_value(collect_settings(AccountConfig)[key], number, key)
     elif name in _WITH_COMMAS:
-        apply_account_parameters(AccountConfig(), {name: value})
+        apply_account_parameters(AccountConfig(), {name: value}, timeframe)
     else:
         check_setting_value(declared, value, name)
 
@@ -185,19 +213,17 @@ def _parse_sizing(text: str) -> dict[str, Any]:
     return found
 
 
-def _parse_target_table(text: str) -> dict[int, float]:
-    """Return the table of `0=0.02,24=0.005`.
+def _parse_target_table(text: str, timeframe: str) -> dict[int, float]:
+    """Return the table of `0=2%,24h=0.5%`, in candles since the entry and fractions.
 
     Raises:
-        UsageError: the text is no such table.
+        UsageError: the text is no such table, or a time is no whole number of candles.
     """
-    table = parse_table(text)
     try:
-        if table is not None:
-            return {int(age): float(ratio) for age, ratio in table.items()}
-    except ValueError:
-        table = None
-    example = collect_settings(AccountConfig)["exits.target_table"].setting.example
-    raise UsageError(
-        f"target_table must be written like {example}, several joined by '|', found {text!r}"
-    )
+        table = parse_age_table(text)
+    except ValueError as error:
+        example = collect_settings(AccountConfig)["exits.target_table"].setting.example
+        raise UsageError(
+            f"target_table must be written like {example}, several joined by '|', found {text!r}"
+        ) from error
+    return count_candles_of_ages(table, Timeframe.parse(timeframe))

@@ -45,7 +45,7 @@ def check_best(
     best = replace(
         config,
         strategy=replace(config.strategy, parameters=parameters),
-        account=apply_account_parameters(config.account, point),
+        account=apply_account_parameters(config.account, point, config.key.timeframe),
     )
     try:
         strategy = make_strategy_factory(best)()

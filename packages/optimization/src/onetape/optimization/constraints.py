@@ -117,8 +117,9 @@ def _get_name(node: ast.expr) -> str | None:
     match node:
         case ast.Name():
             return node.id
-        case ast.Attribute(value=ast.Name(id=section)):
-            return f"{section}.{node.attr}"
+        case ast.Attribute():
+            section = _get_name(node.value)
+            return None if section is None else f"{section}.{node.attr}"
         case _:
             return None
 
@@ -139,7 +140,7 @@ def _evaluate_node(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
             return _OPERATIONS[type(node.op)](left, right)
         case ast.UnaryOp():
             return -_evaluate_node(node.operand, parameters)
-        case ast.Name() | ast.Attribute(value=ast.Name()):
+        case ast.Name() | ast.Attribute():
             return parameters[_get_name(node) or ""]
         case ast.Constant():
             return node.value

@@ -18,7 +18,7 @@ from onetape.optimization.statistics.random_timing import TimedPositions
 #: Number of trials that have details: the first ones, in the order of the trials.
 DETAILED_TRIALS: Final = 1_000
 #: Maximum number of closed trades; a trial with more has no details, to limit its line's length.
-_MOST_POSITIONS: Final = 5_000
+_MAX_POSITIONS: Final = 5_000
 
 
 class TrialDetails(Struct, frozen=True):
@@ -35,7 +35,7 @@ class TrialDetails(Struct, frozen=True):
 def make_trial_details(result: SimulationResult, calendar: Calendar) -> TrialDetails | None:
     """Return the details of a backtest; None where it has too many trades."""
     entries, exits = result.fill_log.get_entry_bars(), result.fill_log.get_exit_bars()
-    if len(entries) > _MOST_POSITIONS:
+    if len(entries) > _MAX_POSITIONS:
         return None
     returns, _ = compute_period_returns(result.start_cash, result.equity, calendar)
     packed = base64.b64encode(returns.astype("<f4").tobytes()).decode()

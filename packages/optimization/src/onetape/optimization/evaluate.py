@@ -41,6 +41,7 @@ from onetape.strategies.lookback_window import compute_window_size
 from onetape.strategies.segments import (
     UnexplainedGaps,
     drop_entries_before_gaps,
+    end_limits_at_gaps,
     evaluate_by_segment,
     split_into_segments,
 )
@@ -60,8 +61,8 @@ class SearchContext(Struct, frozen=True, dict=True):
     intrabar: IntrabarSource | None = None
     """Intrabar candles of the range, in memory: a database connection does not survive a fork.
     None: none are used."""
-    closes_before: int = 0
-    """Number of closes before an entry that its size depends on."""
+    closes_for_size: int = 0
+    """Number of closes before an entry from which its size is computed."""
     gaps: UnexplainedGaps = UnexplainedGaps()
     """The unexplained gaps of the window and of the higher timeframes."""
     has_volume: bool | None = None
@@ -121,10 +122,10 @@ def compute_parts(
     """
     window = context.window
     split = window.warm_up + context.in_sample
-    wanted = compute_window_size(lookback)
+    window_size = compute_window_size(lookback)
     return (
-        (max(0, window.warm_up - wanted), window.warm_up, split),
-        (max(0, split - wanted), split, len(window.candles)),
+        (max(0, window.warm_up - window_size), window.warm_up, split),
+        (max(0, split - window_size), split, len(window.candles)),
     )
 
 
@@ -133,18 +134,18 @@ def evaluate_parts(
 ) -> tuple[SimulationResult, SimulationResult]:
     """Return the backtests of the in-sample and of the out-of-sample part.
 
-    Each is evaluated on its own candles, so that not even a strategy that looks ahead sees the
+    Each part is evaluated on its own candles, so that not even a strategy with look-ahead uses the
     out-of-sample part.
 
     Args:
         strategy: The strategy.
         context: Candles and rules.
-        rules: Rules of the account; None: those of the context.
+        rules: Rules of the account; None: the rules of the context.
 
     Raises:
         OnetapeError: the strategy failed; the text names the place.
     """
-    lookback = max(get_lookback(strategy), context.closes_before)
+    lookback = max(get_lookback(strategy), context.closes_for_size)
     first, second = compute_parts(context, lookback)
     inside = simulate_part(strategy, context, first, rules)
     return inside, simulate_part(strategy, context, second, rules)
@@ -162,13 +163,14 @@ def simulate_part(
         strategy: The strategy.
         context: Candles and rules.
         part: First candle read, first candle traded, and the end, as `compute_parts` returns them.
-        rules: Rules of the account; None: those of the context.
+        rules: Rules of the account; None: the rules of the context.
 
     Raises:
         OnetapeError: the strategy failed; the text names the place.
     """
-    first, traded, _ = part
+    first, traded, end = part
     candles, signals = compute_part_signals(strategy, context, part)
+    gaps = context.gaps.select_range(first, end)
     return simulate(
         candles,
         signals.signal,
@@ -176,7 +178,7 @@ def simulate_part(
         start_index=traded - first,
         intrabar=context.intrabar,
         has_volume=context.has_volume,
-        levels=signals.level_columns,
+        levels=end_limits_at_gaps(signals.level_columns, gaps),
     )
 
 
@@ -200,7 +202,7 @@ def compute_part_signals(
         }
     gaps = context.gaps.select_range(first, end)
     timeframe = Timeframe.parse(context.window.key.timeframe)
-    lookback = max(get_lookback(strategy), context.closes_before)
+    lookback = max(get_lookback(strategy), context.closes_for_size)
     segments = split_into_segments(candles, timeframe, gaps, compute_window_size(lookback), count)
     signals = evaluate_by_segment(strategy, candles, higher, segments, are_sound=context.are_sound)
     return candles, replace(signals, signal=drop_entries_before_gaps(signals.signal, gaps))
@@ -210,6 +212,7 @@ class Job(Struct, frozen=True):
     """One combination to evaluate."""
 
     parameters: ParameterSet
+    """Parameters of the combination by name."""
     has_details: bool = False
     """Whether the result has daily returns and positions of the in-sample part."""
 
@@ -221,18 +224,18 @@ class Evaluator:
         self,
         strategy: type[Strategy],
         context: SearchContext,
-        own_metrics: Sequence[UserMetric] = (),
+        user_metrics: Sequence[UserMetric] = (),
     ) -> None:
         """Compute the data that all combinations share, once for all processes.
 
         Args:
             strategy: Strategy of the combinations.
             context: Candles and rules.
-            own_metrics: Metrics of the user, in addition to those of docs/metrics.md.
+            user_metrics: Metrics of the user, in addition to those of docs/metrics.md.
         """
         self._strategy = strategy
         self._context = context
-        self._own_metrics = own_metrics
+        self._user_metrics = user_metrics
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         _ = context.metrics_contexts, context.are_sound
 
@@ -245,13 +248,14 @@ class Evaluator:
         try:
             with self._columns.activate():
                 strategy = self._strategy(**select_strategy_parameters(job.parameters))
-                rules = apply_account_parameters(self._context.rules, job.parameters)
+                timeframe = self._context.window.key.timeframe
+                rules = apply_account_parameters(self._context.rules, job.parameters, timeframe)
                 first, second = evaluate_parts(strategy, self._context, rules)
             metrics_contexts = self._context.metrics_contexts
-            own = self._own_metrics
-            line["in_sample"] = compute_part_metrics(first, metrics_contexts[0], own, "in-sample")
+            mine = self._user_metrics
+            line["in_sample"] = compute_part_metrics(first, metrics_contexts[0], mine, "in-sample")
             line["out_of_sample"] = compute_part_metrics(
-                second, metrics_contexts[1], own, "out-of-sample"
+                second, metrics_contexts[1], mine, "out-of-sample"
             )
             details = (
                 make_trial_details(first, metrics_contexts[0].calendar) if job.has_details else None

@@ -41,10 +41,15 @@ class _Line(Struct):
     """Layout of a line: metrics of both parts, or the error of the combination."""
 
     parameters: dict[str, Any]
+    """Parameters of the combination by name."""
     in_sample: _Part | None = None
+    """Metrics of the in-sample part; None in the line of a walk-forward or an error."""
     out_of_sample: _Part | None = None
+    """Metrics of the out-of-sample part; None in the line of a walk-forward or an error."""
     windows: list[_Part] | None = None
+    """Metrics of each training part of a walk-forward; None: an optimization or an error."""
     error: str | None = None
+    """Error that the strategy raised for the combination; None: it was evaluated."""
 
 
 def make_result_key(parameters: Mapping[str, Any]) -> str:
@@ -59,8 +64,8 @@ def make_folder_name(context: Mapping[str, Any]) -> str:
     return f"{context['strategy']}_{symbol}_{context['timeframe']}_{digest[:_ID_DIGITS]}"
 
 
-class MemoryResults:
-    """Results in memory, for the Python functions; same methods as `Results`."""
+class ResultsInMemory:
+    """Results of combinations in memory, for the Python functions; as `FolderResults`."""
 
     def __init__(self) -> None:
         """Begin without results."""
@@ -85,16 +90,16 @@ class MemoryResults:
         return result
 
 
-class Results:
-    """The results of one context: those of earlier optimizations, and new ones."""
+class FolderResults:
+    """Results of combinations in a folder: those of earlier optimizations, and new ones."""
 
-    def __init__(self, folder: Path, descriptor: int, own_metrics: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path, descriptor: int, user_metrics: Collection[str] = ()) -> None:
         """Read the results of earlier optimizations; an incomplete last line is cut off.
 
         Args:
             folder: Folder of the context.
             descriptor: File descriptor of the results file, which is locked.
-            own_metrics: Names of metrics of the user, which each result must have.
+            user_metrics: Names of metrics of the user, which each result must have.
         """
         self.folder = folder
         self.descriptor = descriptor
@@ -104,7 +109,7 @@ class Results:
         whole = content.rfind(b"\n") + 1
         os.ftruncate(descriptor, whole)
         for line in content[:whole].splitlines():
-            result = _decode_stored_line(folder, line, _METRICS.union(own_metrics))
+            result = _decode_stored_line(folder, line, _METRICS.union(user_metrics))
             self._by_key[make_result_key(result["parameters"])] = result
 
     def has(self, parameters: Mapping[str, Any]) -> bool:
@@ -174,7 +179,7 @@ def _make_no_result_error(folder: Path, why: str) -> ConfigurationError:
 
 
 @contextmanager
-def open_results(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
+def open_results(root: Path, context: Mapping[str, Any]) -> Generator[FolderResults]:
     """Open the results of a context; only one optimization at a time has them open.
 
     Raises:
@@ -193,9 +198,9 @@ def open_results(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
         except OSError as error:
             raise ConfigurationError(
                 f"another optimization is running in {folder}; wait for it, then "
-                "this one goes on from it"
+                "this one continues from its results"
             ) from error
-        yield Results(folder, descriptor, context.get(USER_METRICS, ()))
+        yield FolderResults(folder, descriptor, context.get(USER_METRICS, ()))
     finally:
         os.close(descriptor)
 

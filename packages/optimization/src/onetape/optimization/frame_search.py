@@ -17,13 +17,13 @@ from onetape.core.errors import ConfigurationError, UsageError
 from onetape.engine import AccountConfig
 from onetape.engine.account_config import TradingRulesSource
 from onetape.optimization.evaluate import Job, SearchContext
-from onetape.optimization.folder import MemoryResults
+from onetape.optimization.folder import ResultsInMemory
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.samplers import make_sampler
-from onetape.optimization.search_options import MOST_COMBINATIONS, OWN_SAMPLERS, SearchOptions
+from onetape.optimization.search_options import BUILT_IN_SAMPLERS, MAX_COMBINATIONS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterRange, iterate_random_points
-from onetape.optimization.trial_loop import OptimizationDisplay, Trials
+from onetape.optimization.trial_loop import OptimizationDisplay, TrialLoop
 from onetape.strategies import Strategy
 from onetape.strategies.parameters import convert_parameters
 from onetape.strategies.segments import UnexplainedGaps
@@ -36,10 +36,15 @@ class FrameOptions(Struct, frozen=True):
     """Range, account and market of the backtests."""
 
     start: Any
+    """Start of the range, as the user gave it; None: the first candle."""
     end: Any
+    """End of the range, exclusive, as the user gave it; None: the last candle."""
     account: AccountConfig
+    """Settings of the account."""
     trading_rules: TradingRulesSource
+    """Source of price steps, amount steps and minimums."""
     allow_gaps: bool
+    """Whether a range with unexplained gaps is allowed."""
     risk_free_rate: float = 0.0
     """Risk-free rate per year in the Sharpe and Sortino ratios, as a ratio."""
 
@@ -51,10 +56,10 @@ def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) 
         UsageError: an argument is invalid, or there are several symbols.
         OnetapeError: as for a backtest.
     """
-    furthest = plan.furthest
+    longest_strategy = plan.longest_strategy
     config, frames = make_config(
         candles,
-        make_strategy_choice(furthest, None),
+        make_strategy_choice(longest_strategy, None),
         start=given.start,
         end=given.end,
         account=given.account,
@@ -65,7 +70,7 @@ def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) 
     )
     if len(config.symbols) > 1:
         raise UsageError("optimize takes one symbol")
-    source = read_inputs(config, frames, furthest)[0]
+    source = read_inputs(config, frames, longest_strategy)[0]
     window = source.window
     return SearchContext(
         window,
@@ -73,7 +78,7 @@ def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) 
         replace(config.account, trading_rules=source.trading_rules),
         source.higher.candles,
         None,
-        config.account.closes_before,
+        config.account.closes_for_size,
         UnexplainedGaps(window.gaps, source.higher.gaps),
         source.has_volume,
         config.risk_free_rate,
@@ -98,16 +103,16 @@ def plan_values(
     count = 1
     for given in values.values():
         count *= len(given)
-    if options.sampler == "grid" and count > MOST_COMBINATIONS:
-        raise UsageError(f"{count:,} combinations are more than {MOST_COMBINATIONS:,}")
+    if options.sampler == "grid" and count > MAX_COMBINATIONS:
+        raise UsageError(f"{count:,} combinations are more than {MAX_COMBINATIONS:,}")
     converted = {
         name: tuple(dict.fromkeys(convert_parameters(cls, {name: one})[name] for one in given))
         for name, given in values.items()
     }
     ranges = tuple(ParameterRange(name, given) for name, given in converted.items())
     plan = SearchPlan(cls, ranges)
-    if options.sampler not in OWN_SAMPLERS:
-        plan.probe(options.seed)
+    if options.sampler not in BUILT_IN_SAMPLERS:
+        plan.probe_lookbacks(options.seed)
         return plan
     if options.sampler == "random":
         points = iterate_random_points(ranges, options.trials or 1, options.seed)
@@ -131,12 +136,12 @@ def evaluate_values(
         ConfigurationError: no combination gives a result.
     """
     plan.is_prepared = True
-    is_own = options.sampler in OWN_SAMPLERS
-    sampler = None if is_own else make_sampler(plan.ranges, options)
-    results = MemoryResults()
-    trials = Trials(plan, sampler, results, lambda _: None, options.trials)
+    is_built_in = options.sampler in BUILT_IN_SAMPLERS
+    sampler = None if is_built_in else make_sampler(plan.ranges, options)
+    results = ResultsInMemory()
+    trials = TrialLoop(plan, sampler, results, lambda _: None, options.trials)
     missing = trials.prepare()
-    processes = max(1, min(options.processes, missing)) if is_own else options.processes
+    processes = max(1, min(options.processes, missing)) if is_built_in else options.processes
     with WorkerPool(work, processes) as pool:
         trials.run(pool, OptimizationDisplay(_show_nothing, _show_nothing))
     found: list[TrialResult] = [results.get_result(point) for point in plan.points]

@@ -15,13 +15,19 @@ from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digest import compute_code_digest, compute_data_digest
 from onetape.core.timeframes import Timeframe
-from onetape.optimization import account_parameters, details, evaluate, user_metrics
+from onetape.optimization import (
+    account_parameters,
+    details,
+    evaluate,
+    guard_parameters,
+    user_metrics,
+)
 from onetape.optimization.evaluate import SearchContext
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.gaps import find_unexplained
 from onetape.strategies import Strategy, compute_strategy_digest
-from onetape.strategies.registry import MOST_LOOKBACK
+from onetape.strategies.registry import MAX_LOOKBACK
 
 #: Key of the risk-free rate in an identity; absent where it is 0.
 RISK_FREE_RATE: Final = "risk_free_rate"
@@ -36,7 +42,7 @@ def make_identity(
     combinations, so that an optimization with other combinations continues in the same folder.
     """
     window = context.window
-    before = read_last_closed(store, key, MOST_LOOKBACK, up_to=window.start - 1)
+    before = read_last_closed(store, key, MAX_LOOKBACK, up_to=window.start - 1)
     return {
         "strategy": strategy.name,
         "exchange": key.exchange,
@@ -67,7 +73,8 @@ def _collect_unexplained_gaps(
     inside = context.window.candles[context.window.warm_up :]
     times = np.concatenate((before.timestamp, inside.timestamp))
     gaps = find_gaps(times, Timeframe.parse(key.timeframe), int(times[0]), int(times[-1]))
-    return {**context.gaps.higher, key.timeframe: find_unexplained(store, key, gaps)}
+    inputs = {name: one.ranges for name, one in context.gaps.higher.items()}
+    return {**inputs, key.timeframe: find_unexplained(store, key, gaps)}
 
 
 def compute_engine_digest() -> str:
@@ -76,6 +83,7 @@ def compute_engine_digest() -> str:
         Path(onetape.core.__path__[0]),
         Path(onetape.engine.__path__[0]),
         Path(account_parameters.__file__),
+        Path(guard_parameters.__file__),
         Path(evaluate.__file__),
         Path(details.__file__),
         Path(user_metrics.__file__),

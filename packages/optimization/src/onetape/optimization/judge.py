@@ -47,12 +47,12 @@ from onetape.optimization.verdict import Rung, Verdict, has_failure
 from onetape.strategies import Strategy, get_lookback
 
 #: Minimum numbers of in-sample daily returns and closed trades for a verdict.
-LEAST_RETURNS: Final = 60
-LEAST_CLOSED_TRADES: Final = 10
+MIN_RETURNS: Final = 60
+MIN_CLOSED_TRADES: Final = 10
 #: Probability that a rung of statistics needs.
 CONFIDENCE: Final = 0.95
 #: Maximum number of trials that the statistics of many trials compare.
-_MOST_COMPARED: Final = 1_000
+_MAX_COMPARED: Final = 1_000
 
 
 class SharpeEvidence(Struct, frozen=True):
@@ -75,7 +75,8 @@ class SharpeEvidence(Struct, frozen=True):
     spread_without_skill: float
     """Standard error of a Sharpe ratio of 0 (Lo), which the threshold uses."""
     deflated_by_spread: float | None
-    """The deflated ratio with the spread of the trials instead, which misleads."""
+    """Deflated Sharpe ratio with the spread of the trials in place of the standard error; for
+    comparison only, because it misleads."""
     minimum_track_record_days: float | None
     """Days that the in-sample ratio needs to be above 0 at 95 %; None for a ratio below 0."""
     minimum_backtest_years: float
@@ -89,7 +90,9 @@ class Judgement(Struct, frozen=True):
     """Statistics of the best combination, and the verdict."""
 
     verdict: Verdict
+    """Tests that the combination passes or fails, in their order."""
     sharpe: SharpeEvidence
+    """Sharpe ratios that the tests of skill compare."""
     overfitting: Overfitting | None
     """Cross-validation of the compared trials; None: too few trials or days."""
     random_timing: RandomTiming | None
@@ -108,8 +111,8 @@ class Judgement(Struct, frozen=True):
         return {**asdict(self), "verdict": self.verdict.as_dict()}
 
 
-class Judged(Struct, frozen=True):
-    """Input of the verdict: a backtest, its repetition with doubled costs, and the market."""
+class JudgedRun(Struct, frozen=True):
+    """A backtest on which the verdict is given: its metrics, those at doubled costs, the market."""
 
     metrics: Metrics
     """Metrics of the run."""
@@ -129,10 +132,10 @@ class Judged(Struct, frozen=True):
 
 
 class _Best(Struct, frozen=True):
-    """Backtests of the best combination."""
+    """Backtests of the best combination, as the statistics use them."""
 
-    judged: Judged
-    """Judged run of the in-sample part."""
+    judged: JudgedRun
+    """Backtest of the in-sample part, with its metrics at doubled costs."""
     first: SimulationResult
     """Backtest of the in-sample part."""
     second: SimulationResult
@@ -166,7 +169,7 @@ def judge(
         OnetapeError: the strategy fails on this evaluation.
     """
     run = _run_backtests(best, context)
-    details = [one["details"] for one in found if "details" in one][:_MOST_COMPARED]
+    details = [one["details"] for one in found if "details" in one][:_MAX_COMPARED]
     judged = run.judged
     ratios = [one["in_sample"]["sharpe"] for one in found]
     rate = compute_period_rate(context.risk_free_rate, judged.periods)
@@ -200,7 +203,8 @@ def judge(
 
 
 def _run_backtests(best: Strategy, context: SearchContext) -> _Best:
-    lookback = max(get_lookback(best), context.closes_before)
+    """Return the backtests of the best combination that the statistics use."""
+    lookback = max(get_lookback(best), context.closes_for_size)
     parts = compute_parts(context, lookback)
     first, second = (simulate_part(best, context, part) for part in parts)
     doubled = simulate_part(best, context, parts[0], double_costs(context.rules))
@@ -219,7 +223,7 @@ def _run_backtests(best: Strategy, context: SearchContext) -> _Best:
         compute_metrics(first, metrics_contexts[0]),
         compute_metrics(doubled, metrics_contexts[0]),
     )
-    judged = Judged(metrics, costly, returns, market, periods)
+    judged = JudgedRun(metrics, costly, returns, market, periods)
     return _Best(judged, first, second, compute_metrics(second, metrics_contexts[1]), later)
 
 
@@ -276,7 +280,7 @@ def compute_sharpe_evidence(
     )
 
 
-def make_money_rungs(judged: Judged, where: str) -> list[Rung]:
+def make_money_rungs(judged: JudgedRun, where: str) -> list[Rung]:
     """Return the rungs about data and money.
 
     Args:
@@ -289,10 +293,10 @@ def make_money_rungs(judged: Judged, where: str) -> list[Rung]:
     return [
         Rung(
             "enough data",
-            count >= LEAST_RETURNS and trades >= LEAST_CLOSED_TRADES,
+            count >= MIN_RETURNS and trades >= MIN_CLOSED_TRADES,
             "too little data",
             f"{count:,} returns and {trades:,} trades {where}, "
-            f"{LEAST_RETURNS} and {LEAST_CLOSED_TRADES} needed",
+            f"{MIN_RETURNS} and {MIN_CLOSED_TRADES} needed",
         ),
         Rung("profitable after costs", total > 0, "loses after costs", f"{total:+.1%} {where}"),
         Rung(
@@ -315,9 +319,9 @@ def _compute_timing(
 ) -> RandomTiming | None:
     """Compare the best of the trials with the best of them at every shift."""
     candles, rules = run.first.candles, context.rules
-    own = (run.first.fill_log.get_entry_bars(), run.first.fill_log.get_exit_bars())
+    best = (run.first.fill_log.get_entry_bars(), run.first.fill_log.get_exit_bars())
     others = [(one["entries"], one["exits"]) for one in details]
-    trials = [own, *(one for one in others if one != own)]
+    trials = [best, *(one for one in others if one != best)]
     count = len(candles)
     timed = (make_timed_positions(*one, count, rules) for one in trials)
     return compute_random_timing(compute_market_returns(candles), timed)

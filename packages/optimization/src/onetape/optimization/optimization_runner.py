@@ -34,19 +34,19 @@ from onetape.optimization.account_parameters import (
 )
 from onetape.optimization.best_check import check_best
 from onetape.optimization.evaluate import Evaluator, Job, SearchContext, count_in_sample_candles
-from onetape.optimization.folder import Results, open_results
+from onetape.optimization.folder import FolderResults, open_results
 from onetape.optimization.identity import RISK_FREE_RATE, make_identity
 from onetape.optimization.judge import Judgement, judge
-from onetape.optimization.ranking import LeastTrades, TrialResult, rank_results
+from onetape.optimization.ranking import MinTrades, TrialResult, rank_results
 from onetape.optimization.samplers import iterate_independent_points, make_sampler
 from onetape.optimization.saved_choice import save_best
-from onetape.optimization.search_options import OWN_SAMPLERS, SearchOptions
+from onetape.optimization.search_options import BUILT_IN_SAMPLERS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterRange, ParameterSet, make_ranges
-from onetape.optimization.trial_loop import OptimizationDisplay, Trials, format_failure_line
+from onetape.optimization.trial_loop import OptimizationDisplay, TrialLoop, format_failure_line
 from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, compute_trial_digest
 from onetape.optimization.user_metrics import USER_METRICS, make_metrics_identity
-from onetape.optimization.windows import Window
+from onetape.optimization.windows import WalkForwardWindow
 from onetape.strategies import Strategy, collect_parameters, get_lookback, load_strategy_class
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.segments import UnexplainedGaps
@@ -61,15 +61,21 @@ class Optimization(Struct, frozen=True):
     """A finished optimization."""
 
     config: BacktestConfig
+    """Configuration of the backtests."""
     options: SearchOptions
+    """Options of the optimization."""
     plan: SearchPlan
+    """The combinations and the longest lookback among them."""
     context: SearchContext
+    """Candles and rules that all combinations were evaluated with."""
     trading_rules_text: str
+    """Description of the trading rules of the market, for output."""
     folder: Path
+    """Folder of the results."""
     order: list[TrialResult]
     """Results of the combinations, best first; those with too few trades come last."""
-    least: LeastTrades
-    """Closed trades that a combination needs to be ranked."""
+    min_trades: MinTrades
+    """Numbers of closed trades that a combination needs to be ranked and compared."""
     failed: list[TrialResult]
     """Combinations for which the strategy raised an error."""
     earlier: int
@@ -83,24 +89,28 @@ class Optimization(Struct, frozen=True):
     pauses: tuple[str, ...]
     """Lines with the time since which the range is traded, where unexplained gaps delay that."""
     seconds: float
+    """Duration, seconds."""
 
 
 #: Opens the display, given the numbers of combinations and of those evaluated by earlier starts.
 ShowProgress = Callable[[int, int], contextlib.AbstractContextManager[OptimizationDisplay]]
 
 
-class Market(Struct, frozen=True):
-    """Candles and rules that all combinations are evaluated with, as they were loaded."""
+class SearchData(Struct, frozen=True):
+    """Everything that was loaded for an optimization, before any combination is evaluated."""
 
     window: CandleWindow
+    """Candles of the whole range, with the warm-up of the longest lookback."""
     higher: HigherTimeframes
+    """Higher-timeframe candles of the range."""
     context: SearchContext
+    """Candles and rules that all combinations are evaluated with."""
     trading_rules_text: str
-    """Trading rules of the market, in words, for output."""
+    """Description of the trading rules of the market, for output."""
     pauses: tuple[str, ...]
     """Lines with the time since which the range is traded, where unexplained gaps delay that."""
     identity: dict[str, object]
-    """Identity of the optimization (identity.py)."""
+    """All inputs of the results except the parameters (identity.py)."""
 
 
 def run_optimization(
@@ -119,16 +129,16 @@ def run_optimization(
     """
     began = time.monotonic()
     plan = plan_search(config, options)
-    market = load_market(config, plan, options)
+    data = load_search_data(config, plan, options)
     plan.is_prepared = True
-    window, context = market.window, market.context
+    window, context = data.window, data.context
     ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
     work = Evaluator(plan.strategy, context, options.user_metrics)
-    with open_results(OPTIMIZATIONS, market.identity) as results:
+    with open_results(OPTIMIZATIONS, data.identity) as results:
         earlier = evaluate_all(
             plan,
             options,
-            market,
+            data,
             results,
             ledger,
             show_progress,
@@ -138,16 +148,16 @@ def run_optimization(
         found = [results.get_result(point) for point in plan.points]
     plan.check_not_empty()
     outside = len(window.candles) - window.warm_up - context.in_sample
-    least = LeastTrades.of(options.min_trades, context.in_sample, outside)
+    min_trades = MinTrades.from_parts(options.min_trades, context.in_sample, outside)
     good = [result for result in found if "error" not in result]
-    order = rank_results(good, options.metrics, least)
-    best = order[0] if order and least.is_ranked(order[0]) else None
+    order = rank_results(good, options.metrics, min_trades)
+    best = order[0] if order and min_trades.is_ranked(order[0]) else None
     save_best(results.folder, config, options, context, best)
     if good:
         ledger.record_look(
             plan.strategy.name,
             window.key.timeframe,
-            compute_choice_digest(market, options, plan.points),
+            compute_choice_digest(data, options, plan.points),
             context.split,
             window.end,
         )
@@ -157,16 +167,16 @@ def run_optimization(
         options=options,
         plan=plan,
         context=context,
-        trading_rules_text=market.trading_rules_text,
+        trading_rules_text=data.trading_rules_text,
         folder=results.folder,
         order=order,
-        least=least,
+        min_trades=min_trades,
         failed=plan.failed + [result for result in found if "error" in result],
         earlier=earlier,
         counts=counts,
-        judgement=_judge_best(plan, order, least, good, context, counts, options),
-        check=check_best(config, order, window, market.higher),
-        pauses=market.pauses,
+        judgement=_judge_best(plan, order, min_trades, good, context, counts, options),
+        check=check_best(config, order, window, data.higher),
+        pauses=data.pauses,
         seconds=round(time.monotonic() - began, 3),
     )
 
@@ -180,11 +190,12 @@ def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
     with stdout_to_stderr():
         cls = load_strategy_class(config.strategy.name, config.strategy.user_folder)
     given, is_random = config.strategy.parameters, options.is_random
-    settings = make_account_ranges(given, is_random=is_random)
+    timeframe = config.key.timeframe
+    settings = make_account_ranges(given, config.account, timeframe, is_random=is_random)
     ranges = make_ranges(cls, select_strategy_parameters(given), settings, is_random=is_random)
     for constraint in options.constraints:
         constraint.check_names(parameter.name for parameter in ranges)
-    return prepare_plan(cls, ranges, options, config.account)
+    return prepare_plan(cls, ranges, options, config.account, timeframe)
 
 
 def prepare_plan(
@@ -192,6 +203,7 @@ def prepare_plan(
     ranges: tuple[ParameterRange, ...],
     options: SearchOptions,
     account: AccountConfig,
+    timeframe: str,
 ) -> SearchPlan:
     """Return the plan of an optimization, with the lookback of its combinations.
 
@@ -200,9 +212,9 @@ def prepare_plan(
     Raises:
         UsageError: the strategy takes none of the combinations.
     """
-    plan = SearchPlan(cls, ranges, options.constraints, account)
-    if options.sampler not in OWN_SAMPLERS:
-        plan.probe(options.seed)
+    plan = SearchPlan(cls, ranges, options.constraints, account, timeframe)
+    if options.sampler not in BUILT_IN_SAMPLERS:
+        plan.probe_lookbacks(options.seed)
         return plan
     for point in iterate_independent_points(ranges, options):
         plan.add(point)
@@ -212,46 +224,48 @@ def prepare_plan(
     return plan
 
 
-def load_market(config: BacktestConfig, plan: SearchPlan, options: SearchOptions) -> Market:
+def load_search_data(
+    config: BacktestConfig, plan: SearchPlan, options: SearchOptions
+) -> SearchData:
     """Return candles and rules of an optimization.
 
     Raises:
         OnetapeError: as for a backtest.
     """
     key = config.key
-    furthest = plan.longest_higher or plan.furthest
+    higher_strategy = plan.longest_higher or plan.longest_strategy
     with open_run_database(config) as store:
         longest = replace(config, account=plan.longest_sizing or config.account)
-        window = load_window(store, key, longest, lookback=get_lookback(plan.furthest))
-        window = skip_startup_candles(window, plan.furthest)
-        higher = load_higher(store, window, furthest, config)
-        steps, trading_rules_text = load_trading_rules(store, key, config, window.candles)
+        window = load_window(store, key, longest, lookback=get_lookback(plan.longest_strategy))
+        window = skip_startup_candles(window, plan.longest_strategy)
+        higher = load_higher(store, window, higher_strategy, config)
+        rules, trading_rules_text = load_trading_rules(store, key, config, window.candles)
         context = SearchContext(
             window,
             count_in_sample_candles(window, options.out_of_sample),
-            replace(config.account, trading_rules=steps),
+            replace(config.account, trading_rules=rules),
             higher.candles,
             load_intrabar_into_memory(store, window, config),
-            plan.closes_before,
+            plan.closes_for_size,
             UnexplainedGaps(window.gaps, higher.gaps),
             has_stored_volume(store, window),
             config.risk_free_rate,
         )
         pauses = describe_pauses(
             window,
-            find_run_segments(window, higher, furthest),
+            find_run_segments(window, higher, higher_strategy),
             ", the longest of all combinations,",
         )
-        identity = make_identity(store, key, furthest, context)
+        identity = make_identity(store, key, higher_strategy, context)
         identity |= make_metrics_identity(options.user_metrics)
-    return Market(window, higher, context, trading_rules_text, tuple(pauses), identity)
+    return SearchData(window, higher, context, trading_rules_text, tuple(pauses), identity)
 
 
 def evaluate_all(
     plan: SearchPlan,
     options: SearchOptions,
-    market: Market,
-    results: Results,
+    data: SearchData,
+    results: FolderResults,
     ledger: TrialsLedger,
     show_progress: ShowProgress,
     work: Callable[[Job], bytes],
@@ -262,29 +276,29 @@ def evaluate_all(
     Args:
         plan: The combinations.
         options: Options of the optimization.
-        market: Candles and rules.
-        results: Results that are there, and the file of new ones.
-        ledger: Gets each trial before it is evaluated.
+        data: Candles and rules, with the identity of the optimization.
+        results: Results of earlier optimizations; new results are added.
+        ledger: Ledger to which each trial is added before it is evaluated.
         show_progress: Opens the display of the progress.
         work: Evaluates a combination in a process of this computer.
         make_cluster_work: Returns what the workers of a cluster evaluate on.
     """
-    name, timeframe = plan.strategy.name, market.window.key.timeframe
+    name, timeframe = plan.strategy.name, data.window.key.timeframe
 
     # A combination that is ranked by another metric, or with another risk-free rate, does not count
     # as another trial.
     of_results = (USER_METRICS, RISK_FREE_RATE)
-    of_trial = {key: one for key, one in market.identity.items() if key not in of_results}
+    of_trial = {key: one for key, one in data.identity.items() if key not in of_results}
 
     def record(points: Sequence[ParameterSet]) -> None:
         digests = (compute_trial_digest(of_trial, point) for point in points)
         ledger.record_trials(name, timeframe, digests)
 
-    is_own = options.sampler in OWN_SAMPLERS
-    sampler = None if is_own else make_sampler(plan.ranges, options)
-    trials = Trials(plan, sampler, results, record, options.trials)
+    is_built_in = options.sampler in BUILT_IN_SAMPLERS
+    sampler = None if is_built_in else make_sampler(plan.ranges, options)
+    trials = TrialLoop(plan, sampler, results, record, options.trials)
     missing = trials.prepare()
-    total = len(plan.points) if is_own else options.trials or 0
+    total = len(plan.points) if is_built_in else options.trials or 0
     done = len(plan.points) - missing
     if options.cluster is not None and missing:
         # Few optimizations need Dask, which takes half a second to import.
@@ -297,7 +311,7 @@ def evaluate_all(
             trials.run(cluster, display)
         return trials.earlier
     # Later batches are as large as the first one, where there are any.
-    processes = max(1, min(options.processes, missing)) if is_own else options.processes
+    processes = max(1, min(options.processes, missing)) if is_built_in else options.processes
     pool = WorkerPool(work, processes, [results.descriptor])
     # The processes are forked before the bar starts a thread.
     with pool, show_progress(total, done) as display:
@@ -308,18 +322,18 @@ def evaluate_all(
 def _judge_best(
     plan: SearchPlan,
     order: Sequence[TrialResult],
-    least: LeastTrades,
+    min_trades: MinTrades,
     found: Sequence[TrialResult],
     context: SearchContext,
     counts: TrialCounts,
     options: SearchOptions,
 ) -> Judgement | None:
-    if not order or not least.is_ranked(order[0]):
+    if not order or not min_trades.is_ranked(order[0]):
         return None
     try:
         with stdout_to_stderr():
             point = order[0]["parameters"]
-            rules = apply_account_parameters(context.rules, point)
+            rules = apply_account_parameters(context.rules, point, context.window.key.timeframe)
             return judge(
                 plan.make_strategy(point),
                 found,
@@ -337,7 +351,7 @@ def make_cluster_work(
     plan: SearchPlan,
     context: SearchContext,
     options: SearchOptions,
-    windows: Sequence[Window] = (),
+    windows: Sequence[WalkForwardWindow] = (),
 ) -> "ClusterWork":
     """Return what the workers of a cluster evaluate on.
 
@@ -351,7 +365,7 @@ def make_cluster_work(
     from onetape.optimization.cluster.work_file import ClusterWork
     from onetape.optimization.cluster.worker_tasks import collect_code
 
-    strategy = plan.furthest
+    strategy = plan.longest_strategy
     metrics = tuple(f"{one.file}:{one.name}" for one in options.user_metrics)
     return ClusterWork(
         config.strategy.name,
@@ -364,11 +378,11 @@ def make_cluster_work(
 
 
 def compute_choice_digest(
-    market: Market, options: SearchOptions, points: Sequence[ParameterSet]
+    data: SearchData, options: SearchOptions, points: Sequence[ParameterSet]
 ) -> bytes:
     """Return the digest of the combinations that a choice was made from, and of its criteria."""
     content = msgspec.json.encode(
-        [market.identity, list(options.metrics), options.min_trades, list(points)], order="sorted"
+        [data.identity, list(options.metrics), options.min_trades, list(points)], order="sorted"
     )
     return hashlib.blake2b(content, digest_size=8).digest()
 
@@ -376,7 +390,7 @@ def compute_choice_digest(
 def find_best(optimization: Optimization) -> TrialResult | None:
     """Return the best combination; None where none is ranked."""
     first = optimization.order[0] if optimization.order else None
-    return first if first is not None and optimization.least.is_ranked(first) else None
+    return first if first is not None and optimization.min_trades.is_ranked(first) else None
 
 
 def find_no_result_error(optimization: Optimization) -> ConfigurationError | None:

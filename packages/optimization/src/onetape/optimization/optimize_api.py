@@ -25,7 +25,7 @@ from onetape.optimization.frame_search import (
     plan_values,
 )
 from onetape.optimization.judge import Judgement, judge
-from onetape.optimization.ranking import LeastTrades, TrialResult, rank_results
+from onetape.optimization.ranking import MinTrades, TrialResult, rank_results
 from onetape.optimization.search_options import SearchOptions, check_out_of_sample
 from onetape.optimization.user_metrics import Rank, parse_python_ranks
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from onetape.backtest.inputs import CandlesLike
 
 #: Metrics in the representation, after the one that ranks.
-_SHOWN: Final = ("total_return", "max_drawdown", "trades")
+_SHOWN_METRICS: Final = ("total_return", "max_drawdown", "trades")
 
 
 class OptimizationResult:
@@ -84,7 +84,7 @@ class OptimizationResult:
     def __repr__(self) -> str:
         """Return the first rows, with the warning that the best of many is partly chance."""
         names = self.results.attrs["parameters"]
-        columns = [self.rank, *(name for name in _SHOWN if name != self.rank)]
+        columns = [self.rank, *(name for name in _SHOWN_METRICS if name != self.rank)]
         shown = [*names, *(f"{part}_{one}" for one in columns for part in ("in", "out"))]
         failed = f", {len(self.failures):,} failed" if self.failures else ""
         return (
@@ -179,10 +179,10 @@ def optimize(
     failures = describe_failures(plan, found)
     good = [line for line in found if "error" not in line]
     outside = len(window.candles) - window.warm_up - context.in_sample
-    least = LeastTrades.of(min_trades, context.in_sample, outside)
-    order = rank_results(good, options.metrics, least)
+    minimum = MinTrades.from_parts(min_trades, context.in_sample, outside)
+    order = rank_results(good, options.metrics, minimum)
     judgement = None
-    if least.is_ranked(order[0]):
+    if minimum.is_ranked(order[0]):
         judgement = judge(
             cls(**order[0]["parameters"]),
             good,
@@ -191,15 +191,15 @@ def optimize(
             seed,
             is_by_sharpe=options.metrics == ("sharpe",),
         )
-    return OptimizationResult(_make_frame(order, least), options.metric, failures, judgement)
+    return OptimizationResult(_make_frame(order, minimum), options.metric, failures, judgement)
 
 
-def _make_frame(order: list[TrialResult], least: LeastTrades) -> "pd.DataFrame":
+def _make_frame(order: list[TrialResult], minimum: MinTrades) -> "pd.DataFrame":
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
     for trial in order:
-        row: dict[str, Any] = {**trial["parameters"], "ranked": least.is_ranked(trial)}
+        row: dict[str, Any] = {**trial["parameters"], "ranked": minimum.is_ranked(trial)}
         for short, part in (("in", "in_sample"), ("out", "out_of_sample")):
             row |= {f"{short}_{k}": v for k, v in trial[part].items() if k != "buy_and_hold"}
         rows.append(row)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 #: Number of batches without a new combination after which the space counts as exhausted.
-_MOST_EMPTY_BATCHES: Final = 8
+_MAX_EMPTY_BATCHES: Final = 8
 #: Factor that separates the seeds of batches of two different seeds.
 _BATCHES_PER_SEED: Final = 1_000_003
 
@@ -61,7 +61,7 @@ class OptunaSampler:
 
     def propose(self) -> list[ParameterSet]:
         """Return the next batch; empty: several batches had no new combination."""
-        if self._empty >= _MOST_EMPTY_BATCHES:
+        if self._empty >= _MAX_EMPTY_BATCHES:
             return []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental features, and time without trials
@@ -76,8 +76,8 @@ class OptunaSampler:
         self._seen |= values
         return points
 
-    def learn(self, results: Sequence[TrialResult | None]) -> None:
-        """Pass the metrics of the batch to the study, in the order of the trials."""
+    def add_results(self, results: Sequence[TrialResult | None]) -> None:
+        """Add the metrics of the last batch to the study, in the order of the trials."""
         from optuna.trial import TrialState
 
         for trial, result in zip(self._open_trials, results, strict=True):

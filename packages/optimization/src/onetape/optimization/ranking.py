@@ -47,7 +47,7 @@ class RankStability(Struct, frozen=True):
     """Number of combinations with enough trades in both parts, which the rank correlation uses."""
 
 
-class LeastTrades(Struct, frozen=True):
+class MinTrades(Struct, frozen=True):
     """Number of closed trades that a combination needs for its metrics to be meaningful."""
 
     in_sample: int = 0
@@ -56,10 +56,10 @@ class LeastTrades(Struct, frozen=True):
     """Closed out-of-sample trades that a combination needs to count in the rank correlation."""
 
     @classmethod
-    def of(
+    def from_parts(
         cls, in_sample: int, in_sample_candles: int, out_of_sample_candles: int
-    ) -> "LeastTrades":
-        """Return the least numbers of both parts; the shorter out-of-sample part needs fewer."""
+    ) -> "MinTrades":
+        """Return the minimums of both parts; a shorter out-of-sample part has a lower one."""
         share = min(1.0, out_of_sample_candles / in_sample_candles)
         return cls(in_sample, max(min(in_sample, 1), round(in_sample * share)))
 
@@ -74,7 +74,7 @@ class LeastTrades(Struct, frozen=True):
 
 
 #: No combination is left out for too few trades.
-ANY_TRADES: Final = LeastTrades()
+ANY_TRADES: Final = MinTrades()
 
 
 def list_rank_metrics() -> tuple[str, ...]:
@@ -106,20 +106,20 @@ def _simplify_metric_name(name: str) -> str:
 def rank_results(
     results: Sequence[TrialResult],
     metrics: str | Sequence[str],
-    least: LeastTrades = ANY_TRADES,
+    min_trades: MinTrades = ANY_TRADES,
 ) -> list[TrialResult]:
     """Return the combinations, best first by the in-sample part; those with too few trades last.
 
-    In both groups, combinations without the metric come last, and equal ones keep their order. For
-    several metrics the Pareto front comes first.
+    In both groups, combinations without the metric come last, and the order of equal ones does not
+    change. For several metrics the Pareto front comes first.
     """
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     keys = [_compute_sort_keys(results, "in_sample", name) for name in names]
-    hardly_trades = np.array([not least.is_ranked(result) for result in results], dtype=np.bool_)
+    has_too_few = np.array([not min_trades.is_ranked(result) for result in results], dtype=np.bool_)
     is_behind = np.zeros(len(results), dtype=np.bool_)
     if len(names) > 1:
-        is_behind = ~is_on_front(np.column_stack(keys), ~hardly_trades)
-    return [results[index] for index in np.lexsort((keys[0], is_behind, hardly_trades))]
+        is_behind = ~is_on_front(np.column_stack(keys), ~has_too_few)
+    return [results[index] for index in np.lexsort((keys[0], is_behind, has_too_few))]
 
 
 def is_on_front(keys: FloatArray, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -130,45 +130,45 @@ def is_on_front(keys: FloatArray, counts: NDArray[np.bool_]) -> NDArray[np.bool_
         counts: Rows that take part; rows with an infinite key do not.
     """
     front = np.zeros(len(keys), dtype=np.bool_)
-    left = np.flatnonzero(counts & np.isfinite(keys).all(axis=1))
+    rest = np.flatnonzero(counts & np.isfinite(keys).all(axis=1))
     # Sorted by the columns, no row is dominated by a later one.
-    left = left[np.lexsort(keys[left].T[::-1])]
-    while len(left):
-        first = keys[left[0]]
-        front[left[(keys[left] == first).all(axis=1)]] = True
-        left = left[(keys[left] < first).any(axis=1)]
+    rest = rest[np.lexsort(keys[rest].T[::-1])]
+    while len(rest):
+        first = keys[rest[0]]
+        front[rest[(keys[rest] == first).all(axis=1)]] = True
+        rest = rest[(keys[rest] < first).any(axis=1)]
     return front
 
 
 def find_pareto_front(
-    order: Sequence[TrialResult], metrics: Sequence[str], least: LeastTrades = ANY_TRADES
+    order: Sequence[TrialResult], metrics: Sequence[str], min_trades: MinTrades = ANY_TRADES
 ) -> list[int]:
-    """Return the places of the combinations on the in-sample Pareto front of some metrics.
+    """Return the indices of the combinations on the in-sample Pareto front of some metrics.
 
     Args:
         order: Results of the combinations.
         metrics: Metrics of the front, one or more.
-        least: Closed trades that a combination on the front needs.
+        min_trades: Closed trades that a combination on the front needs.
     """
     keys = [_compute_sort_keys(order, "in_sample", name) for name in metrics]
-    counts = np.array([least.is_ranked(result) for result in order], dtype=np.bool_)
+    counts = np.array([min_trades.is_ranked(result) for result in order], dtype=np.bool_)
     return np.flatnonzero(is_on_front(np.column_stack(keys), counts)).tolist()
 
 
 def compute_rank_stability(
-    order: Sequence[TrialResult], metric: str, least: LeastTrades = ANY_TRADES
+    order: Sequence[TrialResult], metric: str, min_trades: MinTrades = ANY_TRADES
 ) -> RankStability:
     """Return the stability of the ranking in the out-of-sample part."""
-    order = [result for result in order if least.is_ranked(result)]
+    order = [result for result in order if min_trades.is_ranked(result)]
     inside, outside = (
         _compute_sort_keys(order, part, metric) for part in ("in_sample", "out_of_sample")
     )
-    compared = np.array([least.is_compared(result) for result in order], dtype=np.bool_)
+    compared = np.array([min_trades.is_compared(result) for result in order], dtype=np.bool_)
     both = np.isfinite(inside) & np.isfinite(outside) & compared
     first = order[0] if order else None
-    place = None
+    rank = None
     if first is not None and np.isfinite(outside[0]):
-        place = int((outside < outside[0]).sum()) + 1
+        rank = int((outside < outside[0]).sum()) + 1
     known = outside[np.isfinite(outside)]
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
     return RankStability(
@@ -177,7 +177,7 @@ def compute_rank_stability(
         best_out_of_sample=None
         if first is None
         else get_metric_value(first, "out_of_sample", metric),
-        best_out_of_sample_rank=place,
+        best_out_of_sample_rank=rank,
         median_out_of_sample=sign * _compute_median(known) if len(known) else None,
         ranked=len(order),
         compared=int(both.sum()),

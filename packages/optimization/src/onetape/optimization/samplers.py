@@ -20,8 +20,8 @@ class Sampler(Protocol):
         """Return the next batch, in the order of the trials; empty at the end."""
         ...
 
-    def learn(self, results: Sequence[TrialResult | None]) -> None:
-        """Use the results of the batch, in its order, for later proposals.
+    def add_results(self, results: Sequence[TrialResult | None]) -> None:
+        """Add the results of the last batch, in its order, for later proposals.
 
         Args:
             results: Result of each combination; None: the combination was refused.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.storage.choices import Choice, save_choice
+from onetape.core.folders import USER_FOLDER
 from onetape.optimization.account_parameters import (
     collect_setting_texts,
     select_strategy_parameters,
@@ -14,6 +15,7 @@ from onetape.optimization.ranking import TrialResult
 from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.space import ParameterSet, format_parameter_value
 from onetape.optimization.walk_forward import WindowChoice
+from onetape.strategies.registry import compute_strategy_file_digest
 
 
 def save_best(
@@ -38,6 +40,7 @@ def save_best(
     choice = Choice(
         kind="optimization",
         strategy=config.strategy.name,
+        strategy_digest=compute_strategy_file_digest(config.strategy.name, USER_FOLDER),
         exchange=config.key.exchange,
         symbol=config.key.symbol,
         timeframe=config.key.timeframe,
@@ -63,6 +66,7 @@ def save_newest(
     choice = Choice(
         kind="walk-forward",
         strategy=config.strategy.name,
+        strategy_digest=compute_strategy_file_digest(config.strategy.name, USER_FOLDER),
         exchange=config.key.exchange,
         symbol=config.key.symbol,
         timeframe=config.key.timeframe,
@@ -78,5 +82,5 @@ def save_newest(
 
 def _format_parameters(parameters: ParameterSet) -> dict[str, str]:
     """Return the values of a combination that the strategy takes, as `--param` takes them."""
-    own = select_strategy_parameters(parameters)
-    return {name: format_parameter_value(value) for name, value in own.items()}
+    values = select_strategy_parameters(parameters)
+    return {name: format_parameter_value(value) for name, value in values.items()}

@@ -10,19 +10,19 @@ from onetape.optimization.constraints import Constraint
 from onetape.optimization.user_metrics import UserMetric
 
 #: Bounds of the out-of-sample part, as a fraction of the range.
-LEAST_PART: Final = 0.05
-MOST_PART: Final = 0.9
+MIN_PART: Final = 0.05
+MAX_PART: Final = 0.9
 #: Default number of closed trades that a combination needs to be ranked.
-LEAST_TRADES: Final = 20
+MIN_TRADES: Final = 20
 #: Default number of trials that a sampler proposes together.
 BATCH: Final = 32
 #: Samplers: Onetape's own, and those of Optuna.
-OWN_SAMPLERS: Final = ("grid", "random")
+BUILT_IN_SAMPLERS: Final = ("grid", "random")
 OPTUNA_SAMPLERS: Final = ("tpe", "cmaes", "nsga2", "qmc")
 #: Maximum size of a grid; larger spaces need a sampler.
-MOST_COMBINATIONS: Final = 100_000
+MAX_COMBINATIONS: Final = 100_000
 #: Trials beyond which TPE takes longer to propose a combination than to evaluate it.
-_MOST_TPE_TRIALS: Final = 5_000
+_MAX_TPE_TRIALS: Final = 5_000
 
 
 class SearchOptions(Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
     """Random seed of the sampler and of the statistics."""
     batch: int = BATCH
     """Number of combinations that a sampler proposes together."""
-    min_trades: int = LEAST_TRADES
+    min_trades: int = MIN_TRADES
     """Closed trades in-sample that a combination needs to be ranked."""
     constraints: tuple[Constraint, ...] = ()
     """Conditions that a combination must meet."""
@@ -58,7 +58,7 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
             UsageError: an option is invalid.
         """
         check_out_of_sample(self.out_of_sample, "--out-of-sample")
-        known = (*OWN_SAMPLERS, *OPTUNA_SAMPLERS)
+        known = (*BUILT_IN_SAMPLERS, *OPTUNA_SAMPLERS)
         if self.sampler not in known:
             raise UsageError(f"--sampler must be one of {', '.join(known)}, found {self.sampler!r}")
         if self.sampler == "grid" and self.trials is not None:
@@ -70,14 +70,14 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
         self._check_trials(self.trials or 1)
 
     def _check_trials(self, trials: int) -> None:
-        most = _MOST_TPE_TRIALS if self.sampler == "tpe" else MOST_COMBINATIONS
-        if trials > most:
+        max_trials = _MAX_TPE_TRIALS if self.sampler == "tpe" else MAX_COMBINATIONS
+        if trials > max_trials:
             why = (
                 "; tpe then takes longer to propose a combination than to evaluate it"
                 if self.sampler == "tpe"
                 else ""
             )
-            raise UsageError(f"--trials {trials:,} is more than {most:,}{why}")
+            raise UsageError(f"--trials {trials:,} is more than {max_trials:,}{why}")
         if len(self.metrics) > 1 and self.sampler == "cmaes":
             raise UsageError("--sampler cmaes takes one --rank; take nsga2 for several")
 
@@ -98,5 +98,5 @@ def check_out_of_sample(part: float, name: str) -> None:
     Raises:
         UsageError: the part is out of bounds.
     """
-    if not LEAST_PART <= part <= MOST_PART:
-        raise UsageError(f"{name} must be from {LEAST_PART:g} to {MOST_PART:g}, found {part:g}")
+    if not MIN_PART <= part <= MAX_PART:
+        raise UsageError(f"{name} must be from {MIN_PART:g} to {MAX_PART:g}, found {part:g}")

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from onetape.core.defaults import DEFAULT_TIMEFRAME
 from onetape.core.errors import OnetapeError, UsageError
 from onetape.engine import AccountConfig
 from onetape.optimization.account_parameters import (
@@ -20,9 +21,9 @@ from onetape.strategies.output_capture import stdout_to_stderr
 #: Numbers of random combinations and of corners of the space from which the longest lookback is
 #: found, if a sampler proposes combinations later.
 _PROBES: Final = 200
-_MOST_CORNERS: Final = 256
+_MAX_CORNERS: Final = 256
 #: Number of refusals whose text is stored.
-_MOST_REFUSALS: Final = 1_000
+_MAX_REFUSALS: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -34,8 +35,11 @@ class SearchPlan:
     ranges: tuple[ParameterRange, ...]
     """Values or bounds of each parameter."""
     constraints: tuple[Constraint, ...] = ()
+    """Conditions that each combination must meet."""
     account: AccountConfig = field(default_factory=AccountConfig)
     """Rules of the account, for everything that a combination does not name."""
+    timeframe: str = DEFAULT_TIMEFRAME
+    """Timeframe of the traded candles, of which settings of a combination have whole numbers."""
     points: list[ParameterSet] = field(default_factory=list[ParameterSet])
     """Combinations to evaluate."""
     failed: list[TrialResult] = field(default_factory=list[TrialResult])
@@ -73,7 +77,7 @@ class SearchPlan:
         try:
             with stdout_to_stderr():
                 strategy = self.make_strategy(point)
-            rules = apply_account_parameters(self.account, point)
+            rules = apply_account_parameters(self.account, point, self.timeframe)
             lookback, higher = get_lookback(strategy), get_higher_lookback(strategy)
         except UsageError as error:
             self._refuse(str(error))
@@ -89,16 +93,16 @@ class SearchPlan:
         return True
 
     @property
-    def furthest(self) -> Strategy:
-        """Return the strategy with the longest lookback; the plan has a combination."""
+    def longest_strategy(self) -> Strategy:
+        """Return the strategy with the longest lookback; the plan must have a combination."""
         assert self.longest is not None  # noqa: S101 - a plan without a combination is refused
         return self.longest
 
     @property
-    def closes_before(self) -> int:
-        """Return the largest number of closes before an entry that a size depends on."""
+    def closes_for_size(self) -> int:
+        """Return the largest number of closes before an entry from which a size is computed."""
         rules = self.account if self.longest_sizing is None else self.longest_sizing
-        return rules.closes_before
+        return rules.closes_for_size
 
     def make_strategy(self, point: ParameterSet) -> Strategy:
         """Return the strategy with the parameters of a combination.
@@ -112,17 +116,19 @@ class SearchPlan:
         """Return whether a combination can be evaluated and was added."""
         return make_result_key(point) in self._keys
 
-    def probe(self, seed: int) -> None:
+    def probe_lookbacks(self, seed: int) -> None:
         """Find the longest lookback that a sampler's proposals may have, by corners and draws."""
         ends = [
             (each.values[0], each.values[-1]) if each.values else (each.lowest, each.highest)
             for each in self.ranges
         ]
         names = [each.name for each in self.ranges]
-        corners = itertools.islice(itertools.product(*ends), _MOST_CORNERS)
+        corners = itertools.islice(itertools.product(*ends), _MAX_CORNERS)
         probes: list[dict[str, Any]] = [dict(zip(names, corner, strict=True)) for corner in corners]
         probes += itertools.islice(iterate_random_points(self.ranges, _PROBES, seed), _PROBES)
-        inner = SearchPlan(self.strategy, self.ranges, self.constraints, self.account)
+        inner = SearchPlan(
+            self.strategy, self.ranges, self.constraints, self.account, self.timeframe
+        )
         for point in probes:
             inner.add(point)
         self.longest, self.longest_higher = inner.longest, inner.longest_higher
@@ -144,26 +150,27 @@ class SearchPlan:
     def _accept_lookback(
         self, strategy: Strategy, rules: AccountConfig, lookback: int, higher: int
     ) -> bool:
+        """Return whether enough candles are loaded for a combination; record the longest."""
         longest = -1 if self.longest is None else get_lookback(self.longest)
         longest_higher = (
             -1 if self.longest_higher is None else get_higher_lookback(self.longest_higher)
         )
         is_longer = lookback > longest or higher > longest_higher
-        if self.is_prepared and (is_longer or rules.closes_before > self.closes_before):
-            lookback = max(lookback, rules.closes_before)
-            self._refuse(f"it looks back {lookback:,} candles, more than were prepared")
+        if self.is_prepared and (is_longer or rules.closes_for_size > self.closes_for_size):
+            lookback = max(lookback, rules.closes_for_size)
+            self._refuse(f"its lookback is {lookback:,} candles, more than were loaded")
             return False
         if lookback > longest:
             self.longest = strategy
         if higher > longest_higher:
             self.longest_higher = strategy
-        if self.longest_sizing is None or rules.closes_before > self.closes_before:
+        if self.longest_sizing is None or rules.closes_for_size > self.closes_for_size:
             self.longest_sizing = rules
         return True
 
     def _refuse(self, why: str) -> None:
         self.invalid += 1
-        if len(self.refusals) < _MOST_REFUSALS:
+        if len(self.refusals) < _MAX_REFUSALS:
             self.refusals.append(why)
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
-from onetape.optimization.search_options import MOST_COMBINATIONS
+from onetape.optimization.search_options import MAX_COMBINATIONS
 from onetape.strategies import ParameterInfo, Strategy, collect_parameters
 from onetape.strategies.parameters import make_setting_key
 
@@ -59,8 +59,8 @@ class ParameterRange(Struct, frozen=True):
         return int(self.high) if self.is_whole else self.high
 
     @property
-    def words(self) -> str:
-        """Return a text such as `5, 10, 15 ... 50 (10 values)` or `any from 5 to 50`."""
+    def text(self) -> str:
+        """Return the values such as `5, 10, 15 ... 50 (10 values)` or `any from 5 to 50`."""
         if not self.values:
             return f"any from {self.low:g} to {self.high:g}"
         texts = [format_parameter_value(value) for value in self.values]
@@ -103,7 +103,7 @@ def make_ranges(
         cls: The strategy.
         given: Texts by name, as `parse_range` takes them.
         further: Ranges that are no parameters of the strategy; they come last.
-        is_random: Whether other parameters are drawn from the declared bounds; else they keep
+        is_random: Whether other parameters are drawn from the declared bounds; False: they have
             their defaults.
 
     Raises:
@@ -140,9 +140,9 @@ def iterate_grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[Paramete
         UsageError: there are too many combinations.
     """
     count = math.prod(len(one.values) for one in ranges)
-    if count > MOST_COMBINATIONS:
+    if count > MAX_COMBINATIONS:
         raise UsageError(
-            f"the grid has {count:,} combinations, more than {MOST_COMBINATIONS:,}; take larger "
+            f"the grid has {count:,} combinations, more than {MAX_COMBINATIONS:,}; take larger "
             "steps, or draw some of them: --sampler random --trials 1000"
         )
     names = [one.name for one in ranges]
@@ -231,9 +231,9 @@ def _list_range_values(
             )
         step = Decimal(1)
     count = int((high - low) // step) + 1
-    if count > MOST_COMBINATIONS:
+    if count > MAX_COMBINATIONS:
         raise _make_parameter_error(
-            owner, info, f"a range of {MOST_COMBINATIONS:,} values at most", text
+            owner, info, f"a range of {MAX_COMBINATIONS:,} values at most", text
         )
     # Computed in Decimals, so that values such as 0.3 equal those that are written.
     return tuple(_convert_number(info, low + step * number) for number in range(count))

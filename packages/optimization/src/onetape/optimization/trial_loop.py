@@ -11,7 +11,7 @@ import msgspec
 from onetape.core.errors import UsageError
 from onetape.optimization.details import DETAILED_TRIALS
 from onetape.optimization.evaluate import Job
-from onetape.optimization.folder import MemoryResults, Results
+from onetape.optimization.folder import FolderResults, ResultsInMemory
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.samplers import Sampler
 from onetape.optimization.search_plan import SearchPlan
@@ -42,16 +42,16 @@ class OptimizationDisplay(NamedTuple):
     """Function that shows a line of text."""
 
 
-class Trials:
-    """Evaluates the proposals of a sampler."""
+class TrialLoop:
+    """Evaluates the combinations that a sampler proposes; adds their results to the sampler."""
 
     def __init__(
         self,
         plan: SearchPlan,
         sampler: Sampler | None,
-        results: Results | MemoryResults,
+        results: FolderResults | ResultsInMemory,
         record: Callable[[Sequence[ParameterSet]], None],
-        most: int | None,
+        max_count: int | None,
     ) -> None:
         """Prepare the loop; nothing is proposed yet.
 
@@ -60,13 +60,13 @@ class Trials:
             sampler: Proposes combinations; None: the plan has all of them already.
             results: Earlier results; new ones are added.
             record: Writes trials into the ledger, before they are evaluated.
-            most: Maximum number of combinations to evaluate; None: all that are proposed.
+            max_count: Maximum number of combinations to evaluate; None: all that are proposed.
         """
         self._plan = plan
         self._sampler = sampler
         self._results = results
         self._record = record
-        self._most = most
+        self._max_count = max_count
         self._batch: list[ParameterSet] | None = None
         self._is_new: list[bool] = []
         self._shown = self._planned_failures = 0
@@ -88,10 +88,10 @@ class Trials:
                 self._show(display, failed)
             self._planned_failures = len(self._plan.failed)
             done = self._evaluate(pool, display, done)
-            if self._sampler is None or len(self._plan.points) == self._most:
+            if self._sampler is None or len(self._plan.points) == self._max_count:
                 break
             # A repeated combination has its result; a refused one has none, even if one is stored.
-            self._sampler.learn(
+            self._sampler.add_results(
                 [
                     self._results.get(point) if self._plan.has(point) else None
                     for point in self._batch
@@ -105,7 +105,7 @@ class Trials:
             return
         self._batch, self._is_new = self._sampler.propose(), []
         for point in self._batch:
-            is_full = self._most is not None and len(self._plan.points) >= self._most
+            is_full = self._max_count is not None and len(self._plan.points) >= self._max_count
             self._is_new.append(not is_full and self._plan.add(point))
 
     def _collect_new_points(self) -> list[ParameterSet]:

@@ -39,7 +39,7 @@ class TrialCounts(Struct, frozen=True):
 
 
 class _LedgerLine(Struct, omit_defaults=True):
-    """A line: some trials of a strategy, or one look at an out-of-sample part."""
+    """A line of the ledger: some trials of a strategy, or one look at an out-of-sample part."""
 
     strategy: str
     timeframe: str
@@ -74,7 +74,7 @@ class TrialsLedger:
                 self._read(msgspec.json.decode(line, type=_LedgerLine))
             except (msgspec.DecodeError, ValueError) as error:
                 raise ConfigurationError(
-                    f"{self.path} has an invalid line ({error}); move the file away, and keep it: "
+                    f"{self.path} has an invalid line ({error}); move the file to another folder: "
                     "the number of trials begins again at 0"
                 ) from error
 
@@ -109,9 +109,9 @@ class TrialsLedger:
 
     def count_trials(self, strategy: str, start: int, end: int) -> TrialCounts:
         """Return the numbers of trials, and the looks at parts that overlap a range."""
-        own = sum(name == strategy for name in self._trials.values())
+        of_strategy = sum(name == strategy for name in self._trials.values())
         looks = sum(first < end and last > start for first, last in self._looks.values())
-        return TrialCounts(len(self._trials), own, looks)
+        return TrialCounts(len(self._trials), of_strategy, looks)
 
     def _read(self, entry: _LedgerLine) -> None:
         packed = base64.b64decode(entry.trials, validate=True)

@@ -158,24 +158,27 @@ def make_metrics_identity(metrics: Sequence[UserMetric]) -> dict[str, Any]:
 
 
 def compute_part_metrics(
-    result: SimulationResult, context: MetricsContext, own: Sequence[UserMetric], part: str
+    result: SimulationResult, context: MetricsContext, user_metrics: Sequence[UserMetric], part: str
 ) -> Metrics | dict[str, Any]:
     """Return the metrics of a part of the range, with those of the user.
 
     Args:
         result: Backtest of the part.
         context: Metrics context of the part.
-        own: Metrics of the user.
+        user_metrics: Metrics of the user.
         part: Name of the part, for the text of a failure.
 
     Raises:
         MetricError: a metric of the user raised an exception or returned no finite number.
     """
     metrics = compute_metrics(result, context)
-    if not own:
+    if not user_metrics:
         return metrics
     given = _make_metric_input(result, metrics, context)
-    return {**metrics.as_dict(), **{one.name: _compute_value(one, given, part) for one in own}}
+    return {
+        **metrics.as_dict(),
+        **{one.name: _compute_value(one, given, part) for one in user_metrics},
+    }
 
 
 def encode_failure(error: MetricError) -> bytes:
@@ -199,18 +202,18 @@ def _collect_ranks(
         UsageError: no metric has that name, or two metrics of the user have one name.
     """
     names: list[str] = []
-    own: dict[str, UserMetric] = {}
+    by_name: dict[str, UserMetric] = {}
     for one in ranks:
         if isinstance(one, str):
             names.append(parse_metric_name(one))
             continue
-        if one != own.setdefault(one.name, one):
+        if one != by_name.setdefault(one.name, one):
             raise UsageError(
-                f"rank: {one.file} and {own[one.name].file} both have a metric {one.name}; rename "
-                "one of the functions"
+                f"rank: {one.file} and {by_name[one.name].file} both have a metric {one.name}; "
+                "rename one of the functions"
             )
         names.append(one.name)
-    return tuple(dict.fromkeys(names)), tuple(own.values())
+    return tuple(dict.fromkeys(names)), tuple(by_name.values())
 
 
 def _take_function(function: Callable[[MetricInput], float]) -> UserMetric:

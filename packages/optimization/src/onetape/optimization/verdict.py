@@ -24,6 +24,7 @@ class Verdict(Struct, frozen=True):
     """Verdict on a result: its tests, in their order."""
 
     rungs: tuple[Rung, ...]
+    """The tests, the first to be passed first."""
 
     @property
     def passed(self) -> bool:

@@ -27,7 +27,7 @@ from onetape.engine.ratios import compute_period_rate, compute_period_returns, m
 from onetape.optimization.details import compute_market_returns, make_timed_positions
 from onetape.optimization.evaluate import Job, SearchContext, compute_part_signals, simulate_part
 from onetape.optimization.judge import (
-    Judged,
+    JudgedRun,
     SharpeEvidence,
     compute_sharpe_evidence,
     double_costs,
@@ -35,7 +35,7 @@ from onetape.optimization.judge import (
     make_money_rungs,
     make_timing_rung,
 )
-from onetape.optimization.ranking import LeastTrades, TrialResult, get_metric_value, rank_results
+from onetape.optimization.ranking import MinTrades, TrialResult, get_metric_value, rank_results
 from onetape.optimization.statistics.random_timing import compute_random_timing
 from onetape.optimization.statistics.sharpe import compute_return_moments
 from onetape.optimization.user_metrics import (
@@ -45,10 +45,11 @@ from onetape.optimization.user_metrics import (
     encode_failure,
 )
 from onetape.optimization.verdict import Verdict, has_failure
-from onetape.optimization.windows import Scheme, Window
-from onetape.strategies import SELL, Signals, Strategy, get_lookback
+from onetape.optimization.windows import WalkForwardWindow, WindowScheme
+from onetape.strategies import SELL, SignalArray, Strategy, get_lookback
 from onetape.strategies.indicator_cache import IndicatorCache
 from onetape.strategies.lookback_window import compute_window_size
+from onetape.strategies.segments import end_limits_at_gaps
 
 _YEAR_SECONDS: Final = 365 * 86_400
 
@@ -79,6 +80,7 @@ class ParameterStability(Struct, frozen=True):
     """Changes of a chosen parameter from window to window."""
 
     name: str
+    """Name of the parameter."""
     values: list[Any]
     """Chosen value of each window; None where nothing was chosen."""
     changes: int
@@ -88,8 +90,10 @@ class ParameterStability(Struct, frozen=True):
 class WalkForward(Struct, frozen=True):
     """Result of a walk-forward."""
 
-    scheme: Scheme
+    scheme: WindowScheme
+    """Lengths of training and test parts."""
     windows: list[WindowChoice]
+    """Choice and outcome of each window, oldest first."""
     metrics: Metrics
     """Metrics of the stitched out-of-sample equity, which is one account over all test parts."""
     hold_return: float
@@ -97,8 +101,11 @@ class WalkForward(Struct, frozen=True):
     efficiency: float | None
     """Median of the windows' efficiencies; None where no training part was profitable."""
     stability: list[ParameterStability]
+    """Changes of each parameter from window to window."""
     sharpe: SharpeEvidence
+    """Sharpe ratios that the tests of skill compare."""
     verdict: Verdict
+    """Verdict on the stitched equity."""
     result: SimulationResult
     """Backtest of the stitched signals."""
 
@@ -110,8 +117,8 @@ class WindowEvaluator:
         self,
         strategy: type[Strategy],
         context: SearchContext,
-        windows: Sequence[Window],
-        own_metrics: Sequence[UserMetric] = (),
+        windows: Sequence[WalkForwardWindow],
+        user_metrics: Sequence[UserMetric] = (),
     ) -> None:
         """Compute the data that all combinations share.
 
@@ -119,10 +126,10 @@ class WindowEvaluator:
             strategy: Strategy of the combinations.
             context: Candles and rules.
             windows: Windows of the range.
-            own_metrics: Metrics of the user, in addition to those of docs/metrics.md.
+            user_metrics: Metrics of the user, in addition to those of docs/metrics.md.
         """
         self._strategy, self._context, self._windows = strategy, context, windows
-        self._own_metrics = own_metrics
+        self._user_metrics = user_metrics
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         self._backgrounds: list[MetricsContext] = [
             make_metrics_context(
@@ -151,7 +158,7 @@ class WindowEvaluator:
                             compute_training_part(self._context, strategy, window),
                         ),
                         background,
-                        self._own_metrics,
+                        self._user_metrics,
                         f"training part of window {number}",
                     )
                     for number, (window, background) in enumerate(
@@ -169,7 +176,7 @@ class WindowEvaluator:
 
 
 def compute_training_part(
-    context: SearchContext, strategy: Strategy, window: Window
+    context: SearchContext, strategy: Strategy, window: WalkForwardWindow
 ) -> tuple[int, int, int]:
     """Return the indices of a training part: first candle read, first one traded, end."""
     return _compute_part(context, strategy, window.train_start, window.test_start)
@@ -178,7 +185,7 @@ def compute_training_part(
 def _compute_part(
     context: SearchContext, strategy: Strategy, start: int, end: int
 ) -> tuple[int, int, int]:
-    count = compute_window_size(max(get_lookback(strategy), context.closes_before))
+    count = compute_window_size(max(get_lookback(strategy), context.closes_for_size))
     return max(0, start - count), start, end
 
 
@@ -186,8 +193,8 @@ def walk_forward(
     strategy: type[Strategy],
     found: Sequence[TrialResult],
     context: SearchContext,
-    windows: Sequence[Window],
-    scheme: Scheme,
+    windows: Sequence[WalkForwardWindow],
+    scheme: WindowScheme,
     metrics: Sequence[str],
     min_trades: int,
     looks: int,
@@ -202,20 +209,21 @@ def walk_forward(
         scheme: Lengths of the windows, and treatment of positions at a boundary.
         metrics: Metrics to rank by.
         min_trades: Closed trades that a combination needs in a training part to be chosen.
-        looks: Choices and schemes whose result on this range was computed, this one included.
+        looks: Number of looks at the test parts: choices and schemes whose result was computed,
+            this one included.
 
     Raises:
         OnetapeError: a chosen strategy fails in its test part.
     """
-    chosen = [_choose(found, number, metrics, min_trades) for number in range(len(windows))]
-    signals = _stitch_signals(strategy, chosen, context, windows, scheme)
-    result = _simulate(context, windows, signals, context.rules)
-    doubled = _simulate(context, windows, signals, double_costs(context.rules))
+    chosen = [_choose_best(found, number, metrics, min_trades) for number in range(len(windows))]
+    stitched = _stitch_signals(strategy, chosen, context, windows, scheme)
+    result = _simulate_test_parts(context, windows, stitched, context.rules)
+    doubled = _simulate_test_parts(context, windows, stitched, double_costs(context.rules))
     choices = [
         _make_window_choice(context, window, best, metrics[0], result, windows[0].test_start)
         for window, best in zip(windows, chosen, strict=True)
     ]
-    judged = _make_judged(result, doubled, context.risk_free_rate)
+    judged = _make_judged_run(result, doubled, context.risk_free_rate)
     rate = compute_period_rate(context.risk_free_rate, judged.periods)
     evidence = compute_sharpe_evidence(
         compute_return_moments(judged.returns - rate), [], judged.periods, looks
@@ -223,13 +231,13 @@ def walk_forward(
     rungs = make_money_rungs(judged, "out of sample")
     timing = None
     if not has_failure(rungs):
-        own = make_timed_positions(
+        positions = make_timed_positions(
             result.fill_log.get_entry_bars(),
             result.fill_log.get_exit_bars(),
             len(result.candles),
             context.rules,
         )
-        timing = compute_random_timing(compute_market_returns(result.candles), [own])
+        timing = compute_random_timing(compute_market_returns(result.candles), [positions])
     rungs.append(make_timing_rung(timing))
     rungs.append(make_deflated_rung(evidence, "out of sample", "walk-forwards", is_by_sharpe=True))
     known = [each.efficiency for each in choices if each.efficiency is not None]
@@ -246,115 +254,122 @@ def walk_forward(
     )
 
 
-def _choose(
+def _choose_best(
     found: Sequence[TrialResult], number: int, metrics: Sequence[str], min_trades: int
 ) -> TrialResult | None:
     """Return the best combination of a training part, in the form of an optimization's result."""
     results = [
         {"parameters": one["parameters"], "in_sample": one["windows"][number]} for one in found
     ]
-    least = LeastTrades(in_sample=min_trades)
-    order = rank_results(results, metrics, least)
-    return order[0] if order and least.is_ranked(order[0]) else None
+    minimum = MinTrades(in_sample=min_trades)
+    order = rank_results(results, metrics, minimum)
+    return order[0] if order and minimum.is_ranked(order[0]) else None
 
 
 def _stitch_signals(
     strategy: type[Strategy],
     chosen: Sequence[TrialResult | None],
     context: SearchContext,
-    windows: Sequence[Window],
-    scheme: Scheme,
-) -> Signals:
-    """Return the signals of the test parts, each by its choice; HOLD where nothing is chosen."""
+    windows: Sequence[WalkForwardWindow],
+    scheme: WindowScheme,
+) -> tuple[SignalArray, LevelColumns | None]:
+    """Return signals and prices of the test parts, each by its choice; without a choice HOLD."""
     begin = windows[0].test_start
     count = windows[-1].test_end - begin
-    signals = np.zeros(count, dtype=np.int8)
-    levels = LevelColumns()
+    signals, expiries = np.zeros(count, dtype=np.int8), np.ones(count, dtype=np.int64)
+    levels: LevelColumns | None = None
     for window, best in zip(windows, chosen, strict=True):
         first, end = window.test_start - begin, window.test_end - begin
         if best is not None:
             instance = strategy(**best["parameters"])
             part = _compute_part(context, instance, window.test_start, window.test_end)
-            own = compute_part_signals(instance, context, part)[1]
+            found = compute_part_signals(instance, context, part)[1]
             tested = slice(part[1] - part[0], None)
-            signals[first:end] = own.signal[tested]
-            levels = LevelColumns(
-                _put_prices(levels.stop, own.stop, tested, first, count),
-                _put_prices(levels.target, own.target, tested, first, count),
-                own.stop_mode,
-                own.target_mode,
-            )
+            signals[first:end] = found.signal[tested]
+            expiries[first:end] = found.limit_expiry_candles
+            if found.level_columns is not None:
+                known = levels or LevelColumns()
+                levels = LevelColumns(
+                    _put_prices(known.stop, found.stop, tested, first, count),
+                    _put_prices(known.target, found.target, tested, first, count),
+                    found.stop_mode,
+                    found.target_mode,
+                    _put_prices(known.limit, found.limit, tested, first, count),
+                )
         if scheme.boundary == "close" or best is None:
             # A SELL on the last candle fills at the first open of the next part, with all costs.
             signals[end - 1] = SELL
-    return Signals(
-        signals,
-        stop=levels.stop,
-        target=levels.target,
-        stop_mode=levels.stop_mode,
-        target_mode=levels.target_mode,
-    )
+    if levels is None or levels.limit is None:
+        return signals, levels
+    return signals, replace(levels, expiry_by_candle=expiries)
 
 
 def _put_prices(
-    column: FloatArray | None, own: FloatArray | None, tested: slice, first: int, count: int
+    column: FloatArray | None, part: FloatArray | None, tested: slice, first: int, count: int
 ) -> FloatArray | None:
     """Return the prices of all test parts with those of one part.
 
     Args:
         column: Prices so far; None: none yet.
-        own: Prices of the part, warm-up included; None: none.
-        tested: The part without its warm-up.
+        part: Prices of one part, warm-up included; None: none.
+        tested: Rows of the part without its warm-up.
         first: First candle of the part.
         count: Number of candles of all test parts.
     """
-    if own is None:
+    if part is None:
         return column
     column = np.full(count, np.nan) if column is None else column
-    prices = own[tested]
+    prices = part[tested]
     column[first : first + len(prices)] = prices
     return column
 
 
-def _simulate(
+def _simulate_test_parts(
     context: SearchContext,
-    windows: Sequence[Window],
-    signals: Signals,
+    windows: Sequence[WalkForwardWindow],
+    stitched: tuple[SignalArray, LevelColumns | None],
     rules: AccountConfig,
 ) -> SimulationResult:
     begin, end = windows[0].test_start, windows[-1].test_end
-    before = min(begin, context.closes_before)
-    padded = np.concatenate((np.zeros(before, dtype=np.int8), signals.signal))
-    levels = signals.level_columns
+    before = min(begin, context.closes_for_size)
+    signal, levels = stitched
+    if levels is not None:
+        gaps = context.gaps.select_range(begin - before, end)
+        levels = end_limits_at_gaps(_pad_levels(levels, before), gaps)
     return simulate(
         context.window.candles[begin - before : end],
-        padded,
+        np.concatenate((np.zeros(before, dtype=np.int8), signal)),
         rules,
         start_index=before,
         intrabar=context.intrabar,
         has_volume=context.has_volume,
-        levels=None if levels is None else _pad_levels(levels, before),
+        levels=levels,
     )
 
 
 def _pad_levels(levels: LevelColumns, count: int) -> LevelColumns:
     """Return levels with so many candles without a price in front."""
-    nothing = np.full(count, np.nan)
+    nothing, expiries = np.full(count, np.nan), levels.expiry_by_candle
     return replace(
         levels,
         stop=None if levels.stop is None else np.concatenate((nothing, levels.stop)),
         target=None if levels.target is None else np.concatenate((nothing, levels.target)),
+        limit=None if levels.limit is None else np.concatenate((nothing, levels.limit)),
+        expiry_by_candle=None
+        if expiries is None
+        else np.concatenate((np.ones(count, dtype=np.int64), expiries)),
     )
 
 
 def _make_window_choice(
     context: SearchContext,
-    window: Window,
+    window: WalkForwardWindow,
     best: TrialResult | None,
     metric: str,
     result: SimulationResult,
     begin: int,
 ) -> WindowChoice:
+    """Return the choice of a window with the returns of its two parts."""
     times = context.window.candles.timestamp
     equity = np.concatenate(([result.start_cash], result.equity))
     first, last = equity[window.test_start - begin], equity[window.test_end - begin]
@@ -378,9 +393,9 @@ def _make_window_choice(
     )
 
 
-def _make_judged(
+def _make_judged_run(
     result: SimulationResult, doubled: SimulationResult, risk_free_rate: float
-) -> Judged:
+) -> JudgedRun:
     calendar = make_calendar(result.candles.timestamp)
     returns, periods = compute_period_returns(result.start_cash, result.equity, calendar)
     market, _ = compute_period_returns(
@@ -389,7 +404,7 @@ def _make_judged(
     metrics, costly = (
         compute_metrics(one, risk_free_rate=risk_free_rate) for one in (result, doubled)
     )
-    return Judged(metrics, costly, returns, market, periods)
+    return JudgedRun(metrics, costly, returns, market, periods)
 
 
 def _compute_stability(chosen: Sequence[TrialResult | None]) -> list[ParameterStability]:

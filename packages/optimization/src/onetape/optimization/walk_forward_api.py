@@ -112,7 +112,7 @@ def walk_forward(
         windows: Lengths of training and test parts, such as `365d/90d`; h, d or w.
         anchored: Whether every training part begins with the range.
         boundary: Treatment of an open position between test parts: `close` sells it, `carry`
-            keeps it.
+            holds it.
         rank: See `optimize`.
         min_trades: Closed trades that a combination needs in a training part to be chosen.
         sampler: `grid` or `random`.

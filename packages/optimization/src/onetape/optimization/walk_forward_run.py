@@ -19,18 +19,18 @@ from onetape.optimization.optimization_runner import (
     ShowProgress,
     compute_choice_digest,
     evaluate_all,
-    load_market,
+    load_search_data,
     make_cluster_work,
     plan_search,
 )
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.saved_choice import save_newest
-from onetape.optimization.search_options import OWN_SAMPLERS, SearchOptions
+from onetape.optimization.search_options import BUILT_IN_SAMPLERS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.trial_loop import format_failure_line
 from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger
 from onetape.optimization.walk_forward import WalkForward, WindowEvaluator, walk_forward
-from onetape.optimization.windows import Scheme, make_windows
+from onetape.optimization.windows import WindowScheme, make_windows
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.parameters import make_setting_key
 
@@ -39,21 +39,34 @@ class WalkForwardRun(Struct, frozen=True):
     """A finished walk-forward over stored candles."""
 
     config: BacktestConfig
+    """Configuration of the backtests."""
     options: SearchOptions
+    """Options of the optimization of each window."""
     plan: SearchPlan
+    """The combinations and the longest lookback among them."""
     context: SearchContext
+    """Candles and rules that all combinations were evaluated with."""
     trading_rules_text: str
+    """Description of the trading rules of the market, for output."""
     folder: Path
+    """Folder of the results."""
     walk_forward: WalkForward
+    """Choices, stitched equity and verdict."""
     failed: list[TrialResult]
+    """Combinations for which the strategy raised an error."""
     earlier: int
     """Number of combinations that an earlier start had evaluated."""
     counts: TrialCounts
+    """Trials on this market, and evaluations of these test parts."""
     seconds: float
+    """Duration, seconds."""
 
 
 def run_walk_forward(
-    config: BacktestConfig, options: SearchOptions, scheme: Scheme, show_progress: ShowProgress
+    config: BacktestConfig,
+    options: SearchOptions,
+    scheme: WindowScheme,
+    show_progress: ShowProgress,
 ) -> WalkForwardRun:
     """Return the finished walk-forward; results in the folder are used again.
 
@@ -67,24 +80,24 @@ def run_walk_forward(
         OnetapeError: see the class of the error.
     """
     began = time.monotonic()
-    if options.sampler not in OWN_SAMPLERS:
+    if options.sampler not in BUILT_IN_SAMPLERS:
         raise UsageError(
             "--walk-forward takes --sampler grid or random: a window has its own choice"
         )
     _refuse_account_parameters(config)
     plan = plan_search(config, options)
-    market = load_market(config, plan, options)
-    window = market.window
+    data = load_search_data(config, plan, options)
+    window = data.window
     windows = make_windows(window, scheme)
-    market = replace(market, identity={**market.identity, "walk_forward": asdict(scheme)})
-    context = market.context
+    data = replace(data, identity={**data.identity, "walk_forward": asdict(scheme)})
+    context = data.context
     ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
     work = WindowEvaluator(plan.strategy, context, windows, options.user_metrics)
-    with open_results(WALK_FORWARDS, market.identity) as results:
+    with open_results(WALK_FORWARDS, data.identity) as results:
         earlier = evaluate_all(
             plan,
             options,
-            market,
+            data,
             results,
             ledger,
             show_progress,
@@ -101,7 +114,7 @@ def run_walk_forward(
     times = window.candles.timestamp
     start, end = int(times[windows[0].test_start]), window.end
     name = plan.strategy.name
-    choice = compute_choice_digest(market, options, plan.points)
+    choice = compute_choice_digest(data, options, plan.points)
     ledger.record_look(name, window.key.timeframe, choice, start, end)
     counts = ledger.count_trials(name, start, end)
     with stdout_to_stderr():
@@ -121,7 +134,7 @@ def run_walk_forward(
         options=options,
         plan=plan,
         context=context,
-        trading_rules_text=market.trading_rules_text,
+        trading_rules_text=data.trading_rules_text,
         folder=results.folder,
         walk_forward=result,
         failed=failed,

@@ -9,23 +9,24 @@ from onetape.backtest.models import CandleWindow
 from onetape.core.errors import DataError, UsageError
 
 #: Treatment of a position at the boundary of two test parts: close sells it at the first open of
-#: the next part, carry keeps it until the next choice sells it.
+#: the next part, carry holds it until the next choice sells it.
 Boundary = Literal["close", "carry"]
 
 _UNITS: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
 #: Minimum length of the last test part as a fraction of the others; a shorter one is left out.
-_LEAST_SHARE: Final = 0.5
+_MIN_SHARE: Final = 0.5
 
 
-class Scheme(Struct, frozen=True):
-    """Lengths of the windows, and the treatment of positions between them."""
+class WindowScheme(Struct, frozen=True):
+    """Lengths of the windows of a walk-forward, and the treatment of positions between them."""
 
     train_seconds: int
     """Length of a training part."""
     test_seconds: int
     """Length of a test part."""
     is_anchored: bool = False
-    """Whether every training part begins with the range; else it moves with the test part."""
+    """Whether every training part begins with the range; False: each begins later than the one
+    before, by the length of a test part."""
     boundary: Boundary = "close"
     """Treatment of a position at the boundary of two test parts."""
 
@@ -38,7 +39,7 @@ class Scheme(Struct, frozen=True):
         )
 
 
-class Window(Struct, frozen=True):
+class WalkForwardWindow(Struct, frozen=True):
     """One training part and its test part, as indices of candles of the `CandleWindow`."""
 
     train_start: int
@@ -49,7 +50,7 @@ class Window(Struct, frozen=True):
     """End of the test part, exclusive."""
 
 
-def parse_scheme(text: str, *, is_anchored: bool, boundary: str) -> Scheme:
+def parse_scheme(text: str, *, is_anchored: bool, boundary: str) -> WindowScheme:
     """Return the scheme of a text such as `365d/90d`.
 
     Raises:
@@ -63,10 +64,10 @@ def parse_scheme(text: str, *, is_anchored: bool, boundary: str) -> Scheme:
         )
     if boundary not in ("close", "carry"):
         raise UsageError(f"--boundary must be close or carry, found {boundary!r}")
-    return Scheme(parts[0] or 0, parts[1] or 0, is_anchored, boundary)
+    return WindowScheme(parts[0] or 0, parts[1] or 0, is_anchored, boundary)
 
 
-def make_windows(window: CandleWindow, scheme: Scheme) -> list[Window]:
+def make_windows(window: CandleWindow, scheme: WindowScheme) -> list[WalkForwardWindow]:
     """Return the windows of a range; the last test part may be shorter.
 
     Raises:
@@ -74,17 +75,17 @@ def make_windows(window: CandleWindow, scheme: Scheme) -> list[Window]:
     """
     times = window.candles.timestamp
     begin, end = int(times[window.warm_up]), window.end
-    found: list[Window] = []
+    found: list[WalkForwardWindow] = []
     test = begin + scheme.train_seconds
-    while end - test >= _LEAST_SHARE * scheme.test_seconds:
+    while end - test >= _MIN_SHARE * scheme.test_seconds:
         train = begin if scheme.is_anchored else test - scheme.train_seconds
         edges = np.searchsorted(times, (train, test, min(test + scheme.test_seconds, end)))
         first, middle, last = (int(edge) for edge in edges)
         if middle - first >= 2 and last - middle >= 2:
-            found.append(Window(max(first, window.warm_up), middle, last))
+            found.append(WalkForwardWindow(max(first, window.warm_up), middle, last))
         test += scheme.test_seconds
     if not found:
-        need = scheme.train_seconds + _LEAST_SHARE * scheme.test_seconds
+        need = scheme.train_seconds + _MIN_SHARE * scheme.test_seconds
         raise DataError(
             f"{window.key} has {(end - begin) / 86_400:.0f} days in the range, and a walk-forward "
             f"of {scheme.text} needs {need / 86_400:.0f}; choose a longer range or shorter windows"

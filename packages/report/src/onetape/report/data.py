@@ -146,7 +146,7 @@ class Comparison(Struct, frozen=True):
     """Profit of the traded account less that of the backtest, quote currency."""
 
 
-class Charted(Struct, frozen=True, kw_only=True):
+class MarketChart(Struct, frozen=True, kw_only=True):
     """Chart data of one market. All arrays have the shape (n,) of the candles."""
 
     candles: Candles
@@ -192,17 +192,18 @@ class Charted(Struct, frozen=True, kw_only=True):
         return tuple(tuple(names) for names in panes.values())
 
 
-class OtherMarket(Charted, frozen=True, kw_only=True):
+class OtherMarket(MarketChart, frozen=True, kw_only=True):
     """A market that was traded on the same account."""
 
     symbol: str
     """CCXT spot symbol of the other chart."""
 
 
-class ReportData(Charted, frozen=True, kw_only=True):
+class ReportData(MarketChart, frozen=True, kw_only=True):
     """Contents of one page; the chart shows the title's symbol first."""
 
     title: ReportTitle
+    """Title of the page."""
     headline: Headline
     start_cash: float = 0.0
     """Quote currency before the first candle; it counts as a peak that equity can fall from."""
@@ -220,7 +221,7 @@ class ReportData(Charted, frozen=True, kw_only=True):
         """Check the charted columns, and that every trade's market is there.
 
         Raises:
-            ValueError: as for `Charted`, or a trade names an unknown symbol.
+            ValueError: as for `MarketChart`, or a trade names an unknown symbol.
         """
         super().__post_init__()
         if self.comparison is not None and self.comparison.equity.shape != self.equity.shape:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 #: Start of the policy of a page; the digests of its scripts follow.
 POLICY_BEGINNING: Final = "default-src 'none'; script-src "
-_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_PLACEHOLDER: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
 def render_page(
@@ -36,8 +36,8 @@ def render_page(
         scripts: Scripts of the page, which are joined and run in one scope.
         libraries: Scripts of libraries, which run before.
     """
-    own = "\n".join(["(() => {", '"use strict";', *scripts, "})();"])
-    run = (*libraries, own)
+    joined = "\n".join(["(() => {", '"use strict";', *scripts, "})();"])
+    run = (*libraries, joined)
     return fill_template(
         read_asset("frame.html"),
         {
@@ -52,13 +52,13 @@ def render_page(
 
 
 def fill_template(template: str, values: Mapping[str, str]) -> str:
-    """Return the template with every place filled; places in inserted text are not filled.
+    """Return the template with every placeholder replaced, except those in inserted text.
 
     Args:
-        template: HTML with places such as `{{name}}`.
-        values: The HTML of each place.
+        template: HTML with placeholders such as `{{name}}`.
+        values: HTML of each placeholder, by name.
     """
-    return _PLACE.sub(lambda place: values[place[1]], template)
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 
 def read_asset(name: str, folder: Path | None = None) -> str:
@@ -69,8 +69,8 @@ def read_asset(name: str, folder: Path | None = None) -> str:
         folder: Folder of the file; None: that of the report page.
     """
     # Not by `importlib.resources`, whose import takes longer than the page.
-    place = folder or Path(__file__).with_name("page")
-    return (place / name).read_text(encoding="utf-8").strip()
+    source = folder or Path(__file__).with_name("page")
+    return (source / name).read_text(encoding="utf-8").strip()
 
 
 def encode_script_json(document: Any) -> str:
@@ -93,7 +93,7 @@ def render_definitions(values: Mapping[str, str]) -> str:
 
 
 def render_warning_bar(fault: str, more: str) -> str:
-    """Return a red bar with the reason not to trust a page; empty without a fault.
+    """Return a red bar with the reason why a page is not reliable; empty without a fault.
 
     Args:
         fault: Short reason, plain text.
@@ -102,7 +102,7 @@ def render_warning_bar(fault: str, more: str) -> str:
     if not fault:
         return ""
     return (
-        f'<p class="alarm" role="alert"><strong>{escape(fault[0].upper() + fault[1:])}.</strong> '
+        f'<p class="warning" role="alert"><strong>{escape(fault[0].upper() + fault[1:])}.</strong> '
         f"{escape(more)}</p>"
     )
 

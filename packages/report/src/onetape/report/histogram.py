@@ -12,10 +12,10 @@ from onetape.core.message_text import format_count
 from onetape.report.data import ReportTrade
 
 #: Bins of equal width; trades outside of them are counted in one more at each end.
-MOST_BINS: Final = 24
+MAX_BINS: Final = 24
 #: Part of the trades that may lie outside of the bins, at each end.
-_OUTSIDE: Final = 0.01
-#: Times a power of ten; the last one makes at most 14 bins of the least power that is tried.
+_OUTSIDE_PART: Final = 0.01
+#: Times a power of ten; the last one makes at most 14 bins of the lowest power that is tried.
 _ROUND_STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0, 20.0)
 #: Largest distance from an edge, in bins, at which a float counts as the edge.
 _NOISE: Final = 1e-9
@@ -51,7 +51,7 @@ def compute_histogram(trades: Sequence[ReportTrade]) -> Histogram | None:
     count = len(percent)
     if not count:
         return None
-    outside = int(count * _OUTSIDE)
+    outside = int(count * _OUTSIDE_PART)
     width, first, last = _choose_bins(float(percent[outside]), float(percent[-1 - outside]))
     # Limited before the conversion: a profit may be too large for an integer.
     places = np.clip(np.floor(percent / width + _NOISE), first - 1, last).astype(np.int64) - first
@@ -70,12 +70,12 @@ def compute_histogram(trades: Sequence[ReportTrade]) -> Histogram | None:
 def _choose_bins(low: float, high: float) -> tuple[float, int, int]:
     """Return the round width of the bins, and the numbers of the first edge and the last one."""
     span = high - low if high > low else max(abs(high), 1.0)
-    power = 10.0 ** math.floor(math.log10(span / MOST_BINS))
-    found = (_cut(low, high, step * power) for step in _ROUND_STEPS)
-    return next(bins for bins in found if bins[2] - bins[1] <= MOST_BINS)
+    power = 10.0 ** math.floor(math.log10(span / MAX_BINS))
+    found = (_place_on_bins(low, high, step * power) for step in _ROUND_STEPS)
+    return next(bins for bins in found if bins[2] - bins[1] <= MAX_BINS)
 
 
-def _cut(low: float, high: float, width: float) -> tuple[float, int, int]:
+def _place_on_bins(low: float, high: float, width: float) -> tuple[float, int, int]:
     first, last = (math.floor(value / width + _NOISE) for value in (low, high))
     return width, first, last + 1
 

@@ -14,7 +14,7 @@ MONTHS: Final = (
 _SHADES: Final = (0.0, 0.02, 0.06, 0.15)
 
 
-class Year(Struct, frozen=True):
+class YearlyReturn(Struct, frozen=True):
     """One year of the table of monthly returns."""
 
     year: int
@@ -28,7 +28,7 @@ class Year(Struct, frozen=True):
 
 def compute_yearly_returns(
     timestamp: IntArray, equity: FloatArray, held: FloatArray, start: float
-) -> list[Year]:
+) -> list[YearlyReturn]:
     """Return the years of a range, the first one first.
 
     A candle belongs to the month of its open. Once the equity is 0, returns are 0.
@@ -45,7 +45,7 @@ def compute_yearly_returns(
     totals = dict(zip(*_compute_period_returns(year_of, equity, start), strict=True))
     holds = dict(zip(*_compute_period_returns(year_of, held, start), strict=True))
     return [
-        Year(
+        YearlyReturn(
             year,
             tuple(ratios.get((year - 1970) * 12 + index) for index in range(12)),
             total,
@@ -68,7 +68,7 @@ def _compute_period_returns(
     return period[last].tolist(), ratios.tolist()
 
 
-def render_monthly_table(years: list[Year]) -> str:
+def render_monthly_table(years: list[YearlyReturn]) -> str:
     """Return the table's head and body as HTML."""
     head = "".join(f'<th scope="col">{name}</th>' for name in MONTHS)
     head += '<th scope="col" class="total">Year</th><th scope="col">Hold</th>'
@@ -76,7 +76,7 @@ def render_monthly_table(years: list[Year]) -> str:
     return f'<thead><tr><th scope="col"></th>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
 
 
-def _render_year_row(year: Year) -> str:
+def _render_year_row(year: YearlyReturn) -> str:
     months = "".join(_render_return_cell(ratio) for ratio in year.months)
     total, held = _render_return_cell(year.total, "total"), _render_return_cell(year.held, "held")
     return f'<tr><th scope="row">{year.year}</th>{months}{total}{held}</tr>'
@@ -90,7 +90,7 @@ def _render_return_cell(ratio: float | None, more: str = "") -> str:
     is_zero = float(text.replace(",", "")) == 0
     names = [more] if more else []
     if not is_zero:
-        shade = sum(abs(ratio) >= least for least in _SHADES)
+        shade = sum(abs(ratio) >= bound for bound in _SHADES)
         names += [f"{'up' if ratio > 0 else 'down'}-{shade}"]
     named = f' class="{" ".join(names)}"' if names else ""
     return f"<td{named}>{'0.0' if is_zero else text}</td>"

@@ -33,9 +33,11 @@ class MetricChoice(Struct, frozen=True):
     name: str
     """Name of the metric in `--json`."""
     label: str
+    """Name of the metric, as the page shows it."""
     unit: str
     """Unit of the value, as the definitions of the metrics name it."""
     lower_is_better: bool
+    """Whether the combination with the lowest value is best."""
 
 
 class OptimizationPage(Struct, frozen=True, kw_only=True):
@@ -59,7 +61,7 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     origin: Origin | None = None
     """Origin of the simulator's candles; None for a real exchange."""
     count: str
-    """Number of combinations, in words."""
+    """Number of combinations as text."""
     head: Sequence[str]
     """Headings of the table."""
     rows: Sequence[Sequence[str]]
@@ -83,8 +85,8 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     goals: Sequence[str]
     """Metrics that the Pareto front can be shown of, two or more."""
     fronts: Mapping[tuple[str, str], Sequence[int]]
-    """Pareto front of each two of these metrics, in-sample: places of the combinations, from 0.
-    Two equal metrics have the combinations with the best value."""
+    """Pareto front of each two of these metrics, in-sample: indices of the combinations, from 0.
+    For two equal metrics: the combinations with the best value."""
     points: Sequence[Sequence[Any]]
     """Values of the varying parameters of each combination."""
     in_sample: Sequence[Sequence[float | None]]
@@ -109,30 +111,30 @@ def write_optimization_page(page: OptimizationPage, path: Path) -> None:
 
 def render_optimization_page(page: OptimizationPage) -> str:
     """Return the page as HTML."""
-    own = Path(__file__).with_name("optimization_page")
-    alarm = render_warning_bar(page.warning, page.warning_text)
+    folder = Path(__file__).with_name("optimization_page")
+    warning = render_warning_bar(page.warning, page.warning_text)
     banner = render_origin_banner(page.origin, "No combination predicts a result on a real market.")
     values = {
         "market": "<br>".join(escape(line) for line in page.parts),
         "headline": escape(page.heading),
-        "banner": alarm + banner,
+        "banner": warning + banner,
         "verdict": escape(page.verdict),
         "trials": escape(page.trials),
         "findings": "".join(f"<li>{escape(line)}</li>" for line in page.findings),
         "count": escape(page.count),
         "table": _render_result_table(page),
         "rules": render_definitions(page.rules),
-        "run": "When it is fixed, run the best" if alarm else "Run the best",
+        "run": "When it is fixed, run the best" if warning else "Run the best",
         "command": escape(page.command),
     }
     return render_page(
-        fill_template(read_asset("optimization.html", own), values),
+        fill_template(read_asset("optimization.html", folder), values),
         title=page.title,
-        style=f"{read_asset('report.css')}\n{read_asset('optimization.css', own)}",
+        style=f"{read_asset('report.css')}\n{read_asset('optimization.css', folder)}",
         data=_encode_page_data(page),
         scripts=[
             *(read_asset(name) for name in _SHARED_SCRIPTS),
-            *(read_asset(name, own) for name in _SCRIPTS),
+            *(read_asset(name, folder) for name in _SCRIPTS),
         ],
     )
 

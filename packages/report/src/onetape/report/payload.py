@@ -1,6 +1,6 @@
 """The data of the report page as compact JSON: a list for each column, numbers rounded.
 
-Times are runs of (count, step), and long ranges are merged to fewer candles (thin.py).
+Times are runs of (count, step), and long ranges are merged to fewer candles (merged_candles.py).
 """
 
 from typing import Any
@@ -10,14 +10,14 @@ import numpy as np
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine import compute_drawdown_curve
 from onetape.report.columns import choose_column_decimals, get_market_digits, round_column
-from onetape.report.data import Charted, LevelSteps, ReportData
+from onetape.report.data import LevelSteps, MarketChart, ReportData
 from onetape.report.frame import encode_script_json
 from onetape.report.group_tables import list_reasons
 from onetape.report.histogram import compute_histogram, make_histogram_columns
-from onetape.report.thin import (
+from onetape.report.merged_candles import (
     Grouping,
     compute_drawn_limit,
-    group,
+    group_by_timeframe,
     group_candles,
     group_indicators,
 )
@@ -36,9 +36,9 @@ def encode_payload(data: ReportData) -> str:
 
 def make_payload(data: ReportData) -> Json:
     """Return the data of the page's script: the first market's columns, then the differences."""
-    markets: tuple[Charted, ...] = (data, *data.others)
+    markets: tuple[MarketChart, ...] = (data, *data.others)
     limit = compute_drawn_limit(len(markets))
-    groups = [group(market.candles, limit) for market in markets]
+    groups = [group_by_timeframe(market.candles, limit) for market in markets]
     return {
         "symbol": data.title.symbol,
         "profit_decimals": get_market_digits(data, data).money,
@@ -57,18 +57,22 @@ def _make_other_markets(data: ReportData, groups: list[Grouping]) -> list[Json]:
     return [
         {
             "symbol": market.symbol,
-            **_make_market_columns(data, market, own),
-            **({} if _has_same_times(market, data) else _make_account_columns(data, market, own)),
+            **_make_market_columns(data, market, own_group),
+            **(
+                {}
+                if _has_same_times(market, data)
+                else _make_account_columns(data, market, own_group)
+            ),
         }
-        for market, own in zip(data.others, groups[1:], strict=True)
+        for market, own_group in zip(data.others, groups[1:], strict=True)
     ]
 
 
-def _has_same_times(one: Charted, other: Charted) -> bool:
+def _has_same_times(one: MarketChart, other: MarketChart) -> bool:
     return np.array_equal(one.candles.timestamp, other.candles.timestamp)
 
 
-def _make_market_columns(data: ReportData, market: Charted, groups: Grouping) -> Json:
+def _make_market_columns(data: ReportData, market: MarketChart, groups: Grouping) -> Json:
     candles, digits = group_candles(market.candles, groups), get_market_digits(data, market)
     decimals = digits.price
     return {
@@ -83,7 +87,7 @@ def _make_market_columns(data: ReportData, market: Charted, groups: Grouping) ->
     }
 
 
-def _make_account_columns(data: ReportData, market: Charted, groups: Grouping) -> Json:
+def _make_account_columns(data: ReportData, market: MarketChart, groups: Grouping) -> Json:
     """Return the account's columns at the candles of a market."""
     fall = compute_drawdown_curve(market.equity, data.start_cash)
     decimals = min(
@@ -124,7 +128,7 @@ def _round_to_digits(column: FloatArray, significant: int) -> list[float | None]
     return round_column(column, choose_column_decimals(column, significant))
 
 
-def _make_indicators(market: Charted, groups: Grouping) -> Json:
+def _make_indicators(market: MarketChart, groups: Grouping) -> Json:
     columns = group_indicators(market.indicators, groups)
 
     def line(name: str) -> Json:
@@ -145,8 +149,8 @@ def _make_indicators(market: Charted, groups: Grouping) -> Json:
 
 def _make_trade_columns(data: ReportData, groups: list[Grouping]) -> Json:
     trades = data.trades
-    place = {symbol: index for index, symbol in enumerate(data.symbols)}
-    markets = [place.get(trade.symbol, 0) for trade in trades]
+    numbers = {symbol: index for index, symbol in enumerate(data.symbols)}
+    markets = [numbers.get(trade.symbol, 0) for trade in trades]
     entries = [trade.entry_timestamp for trade in trades]
     exits = [trade.exit_timestamp for trade in trades]
     reasons = list_reasons(data)
@@ -181,10 +185,10 @@ def _make_trade_columns(data: ReportData, groups: list[Grouping]) -> Json:
 
 def _find_bars(moments: list[int], markets: list[int], groups: list[Grouping]) -> list[int]:
     """Return the drawn candle of each moment (epoch seconds), in the market that it belongs to."""
-    stamps, places = np.array(moments, dtype=np.int64), np.array(markets, dtype=np.int64)
+    stamps, indices = np.array(moments, dtype=np.int64), np.array(markets, dtype=np.int64)
     bars = np.zeros(len(stamps), dtype=np.int64)
-    for place, own in enumerate(groups):
-        bars[places == place] = own.find_bars(stamps[places == place])
+    for index, one in enumerate(groups):
+        bars[indices == index] = one.find_bars(stamps[indices == index])
     return bars.tolist()
 
 

@@ -19,10 +19,10 @@ from onetape.report.frame import (
 from onetape.report.group_tables import render_group_tables
 from onetape.report.histogram import compute_histogram, describe_histogram
 from onetape.report.library import read_chart_library
+from onetape.report.merged_candles import compute_drawn_limit, group_by_timeframe
 from onetape.report.monthly import compute_yearly_returns, render_monthly_table
 from onetape.report.origin_banner import render_origin_banner
 from onetape.report.payload import encode_payload
-from onetape.report.thin import compute_drawn_limit, group
 
 _SCRIPTS: Final = (
     *("format.js", "series.js", "chart_base.js", "moving.js", "levels.js", "chart.js"),
@@ -43,7 +43,7 @@ _SYMBOL_FILTER: Final = (
     '<label>Symbol <select id="filter-symbol"><option value="">all</option></select></label>'
 )
 _NO_PARAMETERS: Final = "<div><dt>none</dt><dd></dd></div>"
-_KIND_WORDS: Final = {
+_KIND_TEXTS: Final = {
     "signal": "exit by signal, above the candle",
     "stop_loss": "exit by stop",
     "trailing_stop": "exit by trailing stop",
@@ -105,10 +105,10 @@ def _render_body(data: ReportData) -> str:
 
 def _render_market_title(data: ReportData) -> str:
     title = data.title
-    words = f"{title.exchange} {title.symbol} {title.timeframe}"
+    series = f"{title.exchange} {title.symbol} {title.timeframe}"
     start, end = _format_moment(title.start_timestamp), _format_moment(title.end_timestamp)
     others = f" and {', '.join(data.symbols[1:])}" if data.others else ""
-    return f"{escape(title.kind)} {escape(words + others)}, {start} to {end} UTC, end excluded"
+    return f"{escape(title.kind)} {escape(series + others)}, {start} to {end} UTC, end excluded"
 
 
 def _render_symbol_switch(symbols: tuple[str, ...]) -> str:
@@ -155,7 +155,7 @@ def _render_banner(title: ReportTitle) -> str:
 
 def _render_drawn_hint(data: ReportData) -> str:
     limit = compute_drawn_limit(len(data.symbols))
-    groups = group(data.candles, limit)
+    groups = group_by_timeframe(data.candles, limit)
     if not groups.name:
         return ""
     length = "longer" if groups.name == "merged" else groups.name
@@ -186,9 +186,9 @@ def _render_legend(data: ReportData) -> str:
     """Return the legend of the marks that the chart has."""
     kinds = {trade.exit_kind for trade in data.trades if not trade.open_at_end}
     names = [("buy", "entry, below the candle")]
-    names += [(kind, text) for kind, text in _KIND_WORDS.items() if kind in kinds]
+    names += [(kind, text) for kind, text in _KIND_TEXTS.items() if kind in kinds]
     if any(trade.open_at_end for trade in data.trades):
-        names.append(("held", "still open at the end"))
+        names.append(("held", "open position"))
     marks = [_render_legend_mark(name, _SHAPES.get(name, _CIRCLE), text) for name, text in names]
     if any(trade.stop for trade in data.trades):
         marks.append(_render_legend_mark("stop-line", _LINE, "stop"))
@@ -206,7 +206,7 @@ def _render_legend_mark(name: str, shape: str, text: str) -> str:
 
 def _format_trade_count(data: ReportData) -> str:
     still_open = sum(trade.open_at_end for trade in data.trades)
-    ending = f", {still_open} still open at the end" if still_open else ""
+    ending = f", {still_open} still open" if still_open else ""
     return f"{format_count(len(data.trades), 'trade')}{ending}"
 
 

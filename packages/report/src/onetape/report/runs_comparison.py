@@ -21,12 +21,12 @@ from onetape.report.frame import (
     render_warning_bar,
 )
 from onetape.report.library import read_chart_library
+from onetape.report.merged_candles import Grouping, group_times
 from onetape.report.payload import encode_time_runs
-from onetape.report.thin import Grouping, group_times
 from onetape.report.trade_groups import OPEN, TradeGroup, TradeOutcome, group_trades
 
-#: Runs of a page: each has a colour of its own.
-MOST_RUNS: Final = 5
+#: Maximum number of runs of a page, because each needs another colour.
+MAX_RUNS: Final = 5
 #: Points of each line; of more, several are drawn as one.
 MAX_DRAWN_POINTS: Final = 10_000
 _SHARED_SCRIPTS: Final = (*("format.js", "series.js", "chart_base.js", "moving.js", "sort.js"),)
@@ -81,9 +81,9 @@ class RunsComparison(Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: there are more runs than colours.
         """
-        if len(self.runs) > MOST_RUNS:
+        if len(self.runs) > MAX_RUNS:
             raise UsageError(
-                f"a page compares at most {MOST_RUNS} runs, found {len(self.runs)}; name fewer "
+                f"a page compares at most {MAX_RUNS} runs, found {len(self.runs)}; name fewer "
                 "runs, or leave out --report"
             )
 
@@ -94,7 +94,7 @@ def render_runs_comparison(page: RunsComparison) -> str:
     Raises:
         ConfigurationError: the chart library is not installed.
     """
-    own = Path(__file__).with_name("runs_page")
+    folder = Path(__file__).with_name("runs_page")
     names = " and ".join(run.name for run in page.runs)
     values = {
         "headline": "; ".join(_render_return(run) for run in page.runs),
@@ -118,13 +118,13 @@ def render_runs_comparison(page: RunsComparison) -> str:
         ),
     }
     return render_page(
-        fill_template(read_asset("runs.html", own), values),
+        fill_template(read_asset("runs.html", folder), values),
         title=f"Comparison of {names}",
-        style=f"{read_asset('report.css')}\n{read_asset('runs.css', own)}",
+        style=f"{read_asset('report.css')}\n{read_asset('runs.css', folder)}",
         data=encode_script_json(make_comparison_columns(page.runs)),
         scripts=[
             *(read_asset(name) for name in _SHARED_SCRIPTS),
-            read_asset("runs.js", own),
+            read_asset("runs.js", folder),
             read_asset("overflow.js"),
         ],
         libraries=[read_chart_library()],
@@ -135,7 +135,7 @@ def make_comparison_columns(runs: Sequence[ComparedRun]) -> dict[str, Any]:
     """Return the lines of the chart: equity and drawdown of each run at the closes of all runs.
 
     Equity is divided by the start cash, times 100, so that accounts of any size are comparable. A
-    line begins and ends with its run; between two closes of a run it keeps its value.
+    line begins and ends with its run; between two closes of a run its value does not change.
     """
     times = np.unique(np.concatenate([run.close_timestamp for run in runs]))
     groups = group_times(times, MAX_DRAWN_POINTS)

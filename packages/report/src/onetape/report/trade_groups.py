@@ -9,10 +9,10 @@ from msgspec import Struct
 from onetape.report.data import ReportData, ReportTrade
 
 #: Names of the groups of a table; further ones are summed up in one row.
-MOST_GROUPS: Final = 30
-#: Name of the trades without an exit.
-OPEN: Final = "open at the end"
-#: Name of the trades without a reason.
+MAX_GROUPS: Final = 30
+#: Name of the group of trades without an exit.
+OPEN: Final = "open position"
+#: Name of the group of trades without a reason.
 NO_REASON: Final = "no reason stated"
 
 GroupKind = Literal["exit", "entry", "symbol"]
@@ -22,6 +22,7 @@ class TradeOutcome(NamedTuple):
     """The result of one trade, and the name of its group."""
 
     group: str
+    """Name of the group that the trade belongs to."""
     profit: float
     """Profit after fees, quote currency."""
     ratio: float
@@ -29,15 +30,16 @@ class TradeOutcome(NamedTuple):
     seconds: int
     """Time from entry to exit."""
     is_open: bool = False
-    """Whether the trade has no exit; its profit is then that at the last close."""
+    """Whether the trade has no exit; `profit` is then its profit at the last close."""
 
 
 class TradeGroup(Struct, frozen=True):
     """Sums of one group of trades, all after fees."""
 
     name: str
+    """Name of the group."""
     trades: int
-    """Number of trades that the sums are of."""
+    """Number of trades in the group."""
     wins: int
     """Number of trades with a profit above 0."""
     profit: float
@@ -62,18 +64,18 @@ class TradeGroup(Struct, frozen=True):
 def group_trades(outcomes: Iterable[TradeOutcome]) -> list[TradeGroup]:
     """Return the sums of each group, the group with the most trades first.
 
-    Closed trades count. Trades that are open at the end form a group of their own, the last one.
-    The groups after the first 30 are one group.
+    Trades that are open at the end are in no other group: they form a separate group, the last one.
+    The groups after the first 30 are summed up in one group.
     """
     by_name: dict[str, list[TradeOutcome]] = {}
     still_open: list[TradeOutcome] = []
     for one in outcomes:
         (still_open if one.is_open else by_name.setdefault(one.group, [])).append(one)
     names = sorted(by_name, key=lambda name: (-len(by_name[name]), name))
-    groups = [sum_outcomes(name, by_name[name]) for name in names[:MOST_GROUPS]]
-    rest = [one for name in names[MOST_GROUPS:] for one in by_name[name]]
+    groups = [sum_outcomes(name, by_name[name]) for name in names[:MAX_GROUPS]]
+    rest = [one for name in names[MAX_GROUPS:] for one in by_name[name]]
     if rest:
-        name = f"{len(names) - MOST_GROUPS:,} others"
+        name = f"{len(names) - MAX_GROUPS:,} others"
         groups.append(sum_outcomes(name, rest, is_rest=True))
     if still_open:
         groups.append(sum_outcomes(OPEN, still_open))

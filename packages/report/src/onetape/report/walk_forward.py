@@ -69,7 +69,7 @@ def write_walk_forward_page(page: WalkForwardPage, path: Path) -> None:
 
 def render_walk_forward_page(page: WalkForwardPage) -> str:
     """Return the page as HTML."""
-    own = Path(__file__).with_name("walk_forward_page")
+    folder = Path(__file__).with_name("walk_forward_page")
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in page.head)
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in page.rows
@@ -94,9 +94,9 @@ def render_walk_forward_page(page: WalkForwardPage) -> str:
         "boundaries": page.boundaries,
     }
     return render_page(
-        fill_template(read_asset("walk_forward.html", own), values),
+        fill_template(read_asset("walk_forward.html", folder), values),
         title=page.title,
-        style=f"{read_asset('report.css')}\n{read_asset('walk_forward.css', own)}",
+        style=f"{read_asset('report.css')}\n{read_asset('walk_forward.css', folder)}",
         data=encode_script_json(data),
-        scripts=[read_asset("drawing.js"), read_asset("equity.js", own), read_asset("sort.js")],
+        scripts=[read_asset("drawing.js"), read_asset("equity.js", folder), read_asset("sort.js")],
     )

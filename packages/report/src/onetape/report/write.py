@@ -39,7 +39,7 @@ def write_page(render: Callable[[], str], path: Path) -> Path:
     text = render()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, text.encode("utf-8", "replace"))
+        _replace_file(target, text.encode("utf-8", "replace"))
     except OSError as error:
         raise ConfigurationError(
             f"report {target} cannot be written: {error.strerror or error}; "
@@ -70,7 +70,7 @@ def _refuse_to_destroy(target: Path) -> None:
     )
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace_file(target: Path, content: bytes) -> None:
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     partial = Path(name)
     try:

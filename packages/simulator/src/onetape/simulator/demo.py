@@ -149,16 +149,16 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> LivePart:
     """Run the trader on the accelerated stream until it has made a round trip."""
     from onetape.simulator.embedded import embedded_simulator
     from onetape.simulator.market.clock import PacedClock
-    from onetape.simulator.programs import running
+    from onetape.simulator.programs import run_program
 
     screen.begin("paper trader on the live stream")
     with ExitStack() as stack:
-        # A market that waits for the trader: no machine is too slow for the demo.
+        # Market time waits for the trader's decisions, so that the demo works on a slow machine.
         clock = PacedClock(LIVE_FROM * 1_000, SPEED)
         clock.allow_until((LIVE_FROM + FIRST_SECONDS) * 1_000)
         simulator = stack.enter_context(embedded_simulator(seed=SEED, clock=clock))
         trader = stack.enter_context(
-            running(
+            run_program(
                 "trader",
                 *common,
                 *_make_strategy_flags(),
@@ -189,7 +189,7 @@ def _fetch_rest(db: Path, common: tuple[str, ...], url: str) -> None:
 
 
 class _Follower:
-    """Reads the trader's lines: moves the market on, and cuts the socket after the first buy.
+    """Reads the trader's lines: lets market time go on, and cuts the socket after the first buy.
 
     `decisions` counts the candles that the trader decided on, `missed` the candles that it
     filled over REST after the cut; `is_done` is set after the sale.
@@ -264,7 +264,7 @@ def _read_live(db: Path) -> LivePart:
 
     with open_store(db, create=False) as store:
         session, decisions = read_decisions_of_last_session(store)
-    # A gate is a check between signal and order; only with every gate "ok" an order was possible.
+    # A gate is a check that a signal must pass to become an order.
     unblocked = [
         decision for decision in decisions if all(gate == "ok" for gate in decision.gates.values())
     ]
@@ -336,10 +336,10 @@ def _collect_fills(trade: dict[str, Any]) -> list[tuple[str, float, float]]:
 
 
 def _make_strategy_flags() -> list[str]:
-    words = ["--strategy", "rsi"]
+    flags = ["--strategy", "rsi"]
     for name, value in PARAMETERS.items():
-        words += ["--param", f"{name}={value}"]
-    return words
+        flags += ["--param", f"{name}={value}"]
+    return flags
 
 
 def _print_next_steps(screen: Screen, db: Path, report: Path, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """A simulator in a thread of the running program, for tests and `--exchange simulator`.
 
-`embedded_simulator` runs one while its block lasts; `find_or_start` uses the simulator that
-already runs on this computer, or else an embedded one.
+`embedded_simulator` runs one while its block lasts. `find_or_start_simulator` uses the simulator
+that already runs on this computer, or else an embedded one.
 """
 
 import asyncio
@@ -29,17 +29,20 @@ if TYPE_CHECKING:
     from onetape.simulator.server.simulator import Simulator
     from onetape.simulator.trading.account_service import AccountService
 
-#: A simulator on loopback responds within this time, seconds.
+#: Time after which a server on loopback counts as one that does not respond, seconds.
 PROBE_SECONDS: Final = 2.0
 
 T = TypeVar("T")
 
 
 class EmbeddedSimulator:
-    """A simulator in a thread of this process; a method returns when that thread has done it."""
+    """A simulator that runs in a thread of this process.
+
+    Each method returns when that thread has done the work.
+    """
 
     def __init__(self, simulator: "Simulator", loop: asyncio.AbstractEventLoop) -> None:
-        """Take a simulator that listens, and the loop it runs in."""
+        """Take a simulator that listens, and the event loop of its thread."""
         self._simulator = simulator
         self._loop = loop
 
@@ -72,8 +75,8 @@ class EmbeddedSimulator:
     def advance_to_ms(self, market_ms: int) -> None:
         """Move a stepped clock forward and send the events that became due.
 
-        It returns when every socket has sent its events. A coroutine that reads these streams
-        itself must call it through `asyncio.to_thread`, or neither would go on.
+        The call returns when every socket has sent its events. A coroutine that reads these streams
+        must make the call through `asyncio.to_thread`, or both would wait for each other.
 
         Raises:
             TypeError: the clock runs by itself.
@@ -195,12 +198,12 @@ def embedded_simulator(
 
 
 @contextmanager
-def find_or_start(
+def find_or_start_simulator(
     url: str | None = None, *, seed: int = DEFAULT_SEED, clock: "Clock | None" = None
 ) -> Generator[str]:
-    """Yield the address of a running simulator; without one, start one in this process.
+    """Yield the address of a running simulator, or of one that is started in this process.
 
-    A line in the terminal names the address, because market and time may differ.
+    A line in the terminal names the address, because two simulators may have different markets.
 
     Args:
         url: Address of a running simulator; None tries `DEFAULT_URL` and, where nothing listens
@@ -229,7 +232,7 @@ def find_or_start(
 
 
 def is_running(url: str) -> bool:
-    """Return whether a simulator responds at an address; False where nothing listens.
+    """Return whether a simulator responds at an address; False if nothing listens there.
 
     Raises:
         ConfigurationError: something else listens there, or it is no http address.

@@ -75,7 +75,7 @@ class RunningProgram:
 
 
 @contextmanager
-def running(app: str, *arguments: str) -> Generator[RunningProgram]:
+def run_program(app: str, *arguments: str) -> Generator[RunningProgram]:
     """Run an app while the block lasts; afterwards it is ended in any case."""
     process = subprocess.Popen(  # noqa: S603 - our own apps, no shell
         [*_make_command(app), *arguments],

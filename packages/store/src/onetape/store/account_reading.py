@@ -52,7 +52,7 @@ class StoredLease(Struct, frozen=True):
     renewed_ms: int | None
     """Time of the last renewal, epoch milliseconds; None: stored by an earlier version."""
     kernel_lock: str | None
-    """Identity of the kernel lock that the holder has as long as its process lives; None: no lock
+    """Identity of the kernel lock that the holder has as long as its process runs; None: no lock
     is known."""
 
 
@@ -122,9 +122,9 @@ def read_traded_series(store: Store, mode: Mode | None = None) -> list[AccountSe
         rows = connection.execute(
             "SELECT account, exchange, symbol, timeframe, strategy FROM ("
             "SELECT *, row_number() OVER (PARTITION BY account, exchange, symbol "
-            "ORDER BY started_ms DESC, session DESC) AS place FROM sessions "
+            "ORDER BY started_ms DESC, session DESC) AS newness FROM sessions "
             "WHERE mode = ifnull(?, mode)"
-            ") WHERE place = 1 ORDER BY account, symbol, exchange",
+            ") WHERE newness = 1 ORDER BY account, symbol, exchange",
             (mode,),
         ).fetchall()
         accounts = read_accounts(store, mode)
@@ -311,10 +311,15 @@ def read_open_obligations(store: Store, account: AccountSeries) -> list[ExitObli
     return [ExitObligation(*_decode_decimal(row, 8)) for row in rows]
 
 
-def _decode_decimal(row: tuple[Any, ...], place: int) -> list[Any]:
-    """Return the values of a row with the text in column `place` as a Decimal; NULL stays None."""
+def _decode_decimal(row: tuple[Any, ...], column: int) -> list[Any]:
+    """Return the values of a row, the text in one column as a Decimal; NULL stays None.
+
+    Args:
+        row: Values of the row.
+        column: Number of the column, counted from 0.
+    """
     values = list(row)
-    values[place] = None if values[place] is None else Decimal(values[place])
+    values[column] = None if values[column] is None else Decimal(values[column])
     return values
 
 

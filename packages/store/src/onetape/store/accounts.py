@@ -61,8 +61,8 @@ def read_account_series(store: Store, name: str) -> list[AccountSeries]:
         rows = connection.execute(
             "SELECT symbol, timeframe, strategy FROM "
             "(SELECT *, row_number() OVER (PARTITION BY symbol ORDER BY started_ms DESC, session) "
-            "AS place FROM sessions WHERE account = ? AND exchange = ? AND symbol <> ?) "
-            "WHERE place = 1 ORDER BY symbol",
+            "AS newness FROM sessions WHERE account = ? AND exchange = ? AND symbol <> ?) "
+            "WHERE newness = 1 ORDER BY symbol",
             (name, first.exchange, first.symbol),
         ).fetchall()
     return [

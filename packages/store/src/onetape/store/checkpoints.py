@@ -16,7 +16,7 @@ from onetape.store.database import Store, open_store
 
 #: Number of pages (16 MB) at which the write-ahead log is moved into the file.
 LOG_PAGES: Final = 4_000
-#: Least time between two checkpoints: while a reader keeps the log in use, more would be useless.
+#: Minimum time between two checkpoints: while a reader keeps the log in use, more would be useless.
 PAUSE_SECONDS: Final = 1.0
 
 

@@ -117,5 +117,7 @@ def retry_while_locked(action: Callable[[], T], seconds: float) -> T:
 def insert_row(connection: DatabaseConnection, table: str, values: dict[str, Value]) -> None:
     """Insert a row, values by column; names are not escaped, so they may not come from a user."""
     columns = ", ".join(values)
-    places = ", ".join("?" for _ in values)
-    connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", tuple(values.values()))
+    placeholders = ", ".join("?" for _ in values)
+    connection.execute(
+        f"INSERT INTO {table} ({columns}) VALUES ({placeholders})", tuple(values.values())
+    )

@@ -35,7 +35,7 @@ FIRST_SOUND_SQLITE = (3, 51, 3)
 #: Size of the write-ahead log from which its content is moved into the file and the log is cut.
 LOG_LIMIT_BYTES = 67_108_864
 #: A bulk writer leaves the file to others for at least this long after each commit.
-LEAST_YIELD_SECONDS = 0.002
+MIN_YIELD_SECONDS = 0.002
 
 
 class Store:
@@ -131,7 +131,7 @@ class Store:
                     connection.execute("ROLLBACK")
                 raise
             if must_sleep:
-                time.sleep(max(LEAST_YIELD_SECONDS, time.monotonic() - began))
+                time.sleep(max(MIN_YIELD_SECONDS, time.monotonic() - began))
             if bulk:
                 self._cut_log()
 

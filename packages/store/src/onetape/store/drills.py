@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from onetape.store.connection import insert_row
 from onetape.store.database import Store
+
+#: Name in `results` of the symbols whose strategy gives a stop; no part has this name.
+OWN_STOPS: Final = "stop of the strategy"
 
 
 class StoredDrill(Struct, frozen=True):
@@ -20,7 +23,12 @@ class StoredDrill(Struct, frozen=True):
     is_passed: bool
     """Whether every part of the drill passed."""
     results: Mapping[str, Any]
-    """Result of each part of the drill by name, as JSON can hold it."""
+    """Result of each part of the drill by name, as JSON can hold it; `OWN_STOPS`: symbols."""
+
+    @property
+    def own_stops(self) -> tuple[str, ...]:
+        """Return the symbols whose strategy gives a stop, in their order by name."""
+        return tuple(map(str, self.results.get(OWN_STOPS, ())))
 
 
 def insert_drill(store: Store, drill: StoredDrill) -> None:

@@ -25,14 +25,14 @@ EventKind = Literal[
     "late",
     "signal",
     "order",
-    "trade",
+    "fill",
     "exit",
     "correction",
     "control",
 ]
 #: End reasons of sessions that a person has ended.
 CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
-#: Last words of the reason of an outage in which candles were stored but not decided on.
+#: End of the reason of an outage in which candles were stored but not decided on.
 UNDECIDED: Final = "without a decision"
 #: Gates that prevent an order by a rule or after a restart, which is no problem.
 _GATES_OF_RULES: Final = ("decided before", "trading hours", "entry guards", "re-entry")
@@ -49,8 +49,8 @@ _RESULTS: Final = {
     (-1, "HOLD"): "no order, there is no position to sell",
 }
 _ORDER_OF_KINDS: Final = {
-    kind: place
-    for place, kind in enumerate(
+    kind: number
+    for number, kind in enumerate(
         (
             "session",
             "control",
@@ -61,7 +61,7 @@ _ORDER_OF_KINDS: Final = {
             "signal",
             "exit",
             "order",
-            "trade",
+            "fill",
         )
     )
 }
@@ -146,7 +146,7 @@ def read_events(store: Store, account: AccountSeries, since_ms: int) -> list[Tra
             *_read_corrections(connection, account, since_ms, candles_from),
             *_read_exits(connection, account, since_ms),
             *_read_orders(connection, account, since_ms),
-            *_read_trades(connection, account, since_ms),
+            *_read_fills(connection, account, since_ms),
         ]
     events.sort(key=lambda event: (event.at_ms, _ORDER_OF_KINDS[event.kind]))
     return [replace(event, symbol=account.symbol) for event in events]
@@ -185,7 +185,7 @@ def _read_states(
     ).fetchall()
     for at_ms, state, reason, remedy, is_first in rows:
         text = f"{state}: {reason}" + (f"; {remedy}" if remedy else "")
-        # The first state of a session is its start, which has an entry of its own.
+        # The first state of a session is its start, which has a separate entry.
         if not (is_first and state == "trading"):
             yield TraderEvent(at_ms, account.name, "state", True, text)
 
@@ -289,7 +289,7 @@ def _read_orders(
         yield TraderEvent(at_ms, account.name, "order", is_problem, text)
 
 
-def _read_trades(
+def _read_fills(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int
 ) -> Iterator[TraderEvent]:
     """Yield fills."""
@@ -302,7 +302,7 @@ def _read_trades(
         base, _, quote = symbol.partition("/")
         verb = "bought" if side == "buy" else "sold"
         text = f"{verb} {amount} {base} at {price} {quote}, fee {fee} {currency}"
-        yield TraderEvent(at_ms, account.name, "trade", False, text)
+        yield TraderEvent(at_ms, account.name, "fill", False, text)
 
 
 def _read_decisions(

@@ -49,14 +49,14 @@ def read_file_system(path: Path) -> str:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
-    place = Path(os.path.realpath(path))
+    real_path = Path(os.path.realpath(path))
     kind, depth = "", -1
     for line in mounts.splitlines():
         # "36 35 98:0 /root /mount/point options [tags] - kind device options", proc(5)
         before, _, after = line.partition(" - ")
         mount = Path(_unescape_mount_point(before.split()[4]))
         # A later line hides an earlier line of the same mount point.
-        if (place == mount or mount in place.parents) and len(mount.parts) >= depth:
+        if (real_path == mount or mount in real_path.parents) and len(mount.parts) >= depth:
             kind, depth = after.split()[0], len(mount.parts)
     return kind
 
@@ -77,7 +77,7 @@ def get_file_identity(path: Path) -> tuple[int, int] | None:
             f"{path} cannot be reached: {error.strerror}; let its user enter the folder (chmod u+x)"
         ) from error
     except OSError as error:
-        raise StoreError(f"{path} cannot be looked at: {error.strerror or error}") from error
+        raise StoreError(f"{path} cannot be examined: {error.strerror or error}") from error
     return (status.st_dev, status.st_ino) if status.st_size else None
 
 

@@ -38,8 +38,8 @@ EXPLAINED: Final = frozenset({CONFIRMED, NO_TRADES, ACCEPTED})
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
 _COLUMNS = (
-    "from_timestamp, to_timestamp, state, since_ms, first_seen_ms, last_requested_ms, answers, "
-    "answered_ms, window_timestamp, reason"
+    "from_timestamp, to_timestamp, state, since_ms, first_seen_ms, last_requested_ms, responses, "
+    "first_response_ms, window_timestamp, reason"
 )
 
 

@@ -1,8 +1,8 @@
 """Read closed candles of a higher timeframe; those that are not stored are built from a lower one.
 
 A trader decides at the moment when a day ends, and no exchange has the candle of that day at once.
-So candles that are not stored are built from the stored candles of the traded timeframe. Times are
-epoch seconds UTC.
+So candles that are not stored are built from the stored candles of the traded timeframe. Candles of
+another market may also have the traded timeframe; these are read only. Times are epoch seconds UTC.
 """
 
 import numpy as np
@@ -63,7 +63,7 @@ def read_higher_candles(
     Args:
         store: The open database; nothing is written.
         key: The series of the lower timeframe.
-        higher_timeframe: The higher timeframe.
+        higher_timeframe: The higher timeframe, or that of `key`: then no candle is built.
         start: Start of the range, epoch seconds, inclusive.
         end: Close of the last lower-timeframe candle that may be used, epoch seconds.
         responses: Number of the exchange's responses without a candle from which on its gap counts
@@ -73,22 +73,29 @@ def read_higher_candles(
         UsageError: the higher timeframe is no multiple of the lower timeframe.
         StoreError: the file cannot be read.
     """
-    check_multiple(Timeframe.parse(key.timeframe), higher_timeframe)
+    timeframe = Timeframe.parse(key.timeframe)
+    is_same = timeframe == higher_timeframe
+    if not is_same:
+        check_multiple(timeframe, higher_timeframe)
     higher_key = replace(key, timeframe=higher_timeframe.name)
     first, stop = higher_timeframe.ceil(start), higher_timeframe.floor(end)
     stored = read_closed_between(store, higher_key, first, stop)
     gaps = find_gaps(stored.timestamp, higher_timeframe, first, stop)
     if not gaps:
         return HigherTimeframeCandles(higher_key, stored, Candles.make_empty(), [])
-    built, unknown = _build_higher(store, key, higher_timeframe, gaps, end, responses)
-    candles = _merge(stored, built)
-    left = find_gaps(candles.timestamp, higher_timeframe, first, stop)
-    missing = find_unexplained(store, higher_key, left, responses=responses)
-    # If the exchange has no lower-timeframe candle either, nothing is missing.
-    missing = _intersect_ranges(
-        missing,
-        [(higher_timeframe.floor(low), higher_timeframe.ceil(high)) for low, high in unknown],
-    )
+    if is_same:
+        candles, built = stored, Candles.make_empty()
+        missing = find_unexplained(store, key, gaps, responses=responses)
+    else:
+        built, unknown = _build_higher(store, key, higher_timeframe, gaps, end, responses)
+        candles = _merge(stored, built)
+        left = find_gaps(candles.timestamp, higher_timeframe, first, stop)
+        missing = find_unexplained(store, higher_key, left, responses=responses)
+        # If the exchange has no lower-timeframe candle either, nothing is missing.
+        missing = _intersect_ranges(
+            missing,
+            [(higher_timeframe.floor(low), higher_timeframe.ceil(high)) for low, high in unknown],
+        )
     begins_inside = (
         bool(missing)
         and missing[0][0] == first

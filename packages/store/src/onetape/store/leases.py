@@ -172,4 +172,4 @@ def revoke_lease(connection: DatabaseConnection, name: str) -> None:
 
 
 def _make_lost_error(name: str) -> SafetyRefusal:
-    return SafetyRefusal(f"{name}: another process took over; this one trades no more")
+    return SafetyRefusal(f"{name}: another process took over; this process trades it no longer")

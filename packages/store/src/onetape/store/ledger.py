@@ -252,7 +252,7 @@ def read_fills(
     with store.read() as connection:
         rows = connection.execute(
             "SELECT exchange, symbol, exchange_trade_id, client_order_id, session, mode, account, "
-            "side, price, amount, fee, fee_currency, executed_ms, least_amount FROM trades "
+            "side, price, amount, fee, fee_currency, executed_ms, min_sell_amount FROM trades "
             "WHERE account = ? AND symbol = ? AND executed_ms > ? "
             "AND exchange = ifnull(?, exchange) AND mode = ifnull(?, mode) "
             "ORDER BY executed_ms, id",
@@ -275,6 +275,6 @@ def _make_decision(row: tuple[Any, ...]) -> Decision:
 
 
 def _make_fill(row: tuple[Any, ...]) -> Fill:
-    least = None if row[13] is None else Decimal(row[13])
-    values: list[Any] = [*row[:8], *(Decimal(value) for value in row[8:11]), *row[11:13], least]
+    minimum = None if row[13] is None else Decimal(row[13])
+    values: list[Any] = [*row[:8], *(Decimal(value) for value in row[8:11]), *row[11:13], minimum]
     return Fill(*values)

@@ -11,6 +11,8 @@ from onetape.store.connection import DatabaseConnection
 
 #: Number of candles that a decision may depend on, where the lookback of strategies is not known.
 USUAL_WINDOW: Final = 1_000
+#: Key in the rules of a session: symbols of the other markets that its strategy reads.
+INFORMATIVE: Final = "informative"
 
 
 def mark_decisions(
@@ -26,7 +28,8 @@ def mark_decisions(
         corrected_ms: Time of the correction, epoch milliseconds.
     """
     sessions = connection.execute(
-        "SELECT session, timeframe FROM sessions WHERE exchange = ? AND symbol = ?",
+        "SELECT session, timeframe FROM sessions WHERE exchange = ?1 AND (symbol = ?2 OR EXISTS "
+        f"(SELECT 1 FROM json_each(rules, '$.{INFORMATIVE}') WHERE value = ?2))",
         (key.exchange, key.symbol),
     ).fetchall()
     if not sessions:

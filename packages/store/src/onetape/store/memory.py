@@ -66,5 +66,5 @@ def _copy(
 ) -> None:
     rows = source.execute(query, values).fetchall()
     if rows:
-        places = ", ".join("?" for _ in rows[0])
-        target.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({places})", rows)
+        placeholders = ", ".join("?" for _ in rows[0])
+        target.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({placeholders})", rows)

@@ -15,7 +15,7 @@ APPLICATION_ID = 0x4F544150
 #: The script of each version, in order; a released script is never edited.
 SCRIPTS = (
     "schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql", "schema_6.sql",
-    "schema_7.sql",
+    "schema_7.sql", "schema_8.sql",
 )  # fmt: skip
 NEWEST_VERSION = len(SCRIPTS)
 #: Maximum wait for another process that migrates the file, seconds.

@@ -286,6 +286,26 @@ def read_order_type(store: Store, client_order_id: str) -> str | None:
         ).get
 
 
+def read_limit_order(store: Store, client_order_id: str) -> tuple[Decimal, int] | None:
+    """Return price and candle of a limit order; None: there is none with this id.
+
+    Args:
+        store: The open database.
+        client_order_id: The order.
+
+    Returns:
+        The limit, quote currency, and the open of the candle whose signal led to the order, epoch
+        SECONDS.
+    """
+    with store.read() as connection:
+        row = connection.execute(
+            "SELECT intended_price, signal_timestamp FROM orders "
+            "WHERE client_order_id = ? AND type = 'limit'",
+            (client_order_id,),
+        ).get
+    return None if row is None else (Decimal(row[0]), row[1])
+
+
 def read_signal_timestamp(store: Store, client_order_id: str) -> int | None:
     """Return the open of the candle that an order was decided on, epoch SECONDS; None: unknown."""
     with store.read() as connection:
@@ -372,8 +392,8 @@ def _make_fill_values(fill: Fill) -> dict[str, Value]:
     values: dict[str, Value] = {name: getattr(fill, name) for name in Fill.__struct_fields__}
     for name in ("price", "amount", "fee"):
         values[name] = format_decimal(getattr(fill, name))
-    least = fill.least_amount
-    values["least_amount"] = None if least is None else format_decimal(least)
+    minimum = fill.min_sell_amount
+    values["min_sell_amount"] = None if minimum is None else format_decimal(minimum)
     return values
 
 

@@ -1,7 +1,7 @@
 """Store and read the quarantine: candle rows that were refused, with the reason.
 
 A row that arrives again and again is stored once, with the number of arrivals. So that a faulty
-exchange cannot fill the disk, the table `quarantine` has only the first `KEPT_PAYLOADS` rows of
+exchange cannot fill the disk, the table `quarantine` has only the first `MAX_STORED_ROWS` rows of
 each series and fault, and `quarantine_counts` counts all. Times are epoch milliseconds.
 """
 
@@ -18,7 +18,7 @@ from onetape.store.database import Store
 #: Origin of a candle: REST, the stream (ws), an imported file, or built from a lower timeframe.
 Source = Literal["rest", "ws", "import", "resample"]
 #: Maximum refused rows stored of each series and fault; the others are only counted.
-KEPT_PAYLOADS: Final = 1_000
+MAX_STORED_ROWS: Final = 1_000
 #: Maximum number of characters stored of each refused row.
 MOST_CHARACTERS: Final = 4_000
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
@@ -129,7 +129,7 @@ def _store_payloads(
         )
     }
     new = [payload for payload in times if payload not in known]
-    to_store = new[: max(KEPT_PAYLOADS - len(known), 0)]
+    to_store = new[: max(MAX_STORED_ROWS - len(known), 0)]
     connection.executemany(
         "UPDATE quarantine SET times = times + ?, last_seen_ms = ? "
         f"WHERE {_SERIES} AND fault = ? AND payload = ?",

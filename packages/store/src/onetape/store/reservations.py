@@ -113,9 +113,9 @@ class AccountCash:
             return amount
 
     def _compute_cash(self, connection: DatabaseConnection) -> Decimal:
-        """Return the start balance plus the money of all trades.
+        """Return the start balance plus the payments of all fills.
 
-        Only trades that were stored since the last call are read.
+        Only fills that were stored since the last call are read.
         """
         start = connection.execute(
             "SELECT start_balance FROM accounts WHERE account = ?", (self._account,)

@@ -200,9 +200,9 @@ def _select_best_of_each(revisions: Iterable[Revision]) -> list[Revision]:
     """Return the revision of the highest rank for each candle; of equal ranks, the latest."""
     best: dict[tuple[SeriesKey, int], Revision] = {}
     for revision in revisions:
-        place = (revision.key, revision.new.timestamp)
-        if place not in best or best[place].rank <= revision.rank:
-            best[place] = revision
+        candle = (revision.key, revision.new.timestamp)
+        if candle not in best or best[candle].rank <= revision.rank:
+            best[candle] = revision
     return list(best.values())
 
 

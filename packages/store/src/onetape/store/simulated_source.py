@@ -14,7 +14,7 @@ from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
 
-def require_source(store: Store, source: SimulatedSource) -> None:
+def ensure_simulated_source(store: Store, source: SimulatedSource) -> None:
     """Store the source of a simulated file at the first call; refuse any other source later.
 
     The recording of a symbol that is not in the file yet is added.

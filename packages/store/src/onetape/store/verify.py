@@ -231,8 +231,8 @@ def _merge_runs(
         if number + 1 < len(rows) and rows[number + 1] == (end, kind, text):
             continue
         candles = number + 1 - begun
-        words = f"{format_count(candles, 'candle')}: {text}"
-        yield _make_finding(kind, key, rows[begun][0], end, candles, words)
+        line = f"{format_count(candles, 'candle')}: {text}"
+        yield _make_finding(kind, key, rows[begun][0], end, candles, line)
         begun = number + 1
 
 

@@ -8,8 +8,10 @@ from onetape.strategies.evaluation import evaluate_strategy
 from onetape.strategies.higher_timeframes import (
     Higher,
     HigherCandles,
+    InputSeries,
+    Market,
     align_higher_candles,
-    collect_higher_timeframes,
+    collect_inputs,
 )
 from onetape.strategies.interface import BUY, HOLD, SELL, SignalArray, Signals, Strategy
 from onetape.strategies.parameters import ParameterInfo, check_under, collect_parameters, parameter
@@ -28,13 +30,15 @@ __all__ = [
     "SELL",
     "Higher",
     "HigherCandles",
+    "InputSeries",
+    "Market",
     "ParameterInfo",
     "SignalArray",
     "Signals",
     "Strategy",
     "align_higher_candles",
     "check_under",
-    "collect_higher_timeframes",
+    "collect_inputs",
     "collect_parameters",
     "compute_strategy_digest",
     "evaluate_strategy",

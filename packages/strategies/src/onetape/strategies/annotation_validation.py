@@ -15,7 +15,7 @@ from onetape.core.message_text import format_count
 from onetape.strategies.interface import SignalArray, Signals, Strategy
 
 #: Maximum number of indicators; more are a fault of the strategy.
-MOST_INDICATORS: Final = 100
+MAX_INDICATORS: Final = 100
 #: Names that the trader stores the strategy's stop and target by, next to the indicators.
 RESERVED_NAMES: Final = frozenset(
     {"stop at_entry", "stop each_candle", "target at_entry", "target each_candle"}
@@ -93,19 +93,26 @@ def validate_annotations(strategy: Strategy, signals: Signals, signal: SignalArr
     )
 
 
+def _is_reserved(name: object) -> bool:
+    """Return whether a price of the strategy is stored by a name (core.strategy_levels)."""
+    text = str(name)
+    return text in RESERVED_NAMES or (text.startswith("limit ") and text.endswith("_candles"))
+
+
 def _validate_indicators(strategy: Strategy, given: Any, count: int) -> dict[str, FloatArray]:
+    """Return the indicators of a strategy by name, checked."""
     if not isinstance(given, Mapping):
         raise make_invalid_result_error(
             strategy, f"returned indicators of type {_get_type_name(given)}", "use a dict by name"
         )
     columns = cast("Mapping[object, object]", given)
-    if len(columns) > MOST_INDICATORS:
+    if len(columns) > MAX_INDICATORS:
         found = f"returned {len(columns):,} indicators"
-        raise make_invalid_result_error(strategy, found, f"return {MOST_INDICATORS} at most")
+        raise make_invalid_result_error(strategy, found, f"return {MAX_INDICATORS} at most")
     checked: dict[str, FloatArray] = {}
     for name, values in columns.items():
-        if not _is_text(name) or name in RESERVED_NAMES:
-            remedy = "use another name" if name in RESERVED_NAMES else "use a short text"
+        if not _is_text(name) or _is_reserved(name):
+            remedy = "use another name" if _is_text(name) else "use a short text"
             raise make_invalid_result_error(
                 strategy, f"named an indicator {str(name)[:40]!r}", remedy
             )
@@ -127,15 +134,16 @@ def _validate_indicators(strategy: Strategy, given: Any, count: int) -> dict[str
 def _validate_conditions(
     strategy: Strategy, given: Any, count: int
 ) -> dict[str, NDArray[np.bool_]]:
+    """Return the conditions of a strategy by name, checked."""
     remedy = "use a dict by name of one true or false per candle, such as {'rsi low': rsi < 30}"
     if not isinstance(given, Mapping):
         raise make_invalid_result_error(
             strategy, f"returned conditions of type {_get_type_name(given)}", remedy
         )
     columns = cast("Mapping[object, object]", given)
-    if len(columns) > MOST_INDICATORS:
+    if len(columns) > MAX_INDICATORS:
         found = f"returned {len(columns):,} conditions"
-        raise make_invalid_result_error(strategy, found, f"return {MOST_INDICATORS} at most")
+        raise make_invalid_result_error(strategy, found, f"return {MAX_INDICATORS} at most")
     checked: dict[str, NDArray[np.bool_]] = {}
     for name, values in columns.items():
         column = convert_to_column(strategy, f"values of condition {str(name)[:40]!r}", values)
@@ -153,6 +161,7 @@ def _validate_conditions(
 def _validate_levels(
     strategy: Strategy, given: Any, indicators: Mapping[str, FloatArray]
 ) -> dict[str, tuple[float, ...]]:
+    """Return the horizontal lines of indicators by name, checked."""
     remedy = "use a dict of tuples of numbers, by the name of an indicator"
     if not isinstance(given, Mapping):
         raise make_invalid_result_error(
@@ -161,7 +170,7 @@ def _validate_levels(
     checked: dict[str, tuple[float, ...]] = {}
     for name, values in cast("Mapping[str, object]", given).items():
         lines = convert_to_column(strategy, f"levels of {name!r}", values)
-        usable = lines.ndim == 1 and len(lines) <= MOST_INDICATORS and lines.dtype.kind in "iuf"
+        usable = lines.ndim == 1 and len(lines) <= MAX_INDICATORS and lines.dtype.kind in "iuf"
         if name not in indicators or not usable or not np.isfinite(lines).all():
             raise make_invalid_result_error(
                 strategy, f"returned levels {str(name)[:40]!r} that cannot be drawn", remedy

@@ -14,10 +14,10 @@ from msgspec import Struct, field
 
 from onetape.core.candles import Candles, IntArray, are_sound
 from onetape.strategies.evaluation import evaluate_last_levels, evaluate_last_signal
-from onetape.strategies.higher_timeframes import Higher, HigherCandles
+from onetape.strategies.higher_timeframes import Higher, collect_input_names
 from onetape.strategies.interface import HOLD, SignalArray, Signals, Strategy
 from onetape.strategies.lookback_window import compute_window_size
-from onetape.strategies.output_capture import muted
+from onetape.strategies.output_capture import discard_stderr
 from onetape.strategies.registry import get_higher_lookback, get_lookback
 from onetape.strategies.segments import (
     WHOLE,
@@ -40,7 +40,7 @@ class CheckData(Struct, frozen=True, dict=True):
     candles: Candles
     """Traded candles, warm-up first."""
     higher: Higher = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType] - the alias states of what
-    """Candles of each higher timeframe that the strategy uses."""
+    """Candles of each higher timeframe and other market that the strategy uses."""
     first: int = 0
     """Index of the first candle after the warm-up."""
     segments: tuple[Segment, ...] = WHOLE
@@ -99,16 +99,16 @@ class WindowSizes(Struct, frozen=True):
     candles: int
     """Number of traded candles."""
     higher: int
-    """Number of candles of each higher timeframe before the first of `candles`."""
+    """Number of candles of each entry of `higher` before the first of `candles`."""
 
     @classmethod
-    def of(cls, strategy: Strategy) -> "WindowSizes":
+    def from_strategy(cls, strategy: Strategy) -> "WindowSizes":
         """Return the sizes of the windows that a trader passes to a strategy.
 
         Raises:
             ConfigurationError: the lookback of the strategy is invalid.
         """
-        higher = get_higher_lookback(strategy) if strategy.higher_timeframes else 0
+        higher = get_higher_lookback(strategy) if collect_input_names(strategy) else 0
         return cls(compute_window_size(get_lookback(strategy)), compute_window_size(higher))
 
 
@@ -119,7 +119,7 @@ def evaluate_signals(strategy: Strategy, data: CheckData) -> SignalArray:
 
 def evaluate_all(strategy: Strategy, data: CheckData) -> Signals:
     """Return signals, stops and targets of all candles, as a backtest takes them."""
-    with muted():
+    with discard_stderr():
         return evaluate_by_segment(
             strategy, data.candles, data.higher, data.segments, are_sound=data.are_sound
         )
@@ -128,22 +128,22 @@ def evaluate_all(strategy: Strategy, data: CheckData) -> Signals:
 def evaluate_prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:
     """Return the signal of a bar from all candles of its segment up to it."""
     candles, higher = _select_prefix(data, bar)
-    with muted():
+    with discard_stderr():
         return evaluate_last_signal(strategy, candles, higher)
 
 
 def evaluate_prefix_levels(strategy: Strategy, data: CheckData, bar: int) -> "LevelRow":
     """Return stop and target of a bar from all candles of its segment up to it."""
     candles, higher = _select_prefix(data, bar)
-    with muted():
+    with discard_stderr():
         return evaluate_last_levels(strategy, candles, higher)
 
 
 def _select_prefix(data: CheckData, bar: int) -> tuple[Candles, Higher]:
     """Return all candles of a bar's segment up to it, and the higher ones."""
     segment, end = find_segment(data.segments, bar), bar + 1
-    most = max(map(len, data.higher.values()), default=0)
-    higher = segment.select_higher(data.candles, data.higher, segment.start, end, most)
+    count = max(map(len, data.higher.values()), default=0)
+    higher = segment.select_higher(data.candles, data.higher, segment.start, end, count)
     # A copy, because a strategy could reach the later candles through a view of the array.
     return _copy_candles(data.candles[segment.start : end]), _copy_higher_candles(higher)
 
@@ -153,7 +153,7 @@ def evaluate_window_signal(
 ) -> int:
     """Return the signal of a bar from its last candles, as a trader evaluates them."""
     candles, higher = _select_window(data, bar, windows)
-    with muted():
+    with discard_stderr():
         return evaluate_last_signal(strategy, candles, higher, are_sound=data.are_sound)
 
 
@@ -162,7 +162,7 @@ def evaluate_window_levels(
 ) -> "LevelRow":
     """Return stop and target of a bar from its last candles, as a trader evaluates them."""
     candles, higher = _select_window(data, bar, windows)
-    with muted():
+    with discard_stderr():
         return evaluate_last_levels(strategy, candles, higher, are_sound=data.are_sound)
 
 
@@ -181,7 +181,4 @@ def _copy_candles(candles: Candles) -> Candles:
 
 
 def _copy_higher_candles(higher: Higher) -> Higher:
-    return {
-        name: HigherCandles.of(_copy_candles(one), one.timeframe, one.visible)
-        for name, one in higher.items()
-    }
+    return {name: one.copy_with(_copy_candles(one), one.visible) for name, one in higher.items()}

@@ -10,20 +10,22 @@ from onetape.strategies.check_data import CheckData, WindowSizes
 from onetape.strategies.interface import SignalArray
 
 #: Kinds of faults of a strategy; "fails": it raises an error on a window.
-Kind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
+BiasKind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
+#: Column of a strategy that the check compares.
+CheckedColumn = Literal["signal", "stop", "target", "limit"]
 
 #: Value in place of the signal of a window that failed.
 FAILED: Final = 2
 
 
 class SignalDifference(Struct, frozen=True):
-    """A bar whose signal, stop or target depends on the range of candles that a strategy gets."""
+    """A bar whose signal or price depends on the range of candles that a strategy gets."""
 
     index: int
     """Index of the bar among the candles."""
     timestamp: int
     """Open time of the bar, epoch seconds."""
-    kind: Kind
+    kind: BiasKind
     """Kind of the fault."""
     whole: float | None
     """Value from all candles; None: not evaluated."""
@@ -33,7 +35,7 @@ class SignalDifference(Struct, frozen=True):
     """Value from the bar's window; None: not evaluated."""
     text: str = ""
     """Message of the strategy's failure."""
-    column: Literal["signal", "stop", "target"] = "signal"
+    column: CheckedColumn = "signal"
     """What the values are: signals, or prices, of which NaN is none."""
 
 
@@ -102,12 +104,12 @@ def make_check_result(
 def make_difference(
     data: CheckData,
     bar: int,
-    kind: Kind,
+    kind: BiasKind,
     whole: float | None,
     prefix: float | None,
     window: float | None,
     text: str = "",
-    column: Literal["signal", "stop", "target"] = "signal",
+    column: CheckedColumn = "signal",
 ) -> SignalDifference:
     """Return the difference on a bar; the arguments are its fields."""
     timestamp = int(data.candles.timestamp[bar])

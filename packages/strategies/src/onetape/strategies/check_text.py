@@ -5,19 +5,19 @@ from typing import Any, Final
 
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
-from onetape.strategies.check_result import CheckResult, Kind, SignalDifference
+from onetape.strategies.check_result import BiasKind, CheckResult, SignalDifference
 from onetape.strategies.interface import BUY, HOLD, SELL
 from onetape.strategies.min_lookback import MinLookback
 
 _SIGNALS: Final = {BUY: "BUY", HOLD: "HOLD", SELL: "SELL"}
-_REMEDIES: Final[dict[Kind, str]] = {
+_REMEDIES: Final[dict[BiasKind, str]] = {
     "look-ahead": (
         "look for shift(-1), for a mean, minimum or maximum of the whole column, for a centred "
         "window, and for candles of a higher timeframe that had not closed (use higher and as_of)"
     ),
     "warm-up": "the window is too short for what evaluate() computes",
     "not repeatable": "use no random number and no clock in evaluate()",
-    "state": "keep nothing between two calls of evaluate(): no global, no cache, no attribute",
+    "state": "store nothing between two calls of evaluate(): no global, no cache, no attribute",
     "fails": "make evaluate() work from one candle on, with NaN where nothing is known",
 }
 
@@ -48,7 +48,7 @@ def format_difference(found: SignalDifference) -> str:
     whole, prefix, window = (
         _get_name(found.column, each) for each in (found.whole, found.prefix, found.window)
     )
-    sentences: dict[Kind, str] = {
+    sentences: dict[BiasKind, str] = {
         "look-ahead": f"all candles give {whole}, those up to the bar {prefix}: later candles "
         "change the past",
         "warm-up": f"all candles up to the bar give {whole}, the last ones alone {window}",

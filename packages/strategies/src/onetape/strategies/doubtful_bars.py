@@ -17,14 +17,13 @@ from onetape.core.candles import Candles, IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.check_data import CheckData, StrategyMaker, WindowSizes
 from onetape.strategies.evaluation import evaluate_strategy
-from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.interface import SignalArray
-from onetape.strategies.output_capture import muted
+from onetape.strategies.output_capture import discard_stderr
 
 #: Maximum number of candles that are evaluated.
-_MOST_CANDLES: Final = 100_000
+_MAX_CANDLES: Final = 100_000
 #: Seconds that the evaluation of doubtful bars may take, estimated from the whole range.
-_MOST_SECONDS: Final = 0.05
+_MAX_SECONDS: Final = 0.05
 
 
 def find_doubtful_bars(
@@ -52,16 +51,16 @@ def find_doubtful_bars(
         # The visible higher-timeframe candles differ between segments.
         return []
     pace = whole_seconds / len(data.candles)
-    candles = min(_MOST_CANDLES, int(_MOST_SECONDS / pace) if pace else _MOST_CANDLES)
+    candles = min(_MAX_CANDLES, int(_MAX_SECONDS / pace) if pace else _MAX_CANDLES)
     bars = _choose_candidates(data, whole, windows.candles, candles // windows.candles, rng)
     found: list[int] = []
-    for lane in _split_into_lanes(bars, windows.candles):
-        found += _find_differing_bars(make, data, whole, lane, windows.candles)
+    for group in _split_into_disjoint_groups(bars, windows.candles):
+        found += _find_differing_bars(make, data, whole, group, windows.candles)
     return sorted(found)
 
 
 def _choose_candidates(
-    data: CheckData, whole: SignalArray, window: int, most: int, rng: random.Random
+    data: CheckData, whole: SignalArray, window: int, max_bars: int, rng: random.Random
 ) -> list[int]:
     """Return bars with a signal and a full window, oldest first."""
     signalling = data.find_signalling_bars(whole, data.bars)
@@ -72,27 +71,27 @@ def _choose_candidates(
         begins: IntArray = np.array([segment.start for segment in data.segments], dtype=np.int64)
         starts = begins[np.searchsorted(begins, signalling, side="right") - 1]
         signalling = signalling[signalling - starts + 1 >= window]
-    if len(signalling) <= most:
+    if len(signalling) <= max_bars:
         return signalling.tolist()
     is_edge = whole[signalling] != whole[signalling - 1]
     edges, others = signalling[is_edge], signalling[~is_edge]
-    if len(edges) >= most:
-        edges, others = edges[rng.sample(range(len(edges)), most)], others[:0]
-    more = others[rng.sample(range(len(others)), min(most - len(edges), len(others)))]
+    if len(edges) >= max_bars:
+        edges, others = edges[rng.sample(range(len(edges)), max_bars)], others[:0]
+    more = others[rng.sample(range(len(others)), min(max_bars - len(edges), len(others)))]
     return np.sort(np.concatenate((edges, more))).tolist()
 
 
-def _split_into_lanes(bars: list[int], window: int) -> list[list[int]]:
+def _split_into_disjoint_groups(bars: list[int], window: int) -> list[list[int]]:
     """Return the bars in lists whose windows do not overlap, so that times increase."""
-    lanes: list[list[int]] = []
+    groups: list[list[int]] = []
     for bar in bars:
-        for lane in lanes:
-            if bar - lane[-1] >= window:
-                lane.append(bar)
+        for group in groups:
+            if bar - group[-1] >= window:
+                group.append(bar)
                 break
         else:
-            lanes.append([bar])
-    return lanes
+            groups.append([bar])
+    return groups
 
 
 def _find_differing_bars(
@@ -102,16 +101,14 @@ def _find_differing_bars(
     ends: IntArray = np.array(bars, dtype=np.int64)
     starts = ends - (window - 1)
     higher = {
-        name: HigherCandles.of(
-            series, series.timeframe, _concat_windows(series.visible, starts, window)
-        )
+        name: series.copy_with(series, _concat_windows(series.visible, starts, window))
         for name, series in data.higher.items()
     }
     traded = data.candles
     columns = (traded.timestamp, traded.open, traded.high, traded.low, traded.close, traded.volume)
     candles = Candles(*(_concat_windows(column, starts, window) for column in columns))
     try:
-        with muted():
+        with discard_stderr():
             signals = evaluate_strategy(make(), candles, higher, are_sound=data.are_sound).signal
     except OnetapeError:
         # The strategy may fail on a series with gaps: then only the sample is checked.

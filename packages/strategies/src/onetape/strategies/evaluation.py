@@ -17,7 +17,7 @@ from onetape.strategies.annotation_validation import (
     make_invalid_result_error,
     validate_annotations,
 )
-from onetape.strategies.higher_timeframes import Higher, HigherCandles
+from onetape.strategies.higher_timeframes import Higher, HigherCandles, collect_input_names
 from onetape.strategies.interface import Signals, Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
 
@@ -39,10 +39,10 @@ def evaluate_strategy(
     """Return the strategy's signals for the candles, checked.
 
     Args:
-        strategy: Any strategy, a user's own included.
+        strategy: Any strategy, built in or of a user.
         candles: Closed candles, oldest first, at least one.
-        higher: Candles of each of the strategy's `higher_timeframes`.
-        are_sound: Whether the caller knows that `core.candles.are_sound` is true of the candles.
+        higher: Candles of each of the strategy's `higher_timeframes` and `informative` markets.
+        are_sound: Whether `core.candles.are_sound` has been checked and is true of the candles.
         may_print: Whether the strategy's code may print: then stdout is redirected to stderr
             meanwhile, for all threads.
 
@@ -59,9 +59,9 @@ def evaluate_strategy(
     signals = _evaluate_unchecked(strategy, _protect_candles(candles), given, may_print=may_print)
     values = _validate_signals(strategy, candles, signals)
     found = validate_annotations(strategy, signals, values.astype(np.int8, copy=False))
-    if signals.stop is None and signals.target is None:
+    if signals.stop is None and signals.target is None and signals.limit is None:
         return found
-    # Most strategies give no stop and no target, and load none of it.
+    # Most strategies give no prices, and load none of it.
     from onetape.strategies.level_validation import validate_entry_levels, validate_levels
 
     found = validate_levels(strategy, candles, signals, found)
@@ -101,7 +101,7 @@ def _evaluate_unchecked(
     strategy: Strategy, candles: Candles, higher: Higher, *, may_print: bool = True
 ) -> Any:
     """Return the strategy's result, unchecked; the candles must be protected from writes."""
-    for name in strategy.higher_timeframes:
+    for name in collect_input_names(strategy):
         if name not in higher:
             raise ConfigurationError(f"strategy {strategy.name} needs {name} candles, and got none")
     output: AbstractContextManager[None] = stdout_to_stderr() if may_print else nullcontext()
@@ -131,10 +131,8 @@ def _protect_candles(candles: Candles) -> Candles:
 
 
 def _protect_higher_candles(higher_candles: HigherCandles) -> HigherCandles:
-    return HigherCandles.of(
-        _protect_candles(higher_candles),
-        higher_candles.timeframe,
-        _make_unwritable(higher_candles.visible),
+    return higher_candles.copy_with(
+        _protect_candles(higher_candles), _make_unwritable(higher_candles.visible)
     )
 
 
@@ -181,6 +179,7 @@ def _validate_signals(strategy: Strategy, candles: Candles, signals: Any) -> Any
 
 
 def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
+    """Refuse signals that are not -1, 0 or 1."""
     if values.dtype.kind not in "iuf":
         raise make_invalid_result_error(
             strategy, f"returned signals of type {values.dtype}", "use whole numbers -1, 0 and 1"
@@ -209,5 +208,5 @@ def _format_place(error: BaseException) -> str:
 
     frames = traceback.extract_tb(error.__traceback__)
     # Frames of this program and of NumPy do not help the author of the strategy.
-    own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
-    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    files = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
+    return f" ({files[-1].filename}, line {files[-1].lineno})" if files else ""

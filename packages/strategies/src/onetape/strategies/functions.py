@@ -6,7 +6,8 @@
 
 The function gets one DataFrame of candles (open, high, low, close, volume; indexed by their open,
 UTC) and returns for each candle whether to enter and whether to exit. Its parameters with defaults
-are the strategy's parameters. A parameter called `higher` gets the higher-timeframe candles.
+are the strategy's parameters. A parameter called `higher` gets the candles of higher timeframes and
+of other markets.
 """
 
 import contextlib
@@ -27,10 +28,10 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError
 from onetape.core.strategy_levels import LevelMode
-from onetape.strategies.higher_timeframes import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles, Market
 from onetape.strategies.indicator_cache import as_array
 from onetape.strategies.interface import SignalArray, Signals, Strategy
-from onetape.strategies.measuring import measure_lookback
+from onetape.strategies.measured_lookback import measure_lookback
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: Attribute of a function that holds its `FunctionOptions`.
@@ -55,9 +56,14 @@ class Entries(Struct, frozen=True):
     target: Any = None
     """Price of a limit order that sells a position, NaN for no price, shape (n,)."""
     stop_mode: LevelMode = "at_entry"
-    """`at_entry`: the stop of the candle with the entry stays; `each_candle`: it moves up only."""
+    """`at_entry`: the stop of the candle with the entry stays; `each_candle`: the stop moves, up
+    only."""
     target_mode: LevelMode = "at_entry"
-    """`at_entry`: the target of the candle with the entry stays; `each_candle`: it moves."""
+    """`at_entry`: the target of the candle with the entry stays; `each_candle`: the target
+    moves."""
+    limit: Any = None
+    """Price of the limit order that an entry leads to, NaN for a market order, shape (n,); the
+    function declares `limit_expiry_candles`."""
 
 
 class FunctionOptions(Struct, frozen=True):
@@ -67,10 +73,23 @@ class FunctionOptions(Struct, frozen=True):
     """Number of candles that give the last signal exactly as all candles would; None: measured."""
     higher: tuple[str, ...] = ()
     """CCXT timeframes whose candles the parameter `higher` gets."""
+    informative: tuple[Market, ...] = ()
+    """Other markets whose candles the parameter `higher` gets."""
+    limit_expiry_candles: int | None = None
+    """Number of candles for which a limit order to buy stays open; None: no limit orders."""
+
+    @property
+    def has_inputs(self) -> bool:
+        """Return whether the function reads more than the traded candles."""
+        return bool(self.higher or self.informative)
 
 
 def strategy_function(
-    *, lookback: int | None = None, higher: Sequence[str] = ()
+    *,
+    lookback: int | None = None,
+    higher: Sequence[str] = (),
+    informative: Sequence[Market] = (),
+    limit_expiry_candles: int | None = None,
 ) -> Callable[[_Function], _Function]:
     """Declare properties of a strategy function that cannot be measured.
 
@@ -78,10 +97,14 @@ def strategy_function(
         lookback: Number of candles that give the last signal exactly as all candles would; None:
             it is measured.
         higher: CCXT timeframes whose candles the function's parameter `higher` gets.
+        informative: Other markets whose candles `higher` gets, such as Market("BTC/USDT", "1h").
+        limit_expiry_candles: Number of candles for which a limit order to buy stays open; None: the
+            function returns no limit prices.
     """
 
     def declare(function: _Function) -> _Function:
-        setattr(function, _OPTIONS, FunctionOptions(lookback, tuple(higher)))
+        options = FunctionOptions(lookback, tuple(higher), tuple(informative), limit_expiry_candles)
+        setattr(function, _OPTIONS, options)
         return function
 
     return declare
@@ -108,6 +131,11 @@ class FunctionStrategy(Strategy):
         declared = type(self).options.lookback
         return get_measured_lookback(self) if declared is None else declared
 
+    @property
+    def limit_expiry_candles(self) -> int | None:
+        """Return the declared number of candles for which a limit order to buy stays open."""
+        return type(self).options.limit_expiry_candles
+
     def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
         """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
         values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
@@ -130,6 +158,7 @@ class FunctionStrategy(Strategy):
             target=None if found.target is None else _convert_column(found.target),
             stop_mode=found.stop_mode,
             target_mode=found.target_mode,
+            limit=None if found.limit is None else _convert_column(found.limit),
         )
 
 
@@ -138,14 +167,15 @@ def make_function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
 
     Raises:
         ConfigurationError: the function has a parameter without a default, or of another type than
-            int, float, str and bool, or needs `higher` without declaring timeframes.
+            int, float, str and bool, or needs `higher` without declaring its entries.
     """
     plain = cast("types.FunctionType", function)
     name = getattr(plain, "__name__", "strategy")
     options: FunctionOptions = getattr(plain, _OPTIONS, FunctionOptions())
     fields = [_make_field(name, one) for one in _collect_parameters(plain, name, options)]
     namespace = {"name": name, "function": staticmethod(plain), "options": options}
-    namespace |= {"higher_timeframes": options.higher, "measured": {}}
+    namespace |= {"higher_timeframes": options.higher, "informative": options.informative}
+    namespace |= {"measured": {}}
     made = dataclasses.make_dataclass(
         name, fields, bases=(FunctionStrategy,), frozen=True, namespace=namespace
     )
@@ -156,19 +186,20 @@ def make_function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
 def _collect_parameters(
     function: types.FunctionType, name: str, options: FunctionOptions
 ) -> list[inspect.Parameter]:
+    """Return the parameters of a strategy function, without candles and `higher`."""
     try:
         given = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{function!r} is not a function of a DataFrame") from error
-    own = [one for one in given[1:] if one.name != "higher"]
+    parameters = [one for one in given[1:] if one.name != "higher"]
     if not given:
         raise ConfigurationError(f"strategy function {name} must take a DataFrame of candles first")
-    if len(own) < len(given) - 1 and not options.higher:
+    if len(parameters) < len(given) - 1 and not options.has_inputs:
         raise ConfigurationError(
             f"strategy function {name} takes `higher`; declare its timeframes: "
             '@strategy_function(higher=("1d",))'
         )
-    return own
+    return parameters
 
 
 def _make_field(name: str, parameter: inspect.Parameter) -> tuple[str, type, Any]:
@@ -211,22 +242,26 @@ def get_measured_lookback(strategy: FunctionStrategy) -> int:
     """Return the smallest number of candles that give the same signals as all candles, measured.
 
     The lookback is measured on the same invented candles everywhere, so that backtest, check and
-    trader use one lookback (`measuring.py`). The bias check of a run shows where it is too short
-    for real candles.
+    trader use one lookback (measured_lookback.py). The bias check of a run shows where it is too
+    short for real candles.
 
     Raises:
         ConfigurationError: not even 2,000 candles are enough, the function fails, or its lookback
-            must be declared because it uses higher timeframes.
+            must be declared because it uses higher timeframes or other markets.
     """
     values = tuple(getattr(strategy, one.name) for one in dataclasses.fields(strategy))
     measured = type(strategy).measured
     if values not in measured:
         key = (digest_function(type(strategy).function), *values)
         if key not in _MEASURED:
-            if type(strategy).options.higher:
+            options = type(strategy).options
+            if options.has_inputs:
+                used, name = ("higher timeframes", "higher")
+                if not options.higher:
+                    used, name = ("other markets", "informative")
                 raise ConfigurationError(
-                    f"strategy function {strategy.name} uses higher timeframes; declare its "
-                    "lookback: @strategy_function(lookback=200, higher=...)"
+                    f"strategy function {strategy.name} uses {used}; declare its "
+                    f"lookback: @strategy_function(lookback=200, {name}=...)"
                 )
             _MEASURED[key] = measure_lookback(strategy)
         measured[values] = _MEASURED[key]

@@ -19,8 +19,8 @@ from onetape.core.errors import ConfigurationError
 #: Names in a text that may load other code at run time.
 _DYNAMIC: Final = re.compile(rb"importlib|import_module|__import__|sys\.path|exec\(|runpy|open\(")
 #: Limits on the number and the size of Python files: a folder with more is not a strategy's own.
-MOST_FILES: Final = 1_000
-MOST_BYTES: Final = 20_000_000
+MAX_FILES: Final = 1_000
+MAX_BYTES: Final = 20_000_000
 
 
 def read_imported_files(path: Path) -> dict[Path, bytes]:
@@ -73,12 +73,12 @@ def _collect_files_below(start: Path) -> list[Path]:
         files = [file for file in files if file.is_file()]
         found += files
         size += sum(file.stat().st_size for file in files)
-        if len(found) > MOST_FILES or size > MOST_BYTES:
+        if len(found) > MAX_FILES or size > MAX_BYTES:
             raise ConfigurationError(
                 f"strategy file {start} may load code while it runs (it, or a file it imports, has "
                 "a word such as importlib, sys.path, exec or open), so all Python files below its "
-                f"folder are part of it, but there are more than {MOST_FILES:,} or over "
-                f"{MOST_BYTES // 1_000_000} MB; move it to a folder of its own"
+                f"folder are part of it, but there are more than {MAX_FILES:,} or over "
+                f"{MAX_BYTES // 1_000_000} MB; move it to a folder of its own"
             )
     return sorted(found)
 

@@ -22,13 +22,13 @@ from onetape.core.candles import Candles, FloatArray
 _P = ParamSpec("_P")
 
 #: Maximum memory of the cached columns; when it is full, all of them are dropped.
-MOST_BYTES: Final = 32 << 20
+MAX_BYTES: Final = 32 << 20
 
 
 class IndicatorCache:
     """Cached indicator columns of candles, as long as the candles stay in memory."""
 
-    def __init__(self, candles: Iterable[Candles], most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, candles: Iterable[Candles], most_bytes: int = MAX_BYTES) -> None:
         """Start with an empty cache.
 
         Args:
@@ -116,11 +116,11 @@ def cacheable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
         columns = _ACTIVE_CACHE.get()
         if columns is None:
             return indicator(*args, **kwargs)
-        places = tuple(columns.make_key(value) for value in given)
-        if None in places:
+        keys = tuple(columns.make_key(value) for value in given)
+        if None in keys:
             return indicator(*args, **kwargs)
         return columns.get_or_compute(
-            (indicator, tuple(kwargs), places), lambda: indicator(*args, **kwargs)
+            (indicator, tuple(kwargs), keys), lambda: indicator(*args, **kwargs)
         )
 
     return call_with_cache

@@ -33,7 +33,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.strategies.higher_timeframes import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles, Market
 from onetape.strategies.parameters import check_parameters
 
 if TYPE_CHECKING:
@@ -73,24 +73,40 @@ class Signals(Struct, frozen=True):
     stop: FloatArray | None = None
     """Price at which a position is sold at the market, NaN for no price, shape (n,).
 
-    The price of a candle acts from the next candle on. NaN keeps the last price.
+    The price of a candle acts from the next candle on. With NaN the last price stays.
     """
     target: FloatArray | None = None
     """Price of a limit order that sells a position, NaN for no price, shape (n,)."""
     stop_mode: "LevelMode" = "at_entry"
-    """`at_entry`: the stop of the candle with the BUY stays; `each_candle`: it moves up only."""
+    """`at_entry`: the stop of the candle with the BUY stays; `each_candle`: the stop moves, up
+    only."""
     target_mode: "LevelMode" = "at_entry"
-    """`at_entry`: the target of the candle with the BUY stays; `each_candle`: it moves."""
+    """`at_entry`: the target of the candle with the BUY stays; `each_candle`: the target moves."""
+    limit: FloatArray | None = None
+    """Price of the limit order that a BUY leads to, NaN for a market order, shape (n,).
+
+    The strategy must state `limit_expiry_candles`.
+    """
+    limit_expiry_candles: int = 1
+    """Number of candles for which a limit order stays open: that of the strategy, which
+    `evaluate_strategy` sets."""
 
     @property
     def level_columns(self) -> "LevelColumns | None":
-        """Return stop and target of each candle; None where the strategy gives neither."""
-        if self.stop is None and self.target is None:
+        """Return stop, target and limit of each candle; None where the strategy gives none."""
+        if self.stop is None and self.target is None and self.limit is None:
             return None
-        # Most strategies give neither, and load none of it.
+        # Most strategies give none, and load none of it.
         from onetape.core.strategy_levels import LevelColumns
 
-        return LevelColumns(self.stop, self.target, self.stop_mode, self.target_mode)
+        return LevelColumns(
+            self.stop,
+            self.target,
+            self.stop_mode,
+            self.target_mode,
+            self.limit,
+            self.limit_expiry_candles,
+        )
 
     def __len__(self) -> int:
         """Return the number of candles."""
@@ -123,6 +139,8 @@ class Strategy(ABC):
     """Name of the strategy on the command line: lower case, digits, underscores."""
     higher_timeframes: ClassVar[tuple[str, ...]] = ()
     """CCXT timeframes above the traded one that `evaluate` needs in `higher`, such as ("1d",)."""
+    informative: ClassVar[tuple[Market, ...]] = ()
+    """Other markets that `evaluate` needs in `higher`, such as (Market("BTC/USDT", "1h"),)."""
 
     def __post_init__(self) -> None:
         """Check the parameters; a subclass that overrides this calls it first.
@@ -142,13 +160,21 @@ class Strategy(ABC):
         return 0
 
     @property
+    def limit_expiry_candles(self) -> int | None:
+        """Number of candles for which a limit order to buy stays open; None: no limit orders.
+
+        A strategy that gives `Signals.limit` overrides it.
+        """
+        return None
+
+    @property
     @abstractmethod
     def lookback(self) -> int:
         """Number of candles that give the last signal exactly as all candles would."""
 
     @property
     def higher_lookback(self) -> int:
-        """Number of candles of each of `higher_timeframes` that the last signal depends on.
+        """Number of candles of each entry of `higher` that the last signal depends on.
 
         By default it equals `lookback`.
         """
@@ -160,8 +186,9 @@ class Strategy(ABC):
 
         Args:
             candles: Closed candles, oldest first, at least one.
-            higher: Closed candles of each of `higher_timeframes`; `as_of` brings their columns to
-                the traded candles.
+            higher: Closed candles of each of `higher_timeframes`, by timeframe, and of each market
+                of `informative`, by its name, such as `BTC/USDT 1h`; `as_of` brings their columns
+                to the traded candles.
 
         Returns:
             One signal per candle; that of candle i depends on candles 0 to i only.

@@ -1,13 +1,13 @@
-"""Prove that a strategy gives the same stops and targets from its last candles and from all.
+"""Bias check of stops, targets and limits: whether the last candles give the same prices as all.
 
-This follows the check of the signals (lookahead_check.py) and has its meaning: a window that gives
-another price than all candles shows look-ahead, if the candles up to the bar agree with the window,
-or else a short warm-up. Prices that differ by a billionth count as equal: the signals decide
-whether a candle trades, and a billionth of a price changes no fill that a market has steps for.
+The check of the signals (lookahead_check.py) comes first. A window that gives another price than
+all candles shows look-ahead, if the candles up to the bar agree with the window, or else a short
+warm-up. Prices that differ by a billionth count as equal: the signals decide whether a candle
+trades, and a billionth of a price changes no fill that a market has steps for.
 """
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -21,8 +21,14 @@ from onetape.strategies.check_data import (
     evaluate_prefix_levels,
     evaluate_window_levels,
 )
-from onetape.strategies.check_result import CheckResult, Kind, SignalDifference, make_difference
-from onetape.strategies.moved_clock import moved_clock
+from onetape.strategies.check_result import (
+    BiasKind,
+    CheckedColumn,
+    CheckResult,
+    SignalDifference,
+    make_difference,
+)
+from onetape.strategies.moved_clock import shift_clock
 
 _NAN: Final = float("nan")
 
@@ -43,7 +49,7 @@ def check_levels(
         bars: Bars to check, increasing.
         levels: Stops and targets of all candles.
         result: Result of the check of the signals; one with a difference is returned as it is.
-        is_spent: Returns whether the time for the check is over; None: it has no limit, and the
+        is_spent: Returns whether the time for the check is over; None: no limit of time, and the
             whole range is evaluated once more, at another time of day.
     """
     if not result.is_clean:
@@ -86,7 +92,7 @@ def _explain_difference(
     whole = levels.get_row(bar)
     window = evaluate_window_levels(make(), data, bar, result.windows)
     prefix = evaluate_prefix_levels(make(), data, bar)
-    kind: Kind = "warm-up" if is_same_row(prefix, whole) else "look-ahead"
+    kind: BiasKind = "warm-up" if is_same_row(prefix, whole) else "look-ahead"
     return _make_difference(data, bar, kind, (whole, prefix, window))
 
 
@@ -94,7 +100,7 @@ def _find_repeat_difference(
     make: StrategyMaker, data: CheckData, bars: IntArray, levels: LevelColumns
 ) -> SignalDifference | None:
     """Return the first bar whose levels differ at another time of day, or None."""
-    with moved_clock():
+    with shift_clock():
         again = evaluate_all(make(), data).level_columns or LevelColumns()
     for bar in bars.tolist():
         whole, other = levels.get_row(bar), again.get_row(bar)
@@ -104,9 +110,9 @@ def _find_repeat_difference(
 
 
 def _make_difference(
-    data: CheckData, bar: int, kind: Kind, rows: tuple[LevelRow, LevelRow, LevelRow]
+    data: CheckData, bar: int, kind: BiasKind, rows: tuple[LevelRow, LevelRow, LevelRow]
 ) -> SignalDifference:
-    """Return a difference of the price that differs first: of the stop, or else of the target.
+    """Return a difference of the price that differs first: of stop, target and limit.
 
     Args:
         data: The candles.
@@ -114,9 +120,16 @@ def _make_difference(
         kind: Kind of the fault.
         rows: Levels from all candles, from those up to the bar, and from its window.
     """
-    stops = [LevelRow(stop=row.stop) for row in rows]
-    is_stop = not all(is_same_row(stops[0], stop) for stop in stops)
-    column: Literal["stop", "target"] = "stop" if is_stop else "target"
+    column: CheckedColumn = "limit"
+    if _differ([LevelRow(stop=row.stop) for row in rows]):
+        column = "stop"
+    elif _differ([LevelRow(target=row.target) for row in rows]):
+        column = "target"
     prices = [getattr(row, column) for row in rows]
     whole, prefix, window = (_NAN if price is None else price for price in prices)
     return make_difference(data, bar, kind, whole, prefix, window, column=column)
+
+
+def _differ(rows: list[LevelRow]) -> bool:
+    """Return whether rows have different prices."""
+    return not all(is_same_row(rows[0], row) for row in rows)

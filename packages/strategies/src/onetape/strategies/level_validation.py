@@ -1,4 +1,4 @@
-"""Validate the stops and targets of a strategy against its candles."""
+"""Validate the stops, targets and limits of a strategy against its candles."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ _SIDES: Final = {"stop": "below", "target": "above"}
 def validate_levels(
     strategy: Strategy, candles: Candles, given: Signals, found: Signals
 ) -> Signals:
-    """Return signals with the validated stop and target of those that the strategy returned.
+    """Return signals with the validated stop, target and limit that the strategy returned.
 
     Args:
         strategy: Strategy that returned the signals.
@@ -30,8 +30,8 @@ def validate_levels(
         found: The same signals, with everything else validated.
 
     Raises:
-        ConfigurationError: a column has the wrong type or length, or a price that is none; the
-            text names strategy and candle.
+        ConfigurationError: a column has the wrong type or length, or an invalid price, or there is
+            a limit without `limit_expiry_candles`; the text names strategy and candle.
     """
     return replace(
         found,
@@ -39,13 +39,15 @@ def validate_levels(
         target=_validate_prices(strategy, candles, "target", given.target),
         stop_mode=_validate_mode(strategy, "stop_mode", given.stop_mode),
         target_mode=_validate_mode(strategy, "target_mode", given.target_mode),
+        limit=_validate_prices(strategy, candles, "limit", given.limit),
+        limit_expiry_candles=1 if given.limit is None else _get_expiry(strategy),
     )
 
 
 def validate_entry_levels(
     strategy: Strategy, candles: Candles, signals: Signals, first: int
 ) -> None:
-    """Check that stop and target of each BUY are on the right side of its close.
+    """Check that stop and target of each BUY are on the right side of its limit, or of its close.
 
     Args:
         strategy: Strategy that gave the signals.
@@ -54,28 +56,47 @@ def validate_entry_levels(
         first: First candle to check: the signals before it lack a part of their past.
 
     Raises:
-        ConfigurationError: a stop is not below the close, or a target is not above it; the text
+        ConfigurationError: a stop is not below that price, or a target is not above it; the text
             names strategy, candle and remedy.
     """
     close, is_buy = candles.close[first:], signals.signal[first:] == BUY
+    entry, kind = close, np.full(len(close), "close")
+    if signals.limit is not None:
+        is_limit = ~np.isnan(signals.limit[first:])
+        entry = np.where(is_limit, signals.limit[first:], close)
+        kind = np.where(is_limit, "limit", "close")
     for name, column in (("stop", signals.stop), ("target", signals.target)):
         if column is None:
             continue
         price = column[first:]
-        wrong = is_buy & (price >= close if name == "stop" else price <= close)
+        wrong = is_buy & (price >= entry if name == "stop" else price <= entry)
         if wrong.any():
-            bar = first + int(wrong.argmax())
+            row = int(wrong.argmax())
             raise make_invalid_result_error(
                 strategy,
-                f"gave BUY with the {name} {column[bar]:.10g} on the candle "
-                f"{_format_time(candles, bar)}, whose close is {candles.close[bar]:.10g}",
-                f"give BUY only where the {name} is {_SIDES[name]} the close",
+                f"gave BUY with the {name} {price[row]:.10g} on the candle "
+                f"{_format_time(candles, first + row)}, whose {kind[row]} is {entry[row]:.10g}",
+                f"give BUY only where the {name} is {_SIDES[name]} the {kind[row]}",
             )
+
+
+def _get_expiry(strategy: Strategy) -> int:
+    """Return the number of candles for which a limit order of the strategy stays open."""
+    expiry: Any = strategy.limit_expiry_candles
+    if not isinstance(expiry, int) or isinstance(expiry, bool) or expiry < 1:
+        raise make_invalid_result_error(
+            strategy,
+            f"returned limit prices, and its limit_expiry_candles is {str(expiry)[:40]}",
+            "let limit_expiry_candles return the number of candles for which an order stays open, "
+            "1 or more",
+        )
+    return expiry
 
 
 def _validate_prices(
     strategy: Strategy, candles: Candles, name: str, given: object
 ) -> FloatArray | None:
+    """Return one column of prices, checked; None: the strategy gives no such column."""
     if given is None:
         return None
     count = len(candles)

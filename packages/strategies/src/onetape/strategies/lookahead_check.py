@@ -45,9 +45,9 @@ from onetape.strategies.interface import SignalArray
 from onetape.strategies.repeatability import find_fresh_instance_difference, find_repeat_difference
 
 #: Called with the number of bars done.
-Progress = Callable[[int], None]
+ReportProgress = Callable[[int], None]
 #: Number of bars above which only a part of the range is checked, unless all bars are requested.
-MOST_BARS: Final = 200_000
+MAX_BARS: Final = 200_000
 #: Number of differing bars, after the first one, whose cause is examined, and number of bars that
 #: fresh instances evaluate again.
 EXAMINED_BARS: Final = 20
@@ -56,12 +56,12 @@ _BARS_PER_CALL: Final = 256
 
 
 def choose_bars_to_check(data: CheckData, *, whole: bool) -> IntArray:
-    """Return the bars to check: all, or a range of MOST_BARS that the candles choose by seed."""
+    """Return the bars to check: all, or a range of MAX_BARS that the candles choose by seed."""
     bars = data.bars
-    if whole or len(bars) <= MOST_BARS:
+    if whole or len(bars) <= MAX_BARS:
         return bars
-    first = int(np.random.default_rng(data.seed).integers(len(bars) - MOST_BARS + 1))
-    return bars[first : first + MOST_BARS]
+    first = int(np.random.default_rng(data.seed).integers(len(bars) - MAX_BARS + 1))
+    return bars[first : first + MAX_BARS]
 
 
 def evaluate_windows(
@@ -69,7 +69,7 @@ def evaluate_windows(
     data: CheckData,
     bars: IntArray,
     windows: WindowSizes,
-    on_progress: Progress,
+    on_progress: ReportProgress,
 ) -> tuple[SignalArray, str]:
     """Return the signals of the bars' windows, FAILED for one that fails, and the first failure.
 
@@ -91,8 +91,8 @@ def evaluate_windows(
 
 
 #: Evaluates windows as `evaluate_windows` does, in any number of processes.
-Evaluate = Callable[
-    [StrategyMaker, CheckData, IntArray, WindowSizes, Progress], tuple[SignalArray, str]
+EvaluateWindows = Callable[
+    [StrategyMaker, CheckData, IntArray, WindowSizes, ReportProgress], tuple[SignalArray, str]
 ]
 
 
@@ -100,8 +100,8 @@ def check_strategy(
     make: StrategyMaker,
     data: CheckData,
     bars: IntArray,
-    on_progress: Progress = lambda _: None,
-    evaluate: Evaluate = evaluate_windows,
+    on_progress: ReportProgress = lambda _: None,
+    evaluate: EvaluateWindows = evaluate_windows,
     *,
     after_run: bool = False,
 ) -> CheckResult:
@@ -118,7 +118,7 @@ def check_strategy(
     Raises:
         ConfigurationError: the strategy cannot be evaluated on all candles.
     """
-    windows = WindowSizes.of(make())
+    windows = WindowSizes.from_strategy(make())
     if after_run:
         _evaluate_other_prices(make, data)
     # Windows are evaluated first, before the strategy could store state from all candles.

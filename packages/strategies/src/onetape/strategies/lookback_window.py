@@ -3,7 +3,7 @@
 from typing import Final
 
 #: Minimum number of candles that a strategy gets, so that a short lookback is enough to warm up.
-LEAST_CANDLES: Final = 100
+MIN_CANDLES: Final = 100
 
 
 def compute_window_size(*lookbacks: int) -> int:
@@ -12,4 +12,4 @@ def compute_window_size(*lookbacks: int) -> int:
     Args:
         lookbacks: Numbers of candles that the strategy's signal and an order's size need.
     """
-    return max(LEAST_CANDLES, *lookbacks)
+    return max(MIN_CANDLES, *lookbacks)

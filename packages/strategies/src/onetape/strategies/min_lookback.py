@@ -20,7 +20,7 @@ from onetape.strategies.check_data import (
 )
 from onetape.strategies.check_result import FAILED
 from onetape.strategies.interface import SignalArray
-from onetape.strategies.registry import MOST_LOOKBACK
+from onetape.strategies.registry import MAX_LOOKBACK
 
 #: Number of bars that a candidate is tried on first: differing bars, and others drawn by seed.
 _TRIED_BARS: Final = 200
@@ -65,8 +65,8 @@ def find_min_lookback(
         )
     for name, wider, short in ways:
         search = _Search(make, data, bars, whole, wider)
-        most = _compute_longest_window(data, differing, name)
-        value = search.find_smallest(list(differing), short, most)
+        longest = _compute_longest_window(data, differing, name)
+        value = search.find_smallest(list(differing), short, longest)
         if value is not None:
             return MinLookback(name, value)
     return None
@@ -76,8 +76,8 @@ def _compute_longest_window(data: CheckData, differing: Sequence[int], name: str
     """Return the longest lookback to try: half of the bars must have more candles before them."""
     middle = sorted(differing)[len(differing) // 2]
     if name == "lookback":
-        return min(MOST_LOOKBACK, middle - data.find_window_start(middle, middle + 1))
-    return min(MOST_LOOKBACK, max(int(each.visible[middle]) for each in data.higher.values()) - 1)
+        return min(MAX_LOOKBACK, middle - data.find_window_start(middle, middle + 1))
+    return min(MAX_LOOKBACK, max(int(each.visible[middle]) for each in data.higher.values()) - 1)
 
 
 class _Search:
@@ -98,11 +98,11 @@ class _Search:
         self._whole = whole
         self._wider = wider
 
-    def find_smallest(self, differing: list[int], short: int, most: int) -> int | None:
-        """Return the smallest window above `short`, `most` at most, that agrees on all bars."""
+    def find_smallest(self, differing: list[int], short: int, longest: int) -> int | None:
+        """Return the smallest window above `short`, at most `longest`, that agrees on all bars."""
         tried = _choose_some_bars(differing, self._data.seed)
         for _ in range(_MAX_ROUNDS):
-            value = self._bisect_window(tried, short, most)
+            value = self._bisect_window(tried, short, longest)
             if value is None:
                 return None
             wrong = self._find_wrong_bars(self._bars.tolist(), value)
@@ -113,15 +113,15 @@ class _Search:
             short = value
         return None
 
-    def _bisect_window(self, tried: list[int], short: int, most: int) -> int | None:
+    def _bisect_window(self, tried: list[int], short: int, longest: int) -> int | None:
         """Return the smallest window that agrees on the bars tried: doubling, then halving."""
-        if most <= short:
+        if longest <= short:
             return None
-        low, high = short, min(2 * short, most)
+        low, high = short, min(2 * short, longest)
         while self._find_wrong_bars(tried, high, stop_at_first=True):
-            if high >= most:
+            if high >= longest:
                 return None
-            low, high = high, min(2 * high, most)
+            low, high = high, min(2 * high, longest)
         while high - low > 1:
             middle = (low + high) // 2
             if self._find_wrong_bars(tried, middle, stop_at_first=True):

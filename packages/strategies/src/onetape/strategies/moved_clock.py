@@ -52,15 +52,15 @@ def _make_moved_classes(ahead: datetime.timedelta) -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def moved_clock(ahead_seconds: int = AHEAD_SECONDS) -> Generator[None]:
+def shift_clock(ahead_seconds: int = AHEAD_SECONDS) -> Generator[None]:
     """Move the time that Python code of this process reads days ahead, while the block lasts.
 
     Only code that is loaded inside the block reads the moved time: names that were imported before
-    keep the true time, and so do compiled libraries.
+    read the true time, and so do compiled libraries.
     """
     now, now_ns = time.time, time.time_ns
     date_class, datetime_class = _make_moved_classes(datetime.timedelta(seconds=ahead_seconds))
-    moved: list[tuple[Any, str, Any]] = [
+    replacements: list[tuple[Any, str, Any]] = [
         (time, "time", lambda: now() + ahead_seconds),
         (time, "time_ns", lambda: now_ns() + ahead_seconds * 1_000_000_000),
         (time, "localtime", _make_moved_function(time.localtime, ahead_seconds)),
@@ -68,10 +68,10 @@ def moved_clock(ahead_seconds: int = AHEAD_SECONDS) -> Generator[None]:
         (datetime, "date", date_class),
         (datetime, "datetime", datetime_class),
     ]
-    before = [(module, name, getattr(module, name)) for module, name, _ in moved]
+    before = [(module, name, getattr(module, name)) for module, name, _ in replacements]
     try:
-        for module, name, stand_in in moved:
-            setattr(module, name, stand_in)
+        for module, name, replacement in replacements:
+            setattr(module, name, replacement)
         yield
     finally:
         for module, name, real in before:
@@ -82,7 +82,7 @@ def _make_moved_function(real: Any, ahead_seconds: int) -> Any:
     """Return a function of `time` that uses the moved time as the present time."""
     now = time.time
 
-    def moved(seconds: float | None = None) -> Any:
+    def convert(seconds: float | None = None) -> Any:
         return real(now() + ahead_seconds if seconds is None else seconds)
 
-    return moved
+    return convert

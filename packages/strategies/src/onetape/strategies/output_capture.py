@@ -37,7 +37,7 @@ class _StdoutToStderr:
                 os.chdir(self._folder)
 
 
-class _Muted:
+class _DiscardStderr:
     def __enter__(self) -> None:
         self._stderr: Any = sys.stderr
         sys.stderr = _DISCARD
@@ -59,6 +59,6 @@ def _get_working_folder() -> str | None:
         return None
 
 
-def muted() -> AbstractContextManager[None]:
+def discard_stderr() -> AbstractContextManager[None]:
     """Discard stderr inside; a check evaluates a strategy hundreds of times."""
-    return _Muted()
+    return _DiscardStderr()

@@ -54,7 +54,7 @@ class ParameterInfo(Struct, frozen=True):
 
     @property
     def allowed(self) -> str:
-        """Return the allowed values in words, such as `2 to 500` or `below, cross_up`."""
+        """Return the allowed values as text, such as `2 to 500` or `below, cross_up`."""
         if self.choices:
             return ", ".join(str(choice) for choice in self.choices)
         if self.ge is not None and self.le is not None:
@@ -118,17 +118,17 @@ def check_under(strategy: Any, low: str, high: str) -> None:
 
     Args:
         strategy: The strategy.
-        low: Name of the parameter with the smaller number, such as `fast`.
-        high: Name of the parameter with the larger number, such as `slow`.
+        low: Name of the parameter with the lower number, such as `fast`.
+        high: Name of the parameter with the higher number, such as `slow`.
 
     Raises:
         UsageError: `low` is not under `high`.
     """
-    smaller, larger = getattr(strategy, low), getattr(strategy, high)
-    if smaller >= larger:
+    low_value, high_value = getattr(strategy, low), getattr(strategy, high)
+    if low_value >= high_value:
         raise UsageError(
-            f"strategy {strategy.name}: {low} must be under {high}, found {low} {smaller:g} and "
-            f"{high} {larger:g}",
+            f"strategy {strategy.name}: {low} must be under {high}, found {low} {low_value:g} and "
+            f"{high} {high_value:g}",
             setting=(make_setting_key(low), make_setting_key(high)),
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, naming_settings
+from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, name_settings
 from onetape.core.message_text import format_os_error, suggest_name
 from onetape.strategies.interface import Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
@@ -32,7 +32,7 @@ BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "sma_cross": ("onetape.strategies.sma_cross", "SmaCross"),
 }
 #: Largest lookback of a strategy, candles; a trader fetches them before it begins.
-MOST_LOOKBACK: Final = 100_000
+MAX_LOOKBACK: Final = 100_000
 #: Longest name of a strategy, in characters; file names of reports contain it.
 LONGEST_NAME: Final = 60
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -40,8 +40,8 @@ _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 
 def list_strategy_names(user_folder: Path | None = None) -> tuple[str, ...]:
     """Return the names that `load_strategy` takes: built in, and the files of the user."""
-    own = _list_strategy_files(user_folder)
-    return (*BUILT_IN, *(name for name in own if name not in BUILT_IN))
+    user_files = _list_strategy_files(user_folder)
+    return (*BUILT_IN, *(name for name in user_files if name not in BUILT_IN))
 
 
 def load_strategy(
@@ -87,7 +87,7 @@ def check_choice(
     is_own = name.rpartition(":")[0].endswith(".py") or name.endswith(".py")
     if is_own or (name not in BUILT_IN and name in _list_strategy_files(user_folder)):
         return
-    with naming_settings("strategy.name"):
+    with name_settings("strategy.name"):
         cls = load_strategy_class(name, user_folder)
     if parameters is not None:
         cls(**convert_parameters(cls, parameters))
@@ -112,6 +112,7 @@ def get_higher_lookback(strategy: Strategy) -> int:
 
 
 def _get_checked_number(strategy: Strategy, name: str) -> int:
+    """Return a property of a strategy, such as its lookback, checked."""
     try:
         with stdout_to_stderr():
             number: Any = getattr(strategy, name)
@@ -119,11 +120,11 @@ def _get_checked_number(strategy: Strategy, name: str) -> int:
         raise
     except (Exception, SystemExit) as error:
         raise _make_strategy_error(type(strategy), f"could not state its {name}", error) from error
-    if type(number) is not int or not 0 <= number <= MOST_LOOKBACK:
+    if type(number) is not int or not 0 <= number <= MAX_LOOKBACK:
         shown = str(number)[:40] if not isinstance(number, int) else "another"
         raise ConfigurationError(
             f"strategy {strategy.name}: {name} must be a whole number from 0 to "
-            f"{MOST_LOOKBACK:,}, found {shown}; fix it in the strategy's file"
+            f"{MAX_LOOKBACK:,}, found {shown}; fix it in the strategy's file"
         )
     return number
 
@@ -143,16 +144,17 @@ def load_strategy_class(name: str, user_folder: Path | None = None) -> type[Stra
         return _load_class_from_file(Path(path_text), class_name)
     if name.endswith(".py"):
         return _load_class_from_file(Path(name), None)
-    own = _list_strategy_files(user_folder)
-    if name in BUILT_IN and name in own:
+    user_files = _list_strategy_files(user_folder)
+    if name in BUILT_IN and name in user_files:
         raise UsageError(
-            f"strategy {name!r} is built in and also {own[name]}; rename the file, or give its path"
+            f"strategy {name!r} is built in and also {user_files[name]}; rename the file, "
+            "or give its path"
         )
     if name in BUILT_IN:
         module_name, built_in_class = BUILT_IN[name]
         return getattr(importlib.import_module(module_name), built_in_class)
-    if name in own:
-        return _load_class_from_file(own[name], None)
+    if name in user_files:
+        return _load_class_from_file(user_files[name], None)
     known = list_strategy_names(user_folder)
     raise UsageError(
         f"strategy {name!r} does not exist{suggest_name(name, known)} (there are: "
@@ -171,6 +173,26 @@ def find_strategy_file(name: str, user_folder: Path | None = None) -> Path | Non
     if colon and path_text.endswith(".py"):
         return Path(path_text)
     return Path(name) if name.endswith(".py") else _list_strategy_files(user_folder).get(name)
+
+
+def compute_strategy_file_digest(name: str, user_folder: Path | None = None) -> str:
+    """Return the SHA-256, in hex, of the user's file that a strategy is loaded from.
+
+    The file is read, not run. The result is empty for a built-in strategy, and where the file
+    cannot be read: loading the strategy raises an error that names the fault of its file. Files
+    that the strategy imports are not part of the digest.
+
+    Args:
+        name: See `load_strategy`.
+        user_folder: See `load_strategy`.
+    """
+    import hashlib
+
+    file = find_strategy_file(name, user_folder)
+    try:
+        return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def has_other_strategies(name: str, user_folder: Path | None = None) -> bool:
@@ -233,6 +255,7 @@ def _is_strategy_name(stem: str) -> bool:
 
 
 def _load_class_from_file(path: Path, class_name: str | None) -> type[Strategy]:
+    """Return the strategy class of a user's file."""
     from onetape.strategies.user_modules import run_file
 
     try:
@@ -343,26 +366,26 @@ def _find_strategy_function(
         stem: Name of the file without `.py`.
         classes: Strategy classes of the file, which take precedence where no name is given.
     """
-    own = {
+    functions = {
         key: value
         for key, value in vars(module).items()
         if isinstance(value, FunctionType) and value.__module__ == module.__name__
     }
     if name is not None:
-        return own.get(name)
+        return functions.get(name)
     if classes:
         return None
-    public = [value for key, value in own.items() if not key.startswith("_")]
-    return own.get(stem) or (public[0] if len(public) == 1 else None)
+    public = [value for key, value in functions.items() if not key.startswith("_")]
+    return functions.get(stem) or (public[0] if len(public) == 1 else None)
 
 
 def _collect_strategy_classes(module: ModuleType) -> dict[str, type[Strategy]]:
-    own = (
+    classes = (
         value
         for value in vars(module).values()
         if inspect.isclass(value) and value.__module__ == module.__name__
     )
-    return {cls.__name__: cls for cls in own if issubclass(cls, Strategy)}
+    return {cls.__name__: cls for cls in classes if issubclass(cls, Strategy)}
 
 
 def _check_class(path: Path, cls: type[Strategy]) -> type[Strategy]:

@@ -1,6 +1,6 @@
 """Checks whether a strategy gives the same signals for the same candles again.
 
-It does not if its signals depend on random numbers, on the clock, or on state between two calls.
+Signals that depend on random numbers, on the clock, or on state between two calls differ.
 """
 
 from typing import Final
@@ -18,13 +18,13 @@ from onetape.strategies.check_data import (
 )
 from onetape.strategies.check_result import (
     FAILED,
-    Kind,
+    BiasKind,
     SignalDifference,
     WindowSignals,
     make_difference,
 )
 from onetape.strategies.interface import SignalArray, Strategy
-from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
+from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, shift_clock
 
 #: Number of fresh instances that are compared to distinguish chance from state.
 _FRESH_INSTANCES: Final = 4
@@ -54,7 +54,7 @@ def find_repeat_difference(
     # Shifts by an odd and an even number of seconds, because `whole` may be some seconds old.
     brief = (AHEAD_SECONDS, AHEAD_SECONDS + 1)
     for ahead_seconds in brief if briefly else (*brief, FURTHER_SECONDS):
-        with moved_clock(ahead_seconds):
+        with shift_clock(ahead_seconds):
             again = make()
             found = _find_first_difference(again, data, bars, whole, "not repeatable")
         if found is not None:
@@ -72,7 +72,7 @@ def find_repeat_difference(
 
 
 def _find_first_difference(
-    strategy: Strategy, data: CheckData, bars: IntArray, whole: SignalArray, kind: Kind
+    strategy: Strategy, data: CheckData, bars: IntArray, whole: SignalArray, kind: BiasKind
 ) -> SignalDifference | None:
     """Return the first bar on which a strategy gives another signal than before."""
     try:

@@ -24,8 +24,8 @@ from onetape.strategies.check_data import (
 )
 from onetape.strategies.check_result import (
     FAILED,
+    BiasKind,
     CheckResult,
-    Kind,
     SignalDifference,
     WindowSignals,
     make_check_result,
@@ -39,7 +39,7 @@ from onetape.strategies.lookahead_check import (
     compare_signals,
     drop_single_candle_windows,
 )
-from onetape.strategies.moved_clock import moved_clock
+from onetape.strategies.moved_clock import shift_clock
 from onetape.strategies.repeatability import find_repeat_difference
 from onetape.strategies.segments import find_segment
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from onetape.core.strategy_levels import LevelColumns
 
 #: Consequence of each kind of difference, as a backtest prints it.
-_MEANING: Final[dict[Kind, str]] = {"look-ahead": "do not trust this result"}
+_MEANING: Final[dict[BiasKind, str]] = {"look-ahead": "do not trust this result"}
 _OTHER_MEANING: Final = "the trader would decide otherwise"
 
 #: Maximum number of bars of a range that is checked whole, as `backtester check` does.
@@ -59,18 +59,18 @@ _PACE_BARS: Final = 16
 #: Number of bars in the sample.
 SAMPLED_BARS: Final = 200
 #: Maximum number of candles of all sampled windows together: with a long lookback the sample has
-#: fewer bars, at least `_LEAST_BARS`.
-_MOST_CANDLES: Final = 200_000
-_LEAST_BARS: Final = 20
+#: fewer bars, at least `_MIN_BARS`.
+_MAX_CANDLES: Final = 200_000
+_MIN_BARS: Final = 20
 #: Maximum seconds of an evaluation of all candles that is repeated, at another time of day.
 _REPEAT_SECONDS: Final = 0.01
 #: Number of bars whose evaluation is repeated where all candles would take longer.
 _REPEAT_BARS: Final = 8
 #: Processor seconds after which the check of a slow strategy ends; the order of its bars is always
 #: the same.
-MOST_SECONDS: Final = 0.5
+MAX_SECONDS: Final = 0.5
 #: Wall seconds after which the check ends, for a strategy that waits, and on a busy machine.
-_MOST_WALL_SECONDS: Final = 2.0
+_MAX_WALL_SECONDS: Final = 2.0
 
 
 def run_quick_check(
@@ -116,7 +116,7 @@ def run_sample_check(
     Raises:
         ConfigurationError: the strategy cannot be made.
     """
-    windows = WindowSizes.of(make())
+    windows = WindowSizes.from_strategy(make())
     chosen = _choose_bars(make, data, whole, windows, whole_seconds)
     seen, failure = _evaluate_bars(make(), data, chosen, windows, _Budget())
     bars = np.array(sorted(seen))
@@ -130,7 +130,7 @@ def run_sample_check(
         budget = _Budget()
         return check_levels(make, data, bars, levels, result, lambda: budget.is_spent)
     # The explanation of a bar takes at most as long as the evaluation of all candles.
-    examined = int(min(EXAMINED_BARS, MOST_SECONDS / max(whole_seconds, 1e-9)))
+    examined = int(min(EXAMINED_BARS, MAX_SECONDS / max(whole_seconds, 1e-9)))
     return compare_signals(
         make, data, WindowSignals(bars, signals, failure), whole, windows, examined
     )
@@ -139,10 +139,10 @@ def run_sample_check(
 class _Budget:
     """Limit of processor time and wall time of a check."""
 
-    def __init__(self, seconds: float = MOST_SECONDS) -> None:
+    def __init__(self, seconds: float = MAX_SECONDS) -> None:
         """Start the limit now, with this many seconds of processor time."""
         self._processor = time.thread_time() + seconds
-        self._wall = time.monotonic() + _MOST_WALL_SECONDS
+        self._wall = time.monotonic() + _MAX_WALL_SECONDS
 
     @property
     def is_spent(self) -> bool:
@@ -150,7 +150,7 @@ class _Budget:
         return time.thread_time() > self._processor or time.monotonic() > self._wall
 
 
-def describe_meaning(kind: Kind) -> str:
+def describe_meaning(kind: BiasKind) -> str:
     """Return the meaning of a difference of this kind for a reader of the result."""
     return _MEANING.get(kind, _OTHER_MEANING)
 
@@ -191,7 +191,7 @@ def format_quick_check(result: CheckResult, command: str) -> str:
 def _measure_pace(make: StrategyMaker, data: CheckData) -> float:
     """Return the processor seconds of a bar, which do not depend on how busy the machine is."""
     strategy = make()
-    windows = WindowSizes.of(strategy)
+    windows = WindowSizes.from_strategy(strategy)
     budget, taken = _Budget(), list[float]()
     later = data.bars[len(data) // 2 :]
     for bar in later[:: max(1, len(later) // _PACE_BARS)].tolist():
@@ -233,12 +233,12 @@ def _find_difference_at_another_time(
     """
     if whole_seconds <= _REPEAT_SECONDS:
         return find_repeat_difference(make, data, data.bars, whole, briefly=True)
-    windows, bars = WindowSizes.of(make()), data.bars
+    windows, bars = WindowSizes.from_strategy(make()), data.bars
     signalling = data.find_signalling_bars(whole, bars)
     some = (signalling if len(signalling) else bars)[-_REPEAT_BARS:].tolist()
-    now, _ = _evaluate_bars(make(), data, some, windows, _Budget(MOST_SECONDS / 10))
-    with moved_clock():
-        other, _ = _evaluate_bars(make(), data, list(now), windows, _Budget(MOST_SECONDS / 10))
+    now, _ = _evaluate_bars(make(), data, some, windows, _Budget(MAX_SECONDS / 10))
+    with shift_clock():
+        other, _ = _evaluate_bars(make(), data, list(now), windows, _Budget(MAX_SECONDS / 10))
     bar = next((bar for bar in other if other[bar] != now[bar]), None)
     if bar is None:
         return None
@@ -256,15 +256,15 @@ def _choose_bars(
     """Return the bars to check, each once: the first ones, oldest first, then others by seed."""
     # Not numpy.random, whose import takes longer than the whole check.
     rng = random.Random(data.seed)  # noqa: S311 - nothing secret
-    most = min(SAMPLED_BARS, max(_LEAST_BARS, _MOST_CANDLES // windows.candles))
+    count = min(SAMPLED_BARS, max(_MIN_BARS, _MAX_CANDLES // windows.candles))
     bars = data.bars
     # Later segments begin with a warm-up, so their windows are full.
     begin = find_segment(data.segments, int(bars[0])).start
     short = int(np.searchsorted(bars, begin + windows.candles - 1))
     first, full = bars[:short], bars[short:]
-    doubts = find_doubtful_bars(make, data, whole, windows, whole_seconds, rng)[: most // 4]
-    early = _sample_bars(rng, data, first, whole, most // 2 if len(full) else most)
-    others = _sample_bars(rng, data, full, whole, most - len(early) - len(doubts))
+    doubts = find_doubtful_bars(make, data, whole, windows, whole_seconds, rng)[: count // 4]
+    early = _sample_bars(rng, data, first, whole, count // 2 if len(full) else count)
+    others = _sample_bars(rng, data, full, whole, count - len(early) - len(doubts))
     rng.shuffle(others)
     return list(dict.fromkeys([*sorted(early), *doubts, *others]))
 

@@ -7,7 +7,7 @@ to be missing at the exchange are not a gap here.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import Struct, field
@@ -20,6 +20,9 @@ from onetape.strategies.evaluation import evaluate_strategy
 from onetape.strategies.higher_timeframes import Higher
 from onetape.strategies.interface import BUY, HOLD, SignalArray, Signals, Strategy
 from onetape.strategies.registry import get_lookback
+
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelColumns
 
 #: Half-open range of candle opens, epoch seconds.
 Range = tuple[int, int]
@@ -36,17 +39,34 @@ class IndexedGap(Struct, frozen=True):
     """Index of the first stored candle after the gap."""
 
 
+class InputGaps(Struct, frozen=True):
+    """The unexplained gaps of a series that a strategy reads in addition to the traded one."""
+
+    timeframe: Timeframe
+    """Timeframe of the series."""
+    ranges: tuple[Range, ...] = ()
+    """The gaps, oldest first."""
+    label: str = ""
+    """Name of the series for output, such as `1d` or `BTC/USDT 1h`."""
+
+    def find_latest(self, close: int) -> Range | None:
+        """Return the latest gap whose first candle had closed by a time, epoch seconds, if any."""
+        return next(
+            (gap for gap in reversed(self.ranges) if self.timeframe.next(gap[0]) <= close), None
+        )
+
+
 class UnexplainedGaps(Struct, frozen=True):
-    """The unexplained gaps of the candles of a run, by timeframe."""
+    """The unexplained gaps of the candles of a run."""
 
     traded: tuple[IndexedGap, ...] = ()
     """Gaps of the traded candles, oldest first."""
-    higher: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
-    """Gaps of each higher timeframe, oldest first."""
+    higher: Mapping[str, InputGaps] = field(default_factory=dict[str, InputGaps])
+    """Gaps of each higher timeframe and other market, by name."""
 
     def __bool__(self) -> bool:
         """Return whether there is any gap."""
-        return bool(self.traded) or any(self.higher.values())
+        return bool(self.traded) or any(one.ranges for one in self.higher.values())
 
     def select_range(self, first: int, end: int) -> "UnexplainedGaps":
         """Return the gaps of the traded candles `[first, end)` alone, by their new indices."""
@@ -64,11 +84,11 @@ class Segment(Struct, frozen=True):
     ready: int = 0
     """Index of the first candle after the segment's warm-up, whose window is full."""
     gap: Range | None = None
-    """The unexplained gap before the segment, epoch seconds; None: it begins the series."""
-    timeframe: str = ""
-    """Timeframe of the gap before the segment."""
+    """The unexplained gap before the segment, epoch seconds; None: the segment is the first."""
+    series: str = ""
+    """Series of the gap before the segment, such as `1h`, or `BTC/USDT 1h` of another market."""
     since: Mapping[str, int] = field(default_factory=dict[str, int])
-    """End of the latest gap of each higher timeframe, epoch seconds; older candles are not used."""
+    """End of the latest gap of each entry of `higher`, epoch seconds; older candles are unused."""
 
     def select_higher(
         self, candles: Candles, higher: Higher, start: int, end: int, count: int
@@ -108,11 +128,10 @@ def split_into_segments(
         return WHOLE
     closes = compute_next_opens(candles.timestamp, timeframe)
     starts: dict[int, IndexedGap | None] = {0: None, **{gap.at: gap for gap in gaps.traded}}
-    for name, ranges in gaps.higher.items():
-        higher_timeframe = Timeframe.parse(name)
-        for low, _ in ranges:
+    for own in gaps.higher.values():
+        for low, _ in own.ranges:
             # From here on the missing higher candle would be the last one that has closed.
-            starts.setdefault(int(np.searchsorted(closes, higher_timeframe.next(low))), None)
+            starts.setdefault(int(np.searchsorted(closes, own.timeframe.next(low))), None)
     found: list[Segment] = []
     for start in sorted(start for start in starts if start < len(candles)):
         segment = Segment(start, start)
@@ -120,34 +139,26 @@ def split_into_segments(
         if gap is not None:
             span = (gap.start, gap.end)
             segment = Segment(start, start + window - 1, span, timeframe.name)
-        for name, ranges in gaps.higher.items():
-            seen = _find_latest_gap(ranges, Timeframe.parse(name), int(closes[start]))
+        for name, own in gaps.higher.items():
+            seen = own.find_latest(int(closes[start]))
             if seen is not None:
-                segment = _start_after_gap(segment, candles, name, seen, window, higher_window)
+                since = {**segment.since, name: seen[1]}
+                segment = replace(segment, since=since)
+                segment = _start_after_gap(segment, candles, own, seen, window, higher_window)
         found.append(segment)
     return tuple(found)
 
 
-def _find_latest_gap(
-    ranges: Sequence[Range], higher_timeframe: Timeframe, close: int
-) -> Range | None:
-    """Return the latest gap of a higher timeframe whose first candle had closed by a time."""
-    return next(
-        (each for each in reversed(ranges) if higher_timeframe.next(each[0]) <= close), None
-    )
-
-
 def _start_after_gap(
-    segment: Segment, candles: Candles, name: str, gap: Range, window: int, higher_window: int
+    segment: Segment, candles: Candles, gaps: InputGaps, gap: Range, window: int, higher_window: int
 ) -> Segment:
-    """Return a segment with a warm-up until its windows lie after a gap of a higher timeframe."""
-    since = {**segment.since, name: gap[1]}
-    full_from = Timeframe.parse(name).shift(gap[1], higher_window)
+    """Return a segment with a warm-up until its windows lie after a gap of an entry of `higher`."""
+    full_from = gaps.timeframe.shift(gap[1], higher_window)
     first = int(np.searchsorted(candles.timestamp, full_from))
     ready = first + window - 1
     if first <= segment.start or ready <= segment.ready:
-        return replace(segment, since=since)
-    return replace(segment, ready=ready, gap=gap, timeframe=name, since=since)
+        return segment
+    return replace(segment, ready=ready, gap=gap, series=gaps.label or gaps.timeframe.name)
 
 
 def find_segment(segments: Sequence[Segment], index: int) -> Segment:
@@ -178,7 +189,7 @@ def evaluate_by_segment(
         candles: All traded candles.
         higher: The higher candles.
         segments: The segments of the traded candles.
-        are_sound: Whether the caller knows that `core.candles.are_sound` is true of the candles.
+        are_sound: Whether `core.candles.are_sound` has been checked and is true of the candles.
 
     Raises:
         OnetapeError: see `evaluate_strategy`.
@@ -192,15 +203,15 @@ def evaluate_by_segment(
     for segment, end in zip(segments, compute_segment_ends(segments, len(candles)), strict=True):
         if segment.ready >= end:
             continue
-        most = max(map(len, higher.values()), default=0)
-        seen = segment.select_higher(candles, higher, segment.start, end, most)
-        own = candles[segment.start : end]
-        signals = evaluate_strategy(strategy, own, seen, are_sound=are_sound)
+        count = max(map(len, higher.values()), default=0)
+        known = segment.select_higher(candles, higher, segment.start, end, count)
+        part = candles[segment.start : end]
+        signals = evaluate_strategy(strategy, part, known, are_sound=are_sound)
         ready = segment.ready - segment.start
         signal = signals.signal.copy()
         signal[:ready] = HOLD
         if signals.level_columns is not None:
-            _validate_entries(strategy, own, signals, ready)
+            _validate_entries(strategy, part, signals, ready)
         parts.append(
             (
                 segment.start,
@@ -209,6 +220,7 @@ def evaluate_by_segment(
                     signal=signal,
                     stop=_drop_first_prices(signals.stop, ready),
                     target=_drop_first_prices(signals.target, ready),
+                    limit=_drop_first_prices(signals.limit, ready),
                 ),
             )
         )
@@ -251,14 +263,14 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
             reason[inside] = part.reason
     levels = {
         name: np.full(count, np.nan)
-        for name in ("stop", "target")
+        for name in ("stop", "target", "limit")
         if any(getattr(part, name) is not None for _, part in parts)
     }
     for start, part in parts:
         for name, values in levels.items():
-            own = getattr(part, name)
-            if own is not None:
-                values[start : start + len(part)] = own
+            column = getattr(part, name)
+            if column is not None:
+                values[start : start + len(part)] = column
     has_reasons = any(part.reason is not None for _, part in parts)
     return Signals(
         signal,
@@ -272,7 +284,18 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
         target=levels.get("target"),
         stop_mode=parts[-1][1].stop_mode if parts else "at_entry",
         target_mode=parts[-1][1].target_mode if parts else "at_entry",
+        limit=levels.get("limit"),
+        limit_expiry_candles=parts[-1][1].limit_expiry_candles if parts else 1,
     )
+
+
+def end_limits_at_gaps(
+    levels: "LevelColumns | None", gaps: UnexplainedGaps
+) -> "LevelColumns | None":
+    """Return the columns of a strategy with the gaps across which no limit order stays open."""
+    if levels is None or levels.limit is None:
+        return levels
+    return replace(levels, after_gaps=tuple(gap.at for gap in gaps.traded if gap.at > 0))
 
 
 def drop_entries_before_gaps(signal: SignalArray, gaps: UnexplainedGaps) -> SignalArray:

@@ -3,20 +3,23 @@
 Examples are in docs/strategies.md.
 """
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from onetape.core.candles import Candles
+from onetape.core.candles import Candles, SeriesKey
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.check_data import CheckData
 from onetape.strategies.check_text import format_check_line
 from onetape.strategies.higher_timeframes import (
     Higher,
+    HigherCandles,
+    InputSeries,
     align_higher_candles,
-    collect_higher_timeframes,
+    collect_inputs,
 )
 from onetape.strategies.interface import Strategy
 from onetape.strategies.lookahead_check import check_strategy, choose_bars_to_check
@@ -52,19 +55,55 @@ def random_candles(count: int, *, seed: int, timeframe: str = "1h") -> Candles:
     return candles_of_closes((100.0 * np.exp(np.cumsum(steps))).round(4).tolist(), timeframe)
 
 
-def higher_of(strategy: Strategy, candles: Candles, timeframe: str = "1h") -> Higher:
-    """Return the higher-timeframe candles that a strategy needs, built from these.
+def higher_of(
+    strategy: Strategy,
+    candles: Candles,
+    timeframe: str = "1h",
+    markets: Mapping[str, Candles] | None = None,
+    *,
+    symbol: str = "ETH/USDT",
+) -> Higher:
+    """Return the candles of higher timeframes and of other markets that a strategy needs.
+
+    Args:
+        strategy: The strategy.
+        candles: The traded candles, from which its higher timeframes are built.
+        timeframe: Timeframe of the candles.
+        markets: Candles of other markets in the traded timeframe, by symbol. A market that is left
+            out moves at random, at the times of `candles`.
+        symbol: The traded symbol, whose currencies `{base}` and `{quote}` of a market stand for.
 
     Raises:
         UsageError: a higher timeframe is no multiple of the traded one.
     """
-    small = Timeframe.parse(timeframe)
+    traded, key = Timeframe.parse(timeframe), SeriesKey("", symbol, timeframe)
     return {
-        higher_timeframe.name: align_higher_candles(
-            candles, small, resample(candles, small, higher_timeframe), higher_timeframe
-        )
-        for higher_timeframe in collect_higher_timeframes(strategy, small)
+        series.name: _make_input(series, candles, traded, key, markets or {})
+        for series in collect_inputs(strategy, traded)
     }
+
+
+def _make_input(
+    series: InputSeries,
+    candles: Candles,
+    traded: Timeframe,
+    key: SeriesKey,
+    markets: Mapping[str, Candles],
+) -> HigherCandles:
+    source, symbol = candles, ""
+    if series.is_other_market:
+        symbol = series.make_key(key).symbol
+        given = markets.get(symbol)
+        source = _make_random_market(candles, symbol) if given is None else given
+    if series.timeframe != traded:
+        source = resample(source, traded, series.timeframe)
+    return align_higher_candles(candles, traded, source, series.timeframe, symbol)
+
+
+def _make_random_market(candles: Candles, symbol: str) -> Candles:
+    """Return candles of a market that moves at random, at the times of other candles."""
+    made = random_candles(len(candles), seed=zlib.crc32(symbol.encode()))
+    return Candles(candles.timestamp, made.open, made.high, made.low, made.close, made.volume)
 
 
 def window_difference(

@@ -185,13 +185,13 @@ def collect_sources(module: ModuleType) -> list[bytes]:
 def _format_place(error: BaseException, path: Path, texts: dict[Path, bytes]) -> str:
     """Return the file and line of an error: the innermost frame in the user's files."""
     where = path.resolve()
-    own = {str(where): path, **{str(each): path.parent / each.name for each in texts}}
+    user_files = {str(where): path, **{str(each): path.parent / each.name for each in texts}}
     file, line, step = str(where), 1, error.__traceback__
     while step is not None:
-        if step.tb_frame.f_code.co_filename in own:
+        if step.tb_frame.f_code.co_filename in user_files:
             file, line = step.tb_frame.f_code.co_filename, step.tb_lineno
         step = step.tb_next
-    if isinstance(error, SyntaxError) and error.lineno and error.filename in own:
+    if isinstance(error, SyntaxError) and error.lineno and error.filename in user_files:
         file, line = error.filename, error.lineno
     if file == str(where):
         return f"strategy file {path}, line {line}"

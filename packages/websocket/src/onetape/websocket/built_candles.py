@@ -19,7 +19,7 @@ POLL_SECONDS = 5.0
 #: Maximum time that the first candles of a connection wait for REST, seconds.
 BASE_TIMEOUT_SECONDS = 2.0
 #: Number of newest candles that a late trade may still change.
-BUILT_CANDLES_KEPT = 3
+CHANGEABLE_CANDLES = 3
 
 
 class CandleBuilder:
@@ -82,7 +82,7 @@ class CandleBuilder:
             is_in_base = opened == first and trade.timestamp_ms <= self._base_ms
             row = _add_trade(self._rows.get(opened), opened, trade, is_in_base=is_in_base)
             self._rows[opened] = changed[opened] = row
-        for opened in sorted(self._rows)[:-BUILT_CANDLES_KEPT]:
+        for opened in sorted(self._rows)[:-CHANGEABLE_CANDLES]:
             del self._rows[opened]
             # A later trade of a dropped candle must not begin the candle again.
             self._first = max(first, self._timeframe.next(opened))

@@ -2,7 +2,7 @@
 
 The hooks count connections, report a malformed frame as a lost stream, store each candle as it was
 in the frame that marked it as final, shorten the pauses between dials and keep dials under the
-exchange's limit (dial_pace.py), and limit the messages in a second (sending.py).
+exchange's limit (dial_queue.py), and limit the messages in a second (sending.py).
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from ccxt import NetworkError
 
 from onetape.core.errors import UsageError
 from onetape.exchange.clients import Endpoint, make_client_settings, point_client
-from onetape.websocket.dial_pace import CHECK_SECONDS, DialPace, get_default_dial_file
+from onetape.websocket.dial_queue import CHECK_SECONDS, DialQueue, get_default_dial_file
 from onetape.websocket.marks import CandleMark, MarkReader, find_mark_reader, read_marks
 from onetape.websocket.sending import PacedSender
 
@@ -38,7 +38,7 @@ BAN_STATUSES: Final = (418, 429)
 #: Longest pause by a Retry-After, seconds.
 LONGEST_REFUSAL_SECONDS: Final = 86_400.0
 #: Number of final candles that are stored of each stream: twice as many as in CCXT's cache.
-FINAL_CANDLES_KEPT = 40
+MAX_FINAL_CANDLES = 40
 
 
 class GuardedClient(Protocol):
@@ -64,7 +64,7 @@ class GuardedClient(Protocol):
     """asyncio events that end the pauses before dials."""
     refused_until: dict[str, float]
     """Monotonic time, seconds, until which the exchange refuses dials, by address."""
-    pace: DialPace
+    dial_queue: DialQueue
     """Queue of dials, which programs may share."""
     senders: WeakSet[PacedSender]
     """Senders of messages, one for each socket."""
@@ -146,7 +146,7 @@ def make_guarded_client(
     exchange_client.dials = set[asyncio.Task[Any]]()
     exchange_client.dial_waits = set[asyncio.Event]()
     exchange_client.refused_until = dict[str, float]()
-    exchange_client.pace = _make_dial_pace(endpoint, dial_file)
+    exchange_client.dial_queue = _make_dial_queue(endpoint, dial_file)
     exchange_client.has_marks = reader is not None
     exchange_client.candle_frame_events = dict[asyncio.Event, tuple[str, str]]()
     exchange_client.frame_events = set[asyncio.Event]()
@@ -203,10 +203,10 @@ async def close_exchange_client(exchange_client: GuardedClient) -> None:
     await exchange_client.close()
 
 
-def _make_dial_pace(endpoint: Endpoint, dial_file: Path | None) -> DialPace:
+def _make_dial_queue(endpoint: Endpoint, dial_file: Path | None) -> DialQueue:
     if dial_file is None and endpoint.simulator_url is None:
         dial_file = get_default_dial_file(endpoint.exchange)
-    return DialPace(dial_file)
+    return DialQueue(dial_file)
 
 
 def _note_refusal(refused_until: dict[str, float], ws_client: Any, error: Any) -> None:
@@ -274,7 +274,7 @@ def _store_final_row(
     rows = [row for row in exchange_client.ohlcvs[symbol][timeframe] if row[0] == mark.timestamp_ms]
     if rows and mark.timestamp_ms not in finals:
         finals[mark.timestamp_ms] = list(rows[-1])
-        while len(finals) > FINAL_CANDLES_KEPT:
+        while len(finals) > MAX_FINAL_CANDLES:
             del finals[next(iter(finals))]
 
 
@@ -322,17 +322,17 @@ def _make_paced_dial(
 
     async def dial_in_turn(session: Any, pause_seconds: float = 0.0) -> None:
         """Wait until this dial is due, then open the connection."""
-        began, pace, wait = time.monotonic(), exchange_client.pace, asyncio.Event()
+        began, dial_queue, wait = time.monotonic(), exchange_client.dial_queue, asyncio.Event()
         # Added before anything is awaited, so that `end_dial_pauses` ends this pause too.
         exchange_client.dial_waits.add(wait)
         try:
-            queue_seconds = await pace.reserve()
+            queue_seconds = await dial_queue.reserve()
             backoff: dict[str, Any] = exchange_client.ws_dial_backoff
             failed: dict[str, Any] | None = backoff.get(ws_client.url)
-            is_shared, pause = pace.fault is None, 0.0
+            is_shared, pause = dial_queue.fault is None, 0.0
             if failed is not None:
                 pause = _compute_dial_pause(pause_seconds, failed["attempts"], is_shared=is_shared)
-            await _wait_for_turn(pace, began, began + max(pause, queue_seconds), wait)
+            await _wait_for_turn(dial_queue, began, began + max(pause, queue_seconds), wait)
         finally:
             exchange_client.dial_waits.discard(wait)
         # A Retry-After is always waited for.
@@ -340,16 +340,18 @@ def _make_paced_dial(
         await asyncio.sleep(refused_until - time.monotonic())
         await dial(session, 0.0)
         if ws_client.connection is not None and ws_client.error is None:
-            await pace.note_connection()
+            await dial_queue.note_connection()
 
     return dial_in_turn
 
 
-async def _wait_for_turn(pace: DialPace, began: float, until: float, wait: asyncio.Event) -> None:
+async def _wait_for_turn(
+    dial_queue: DialQueue, began: float, until: float, wait: asyncio.Event
+) -> None:
     """Wait for a dial's turn, or until the exchange is known to accept connections again.
 
     Args:
-        pace: The queue of dials.
+        dial_queue: The queue of dials.
         began: Time at which the pause before the dial began, monotonic seconds.
         until: Time at which the dial may be sent, monotonic seconds.
         wait: asyncio event that is set when the exchange can be reached again.
@@ -358,7 +360,7 @@ async def _wait_for_turn(pace: DialPace, began: float, until: float, wait: async
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, CHECK_SECONDS)):
                 await wait.wait()
-        if await pace.read_last_connection() > began:
+        if await dial_queue.read_last_connection() > began:
             # Another program is connected, so this one may dial, but not all at the same moment.
             jitter = random.uniform(0.0, CHECK_SECONDS)  # noqa: S311 - no secret
             until = min(until, time.monotonic() + jitter)

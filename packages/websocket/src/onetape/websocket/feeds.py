@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from onetape.core.candles import PRICE_LIMIT, VOLUME_LIMIT, Candle
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.rest import RestExchange, parse_candle
+from onetape.exchange.responses import parse_candle
+from onetape.exchange.rest import RestExchange
 from onetape.websocket.client import GuardedClient
 from onetape.websocket.events import (
     CandleUpdate,
@@ -262,7 +263,7 @@ async def fetch_newest_candles(
         length = Timeframe.parse(timeframe)
         since = length.shift(length.floor(rest.now_ms() // 1_000), -1)
     batch = await rest.fetch_candles(symbol, timeframe, since_ms=since * 1_000, limit=NEWEST_ROWS)
-    rows = (batch.make_candle(place) for place in range(len(batch)))
+    rows = (batch.make_candle(row) for row in range(len(batch)))
     return sorted(row for row in rows if row.timestamp >= since)
 
 

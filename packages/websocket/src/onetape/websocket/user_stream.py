@@ -54,19 +54,19 @@ class OrderUpdate(Struct, frozen=True):
     order: OrderSnapshot
 
 
-class TradeMade(Struct, frozen=True):
+class ExecutionUpdate(Struct, frozen=True):
     """An execution of an order of the account."""
 
-    trade: OwnTrade
+    execution: OwnTrade
     client_order_id: str | None
     """Client order id of the order that was filled; None: no event of that order is known."""
 
 
-class BalanceMoved(Struct, frozen=True):
+class BalanceUpdate(Struct, frozen=True):
     """A balance changed without an order: a deposit, a withdrawal or a transfer."""
 
 
-UserEvent = UserStreamOpened | UserStreamLost | OrderUpdate | TradeMade | BalanceMoved
+UserEvent = UserStreamOpened | UserStreamLost | OrderUpdate | ExecutionUpdate | BalanceUpdate
 
 
 class UserStream:
@@ -236,17 +236,19 @@ class UserStream:
                 order = parse_order(row)
                 orders[order.exchange_order_id] = order
             trades = {(row["symbol"], row["id"]): row for row in client.myTrades or ()}
-            made = [parse_own_trade(row) for key, row in trades.items() if key not in self._trades]
+            new_executions = [
+                parse_own_trade(row) for key, row in trades.items() if key not in self._trades
+            ]
         changed = [order for key, order in orders.items() if self._orders.get(key) != order]
         self._orders, self._trades = orders, set(trades)
         for order in changed:
             self._emit(OrderUpdate(order))
-        for trade in made:
-            order = orders.get(trade.exchange_order_id)
-            self._emit(TradeMade(trade, None if order is None else order.client_order_id))
-        self._emit_moved_balances()
+        for execution in new_executions:
+            order = orders.get(execution.exchange_order_id)
+            self._emit(ExecutionUpdate(execution, None if order is None else order.client_order_id))
+        self._emit_changed_balances()
 
-    def _emit_moved_balances(self) -> None:
+    def _emit_changed_balances(self) -> None:
         """Emit an event if a balance has changed without an order."""
         balances: dict[str, Any] = self._client.balance
         for account, balance in balances.items():
@@ -256,7 +258,7 @@ class UserStream:
                 continue
             self._balance_events[account] = event
             if event.get("e") != "outboundAccountPosition":
-                self._emit(BalanceMoved())
+                self._emit(BalanceUpdate())
 
     def _note_lost(self, error: Exception) -> None:
         self.is_open = False

@@ -10,7 +10,7 @@ The class corrects these weaknesses of CCXT Pro:
 - A break between two calls raises no error. Here each connection gets a new number.
 - CCXT returns the last rows of a cache, and changes them later. Here the cache is compared by
   timestamp, and rows are copied at once.
-- A frame between two calls wakes no task. Here each stream is read by a task of its own.
+- A frame between two calls wakes no task. Here each stream is read by a separate task.
 - A dial goes on after the client is closed, and a peer that is gone delays the close. Here both end
   with the manager.
 """
@@ -52,7 +52,7 @@ from onetape.websocket.subscription import Subscription
 
 #: Number of checks of the idle timer in `stale_after_seconds`, and the shortest pause between two.
 CHECKS = 8
-LEAST_CHECK_SECONDS = 0.05
+MIN_CHECK_SECONDS = 0.05
 #: Default time without frames after which the streams are compared with REST, wall seconds.
 STALE_AFTER_SECONDS = 30.0
 #: Default address of a simulator.
@@ -309,7 +309,7 @@ class WebSocketManager:
     async def _watch_idle(self) -> None:
         """Check at intervals whether a stream is broken, until the manager is closed."""
         # Several checks in the limit: a stream may begin to be behind right after a check.
-        pause_seconds = max(self._stale_after_seconds / CHECKS, LEAST_CHECK_SECONDS)
+        pause_seconds = max(self._stale_after_seconds / CHECKS, MIN_CHECK_SECONDS)
         while True:
             before = time.monotonic()
             await asyncio.sleep(pause_seconds)

@@ -26,9 +26,9 @@ CHOICE: Final = "choice.json"
 #: Version of the layout of `choice.json`.
 _FORMAT: Final = 1
 #: Maximum number of similar names in the error about a name that does not exist.
-_LISTED: Final = 3
+_MAX_LISTED: Final = 3
 #: Minimum similarity, from 0 to 1, of these names.
-_LEAST_SIMILARITY: Final = 0.3
+_MIN_SIMILARITY: Final = 0.3
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -37,6 +37,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     format: int = _FORMAT
     """Version of the layout."""
     kind: Literal["optimization", "walk-forward"]
+    """Kind of the run that chose."""
     strategy: str
     """Strategy as `--strategy` takes it."""
     exchange: str
@@ -56,13 +57,17 @@ class Choice(Struct, frozen=True, kw_only=True):
     """Chosen values as `--param` takes them; None: no combination was ranked."""
     settings: dict[str, str] = {}
     """Chosen settings of account and exits, by their keys in a settings file."""
+    strategy_digest: str | None = None
+    """SHA-256 of the strategy's file, empty for a built-in one; None: an earlier version's run."""
 
 
 class SavedChoice(Struct, frozen=True):
     """A choice with the folder that it is saved in; it has parameters."""
 
     folder: Path
+    """Folder of the run."""
     choice: Choice
+    """The choice that the folder has."""
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -71,7 +76,7 @@ class SavedChoice(Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """Return run, window and candles that the parameters come from, in words."""
+        """Return the text that names the run, window and candles that the parameters come from."""
         choice = self.choice
         window = f", window {choice.windows:,} of {choice.windows:,}" if choice.windows else ""
         series = f"{choice.exchange} {choice.symbol} {choice.timeframe}"
@@ -93,7 +98,7 @@ class SavedChoice(Struct, frozen=True):
         choice = self.choice
         others = [symbol for symbol in symbols if symbol != choice.symbol]
         if others or not symbols:
-            wrong = ", ".join(others) or "no symbol without a strategy of its own"
+            wrong = ", ".join(others) or "only symbols for which another strategy is set"
             raise UsageError(
                 f"--params-from {self.folder.name}: its parameters were chosen on {choice.symbol}, "
                 f"and the settings trade {wrong}; add --symbol {choice.symbol}, or name a run of "
@@ -147,7 +152,7 @@ def load_choice(name: str, roots: Sequence[Path] = (OPTIMIZATIONS, WALK_FORWARDS
                 f"--params-from {name}: the folder has no {IDENTITY}; name the folder of an "
                 "optimization or of a walk-forward"
             )
-        return _read(given.resolve())
+        return _read_choice(given.resolve())
     folders = _list_run_folders(roots)
     text = given.name
     found = [folder for folder in folders if text in (folder.name, _get_id(folder))] or [
@@ -156,9 +161,9 @@ def load_choice(name: str, roots: Sequence[Path] = (OPTIMIZATIONS, WALK_FORWARDS
         if text and (folder.name.startswith(text) or _get_id(folder).startswith(text))
     ]
     if len(found) == 1:
-        return _read(found[0])
+        return _read_choice(found[0])
     if found:
-        names = ", ".join(folder.name for folder in found[:_LISTED])
+        names = ", ".join(folder.name for folder in found[:_MAX_LISTED])
         raise UsageError(
             f"--params-from {name}: {len(found):,} runs have such a name, such as {names}; write "
             "more of one"
@@ -193,11 +198,12 @@ def _list_run_folders(roots: Sequence[Path]) -> list[Path]:
 def _find_similar_names(text: str, folders: Sequence[Path]) -> list[str]:
     """Return the names of runs that are most similar to a wrong name, or else some names."""
     names = [folder.name for folder in folders]
-    near = difflib.get_close_matches(text, names, n=_LISTED, cutoff=_LEAST_SIMILARITY)
-    return near or names[:_LISTED]
+    near = difflib.get_close_matches(text, names, n=_MAX_LISTED, cutoff=_MIN_SIMILARITY)
+    return near or names[:_MAX_LISTED]
 
 
-def _read(folder: Path) -> SavedChoice:
+def _read_choice(folder: Path) -> SavedChoice:
+    """Return the choice in the folder of a run; raises the errors of `load_choice`."""
     path = folder / CHOICE
     try:
         choice = msgspec.json.decode(path.read_bytes(), type=Choice)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from onetape.backtest.storage.runs import Run
+from onetape.backtest.storage.runs import SavedRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,5 +22,5 @@ def compare(*runs: Any) -> "pd.DataFrame":
         metrics = run.summary.metrics.as_dict()
         metrics.pop("buy_and_hold")
         columns.append(pd.Series(metrics, dtype=object))
-        names.append(run.id if isinstance(run, Run) else f"{number} {run.summary.strategy}")
+        names.append(run.id if isinstance(run, SavedRun) else f"{number} {run.summary.strategy}")
     return pd.concat(columns, axis=1, keys=names)

@@ -5,11 +5,11 @@ from onetape.backtest.config import FRAME_EXCHANGE
 from onetape.backtest.models import Backtest
 from onetape.backtest.storage.digests import compute_digests
 from onetape.backtest.storage.manifest import restore_config
-from onetape.backtest.storage.runs import Run
+from onetape.backtest.storage.runs import SavedRun
 from onetape.core.errors import UsageError
 
 #: Input of a run by the name of its digest.
-_COVERS = {
+_INPUT_NAMES = {
     "data": "the candles (warm-up included)",
     "strategy": "the strategy's code",
     "engine": "the engine's code",
@@ -17,7 +17,7 @@ _COVERS = {
 }
 
 
-def rerun(run: Run) -> tuple[Backtest, list[str]]:
+def rerun(run: SavedRun) -> tuple[Backtest, list[str]]:
     """Return the saved run, run again over its range, and a sentence for each change since.
 
     Raises:
@@ -33,7 +33,7 @@ def rerun(run: Run) -> tuple[Backtest, list[str]]:
     backtest = run_backtest(config)
     then = run.manifest.digests
     changes = [
-        f"{_COVERS[name]} changed since the run was made"
+        f"{_INPUT_NAMES[name]} changed since the run was made"
         for name, value in compute_digests(backtest).items()
         if then.get(name) != value
     ]

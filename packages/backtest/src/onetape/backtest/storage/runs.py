@@ -3,7 +3,7 @@
 In a notebook:
 
     from onetape.backtest.storage.runs import load_run
-    load_run("last").trades          # a pandas DataFrame; so is .equity, and .metrics is a dict
+    load_run("last").trades          # .trades and .equity are pandas DataFrames, .metrics a dict
 
 A folder has `manifest.json` (config, versions, digests of code and data, assumptions, metrics),
 `trades.csv`, `equity.npy` and, unless it was switched off, `report.html`. No other file refers to
@@ -45,7 +45,7 @@ class _Format(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Run:
+class SavedRun:
     """A saved run, read from its folder."""
 
     folder: Path
@@ -126,7 +126,7 @@ class Run:
             raise _make_damaged_error(path, error) from error
 
 
-def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> Run:
+def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> SavedRun:
     """Return a saved run.
 
     Args:
@@ -142,16 +142,16 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> R
     if given.name != os.fspath(name) and given.is_dir():
         if not (given / MANIFEST).exists():
             raise UsageError(f"{given} is not the folder of a run; see: uv run backtester list")
-        return _read(given)
+        return _read_saved_run(given)
     folders = list_run_folders(root)
     if name == LAST and folders:
-        return _read(folders[-1])
+        return _read_saved_run(folders[-1])
     text = given.name
     found = [one for one in folders if one.name == text or _parse_run_id(one) == text] or [
         one for one in folders if one.name.startswith(text) or _parse_run_id(one).startswith(text)
     ]
     if len(found) == 1:
-        return _read(found[0])
+        return _read_saved_run(found[0])
     if found:
         ids = ", ".join(_parse_run_id(one) for one in found[-8:])
         raise UsageError(f"{len(found)} runs are called {text}...; write more of one: {ids}")
@@ -181,25 +181,25 @@ def list_run_folders(root: Path | None = None) -> list[Path]:
         ) from error
 
 
-def read_stored_runs(root: Path | None = None) -> tuple[list[Run], list[str]]:
+def read_stored_runs(root: Path | None = None) -> tuple[list[SavedRun], list[str]]:
     """Return the runs, the newest last, and a sentence for each whose manifest is damaged."""
-    runs: list[Run] = []
+    runs: list[SavedRun] = []
     damaged: list[str] = []
     for folder in list_run_folders(root):
         try:
-            runs.append(_read(folder))
+            runs.append(_read_saved_run(folder))
         except DataError as error:
             damaged.append(str(error))
     return runs, damaged
 
 
-def _read(folder: Path) -> Run:
+def _read_saved_run(folder: Path) -> SavedRun:
     path = folder / MANIFEST
     try:
         content = path.read_bytes()
         version = msgspec.json.decode(content, type=_Format).format
         if version == FORMAT:
-            return Run(folder, msgspec.json.decode(content, type=Manifest))
+            return SavedRun(folder, msgspec.json.decode(content, type=Manifest))
     except (OSError, ValueError, RecursionError) as error:
         raise _make_damaged_error(path, error) from error
     raise DataError(

@@ -1,4 +1,4 @@
-"""Saving a run: it is written into a hidden folder, which is renamed when it is complete."""
+"""Saving of a backtest as a folder, which is written under a hidden name and renamed at the end."""
 
 import contextlib
 import platform
@@ -26,7 +26,7 @@ from onetape.core.errors import ConfigurationError
 from onetape.core.message_text import format_os_error
 
 #: Age after which a hidden folder counts as left over from an unfinished save.
-_RUBBISH_AFTER_SECONDS: Final = 3_600.0
+_UNFINISHED_AFTER_SECONDS: Final = 3_600.0
 
 
 def save_run(
@@ -46,7 +46,7 @@ def save_run(
         trades: Trades of the backtest.
         write_report: Writes the HTML report to a path in the folder; None: no report.
         root: Folder of all saved runs; None: data/runs.
-        digests: Digests of the run; None: they are computed.
+        digests: Digests of the run; None: computed here.
 
     Raises:
         ConfigurationError: the folder cannot be written; nothing is left behind.
@@ -84,7 +84,7 @@ def _delete_unfinished_folders(root: Path) -> None:
     """Delete folders of unfinished saves that are older than an hour."""
     for path in root.glob(".????????T??????Z_*"):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _RUBBISH_AFTER_SECONDS:
+            if time.time() - path.stat().st_mtime > _UNFINISHED_AFTER_SECONDS:
                 shutil.rmtree(path)
 
 
@@ -95,8 +95,8 @@ def _encode_manifest(manifest: Manifest) -> bytes:
 
 def _make_folder_name(backtest: Backtest, saved_at: datetime) -> str:
     key = backtest.first.window.key
-    words = (f"{saved_at:%Y%m%dT%H%M%SZ}", backtest.strategy_name, key.symbol, key.timeframe)
-    plain = (re.sub(r"[^\w.]|_", "-", word) for word in words)
+    parts = (f"{saved_at:%Y%m%dT%H%M%SZ}", backtest.strategy_name, key.symbol, key.timeframe)
+    plain = (re.sub(r"[^\w.]|_", "-", part) for part in parts)
     # Ids begin with the milliseconds, so that runs of one second sort in their order.
     return "_".join([*plain, f"{saved_at.microsecond // 1_000:03x}{secrets.token_hex(2)[1:]}"])
 

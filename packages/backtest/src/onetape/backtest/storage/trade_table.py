@@ -64,7 +64,7 @@ def _parse_trade(number: int, line: list[str]) -> TradeRecord:
     except ValueError as error:
         raise ValueError(f"trade {number:,}: {error}") from error
     if any((row[name] is None) is not trade.open_at_end for name in _OF_EXIT):
-        raise ValueError(f"trade {number:,}: its exit is there in part")
+        raise ValueError(f"trade {number:,}: only a part of its exit is stored")
     return trade
 
 

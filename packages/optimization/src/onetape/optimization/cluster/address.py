@@ -1,6 +1,6 @@
 """Addresses and certificates of a cluster.
 
-A Dask port runs the code of anybody who can connect. So a port is open to this computer alone, or
+A Dask port runs the code of every peer that connects. So a port is open to this computer alone, or
 it accepts only peers with a certificate of the same authority (mutual TLS).
 """
 

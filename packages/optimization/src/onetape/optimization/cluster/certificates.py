@@ -1,7 +1,8 @@
 """Make the certificates of a cluster: one authority, and one certificate for all its computers.
 
-The key of the authority is not stored, so that nobody can make another certificate. Peers are
-trusted by the authority, not by their host's name: the folder is copied to each computer.
+The key of the authority is not stored, so that no further certificate can be made. A peer is
+accepted if the authority has signed its certificate, whatever the name of its host: the folder is
+copied to each computer.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The driver's pool: evaluates combinations by the workers of a cluster.
 
-It has the interface of `onetape.backtest.parallel.WorkerPool`. Only the driver writes results, so a
-worker or the scheduler may be killed at any time.
+The interface is that of `onetape.backtest.parallel.WorkerPool`. Only the driver writes results, so
+a worker or the scheduler may be killed at any time.
 """
 
 import warnings
@@ -22,22 +22,27 @@ from onetape.optimization.cluster.address import (
     make_security,
 )
 from onetape.optimization.cluster.work_file import ClusterWork, encode_work
-from onetape.optimization.cluster.worker_tasks import WorkerState, evaluate_jobs, prepare, store
+from onetape.optimization.cluster.worker_tasks import (
+    WorkerState,
+    evaluate_jobs,
+    prepare_evaluator,
+    store_work_file,
+)
 from onetape.optimization.evaluate import Job
 
 #: Maximum size of the jobs of one request, bytes.
-MOST_REQUEST_BYTES: Final = 1_000
+MAX_REQUEST_BYTES: Final = 1_000
 #: Requests of a worker's thread that are under way: one is evaluated while another one travels.
 REQUESTS_PER_THREAD: Final = 3
 #: Number of chunks for each thread, if there are enough jobs; several, so that all threads end at
 #: about the same time.
 CHUNKS_PER_THREAD: Final = 8
-#: Maximum time between two searches for new workers, seconds.
-LOOK_SECONDS: Final = 1.0
+#: Maximum time between two checks for new workers, seconds.
+WORKER_CHECK_SECONDS: Final = 1.0
 #: Time that the driver waits for a worker where there is none, seconds.
 WORKER_SECONDS: Final = 300.0
 #: Number of workers that end while they evaluate a combination, after which it counts as failed.
-_MOST_DEATHS: Final = 2
+_MAX_LOST_WORKERS: Final = 2
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -45,14 +50,16 @@ class _Chunk(Struct, frozen=True):
     """Jobs that one request evaluates."""
 
     numbers: Sequence[int]
+    """Index of each job among all jobs."""
     jobs: Sequence[Job]
-    deaths: int = 0
-    """Number of workers that ended while they evaluated these jobs alone."""
+    """Jobs of these indices."""
+    lost_workers: int = 0
+    """Number of workers that ended while they evaluated these jobs and no others."""
 
     def halve(self) -> list["_Chunk"]:
-        """Return the halves; of a single job the job with one more death."""
+        """Return the jobs in two halves; a single job with one more lost worker."""
         if len(self.numbers) == 1:
-            return [_Chunk(self.numbers, self.jobs, self.deaths + 1)]
+            return [_Chunk(self.numbers, self.jobs, self.lost_workers + 1)]
         middle = len(self.numbers) // 2
         return [
             _Chunk(self.numbers[:middle], self.jobs[:middle]),
@@ -66,7 +73,7 @@ class ClusterPool:
     def __init__(
         self, address: ClusterAddress, work: ClusterWork, note: Callable[[str], object]
     ) -> None:
-        """Take the work; the context connects.
+        """Prepare the pool; entering the context connects.
 
         Args:
             address: Address of the scheduler.
@@ -80,7 +87,7 @@ class ClusterPool:
         self._client: Any = None
         """Client of Dask, whose methods have no types; None: not connected."""
         self._known = set[str]()
-        """Addresses of the workers that `_prepare` has asked."""
+        """Addresses of the workers whose states `_prepare` has requested."""
         self._threads: dict[str, int] = {}
         """Number of threads of each worker that can evaluate, by its address."""
         self._computers = set[str]()
@@ -99,7 +106,7 @@ class ClusterPool:
         self._digest, self._content = encode_work(self._work)
         try:
             with warnings.catch_warnings():
-                # Versions are compared by `prepare`.
+                # Versions are compared by `prepare_evaluator`.
                 warnings.simplefilter("ignore")
                 self._client = Client(
                     self._address.text,
@@ -128,28 +135,28 @@ class ClusterPool:
         Raises:
             ConfigurationError: the scheduler is lost, or no worker is left.
         """
-        self._look_for_workers()
-        most = max(1, len(jobs) // (CHUNKS_PER_THREAD * sum(self._threads.values())))
-        waiting = deque(_make_chunks(jobs, most))
+        self._update_workers()
+        max_jobs = max(1, len(jobs) // (CHUNKS_PER_THREAD * sum(self._threads.values())))
+        waiting = deque(_make_chunks(jobs, max_jobs))
         running: dict[Future[list[bytes | None]], _Chunk] = {}
         suspects = deque[_Chunk]()
         while waiting or running or suspects:
-            self._look_for_workers()
+            self._update_workers()
             is_alone = bool(suspects) and not running
             if is_alone:
                 self._submit(suspects.popleft(), running)
-            most_running = REQUESTS_PER_THREAD * sum(self._threads.values())
-            while waiting and not suspects and not is_alone and len(running) < most_running:
+            max_running = REQUESTS_PER_THREAD * sum(self._threads.values())
+            while waiting and not suspects and not is_alone and len(running) < max_running:
                 self._submit(waiting.popleft(), running)
-            for future in wait(running, LOOK_SECONDS, FIRST_COMPLETED).done:
+            for future in wait(running, WORKER_CHECK_SECONDS, FIRST_COMPLETED).done:
                 chunk = running.pop(future)
-                found = self._take(future)
+                found = self._get_result(future)
                 if found is not None:
                     yield from zip(chunk.numbers, found, strict=True)
                 elif not is_alone:
-                    # Other requests that waited in the same process failed with the guilty one.
+                    # If a job ends a worker, all requests that wait in that worker fail as well.
                     suspects.append(chunk)
-                elif chunk.deaths + 1 >= _MOST_DEATHS and len(chunk.numbers) == 1:
+                elif chunk.lost_workers + 1 >= _MAX_LOST_WORKERS and len(chunk.numbers) == 1:
                     yield chunk.numbers[0], None
                 else:
                     suspects.extend(chunk.halve())
@@ -158,7 +165,7 @@ class ClusterPool:
         encoded = _ENCODER.encode(list(chunk.jobs))
         running[self._executor.submit(evaluate_jobs, self._digest, encoded)] = chunk
 
-    def _take(self, future: "Future[list[bytes | None]]") -> list[bytes | None] | None:
+    def _get_result(self, future: "Future[list[bytes | None]]") -> list[bytes | None] | None:
         """Return the results of a request; None: its worker has ended.
 
         Raises:
@@ -173,8 +180,8 @@ class ClusterPool:
         except (CancelledError, OSError) as error:
             raise self._make_loss_error() from error
 
-    def _look_for_workers(self) -> None:
-        """Prepare new workers, and forget those that have left; wait where there is none.
+    def _update_workers(self) -> None:
+        """Prepare new workers, and remove those that have ended; wait until there is a worker.
 
         Raises:
             ConfigurationError: the scheduler is lost, or no worker comes in time.
@@ -206,7 +213,7 @@ class ClusterPool:
                     " results so far are saved; add one with backtester cluster join, and run the "
                     "same command again"
                 )
-            time.sleep(LOOK_SECONDS)
+            time.sleep(WORKER_CHECK_SECONDS)
 
     def _make_executor(self, client: Any) -> Any:
         return client.get_executor(
@@ -217,7 +224,7 @@ class ClusterPool:
         """Compare the code of new workers, and send the file to computers that lack it."""
         if not new:
             return
-        states = self._ask(new)
+        states = self._request_states(new)
         missing = [one for one, state in states.items() if state.kind == "missing"]
         for address in missing:
             computer = states[address].computer
@@ -225,7 +232,7 @@ class ClusterPool:
                 self._send_file(address)
                 self._computers.add(computer)
         if missing:
-            states |= self._ask(missing)
+            states |= self._request_states(missing)
         threads = self._call(_read_threads)
         for address, state in states.items():
             if state.kind == "ready":
@@ -233,17 +240,17 @@ class ClusterPool:
             elif state.kind == "refused":
                 self._note(f"worker {address} is not used: {state.reason}")
 
-    def _ask(self, workers: Iterable[str]) -> dict[str, WorkerState]:
-        """Return whether workers can evaluate; one that has left meanwhile is left out."""
+    def _request_states(self, workers: Iterable[str]) -> dict[str, WorkerState]:
+        """Return whether workers can evaluate; a worker that has ended is not in the result."""
         digest, addresses = self._digest, sorted(workers)
 
-        def ask(client: Any) -> dict[str, Any]:
+        def request_states(client: Any) -> dict[str, Any]:
             found: dict[str, Any] = client.run(
-                prepare, digest, workers=addresses, on_error="return"
+                prepare_evaluator, digest, workers=addresses, on_error="return"
             )
             return found
 
-        found: dict[str, Any] = self._call(ask)
+        found: dict[str, Any] = self._call(request_states)
         states: dict[str, WorkerState] = {}
         for address, state in found.items():
             if isinstance(state, WorkerState):
@@ -260,7 +267,12 @@ class ClusterPool:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about the size of the file
                 found: str = client.submit(
-                    store, digest, content, workers=[address], allow_other_workers=False, pure=False
+                    store_work_file,
+                    digest,
+                    content,
+                    workers=[address],
+                    allow_other_workers=False,
+                    pure=False,
                 ).result(WORKER_SECONDS)
             return found
 
@@ -305,16 +317,16 @@ def _read_threads(client: Any) -> dict[str, int]:
     return found
 
 
-def _make_chunks(jobs: Sequence[Job], most: int) -> Generator[_Chunk]:
-    """Yield jobs that follow each other, as many as a request may have, and at most `most`."""
+def _make_chunks(jobs: Sequence[Job], max_jobs: int) -> Generator[_Chunk]:
+    """Yield chunks of consecutive jobs: as many as fit into a request, and at most `max_jobs`."""
     numbers: list[int] = []
     size = 0
     for number, job in enumerate(jobs):
-        own = len(_ENCODER.encode(job))
-        if numbers and (size + own > MOST_REQUEST_BYTES or len(numbers) == most):
+        job_size = len(_ENCODER.encode(job))
+        if numbers and (size + job_size > MAX_REQUEST_BYTES or len(numbers) == max_jobs):
             yield _Chunk(numbers, [jobs[one] for one in numbers])
             numbers, size = [], 0
         numbers.append(number)
-        size += own
+        size += job_size
     if numbers:
         yield _Chunk(numbers, [jobs[one] for one in numbers])

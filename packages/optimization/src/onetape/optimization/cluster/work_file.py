@@ -18,14 +18,14 @@ from typing import Any, Final
 from msgspec import Struct
 
 from onetape.optimization.evaluate import SearchContext
-from onetape.optimization.windows import Window
+from onetape.optimization.windows import WalkForwardWindow
 
 _MARK: Final = b"OTWORK1\n"
 _LENGTH: Final = struct.Struct("<Q")
 #: Columns begin at multiples of so many bytes, the alignment at which NumPy is fastest.
 _ALIGNMENT: Final = 64
-#: Maximum number of files that a computer keeps.
-MOST_FILES: Final = 20
+#: Maximum number of files in the folder of a computer; older files are deleted.
+MAX_FILES: Final = 20
 
 
 class ClusterWork(Struct, frozen=True):
@@ -36,12 +36,12 @@ class ClusterWork(Struct, frozen=True):
     parameters: Mapping[str, Any]
     """Parameters of one combination, with which the strategy's code is compared."""
     context: SearchContext
-    windows: tuple[Window, ...]
+    windows: tuple[WalkForwardWindow, ...]
     """Windows of a walk-forward; empty: an optimization."""
     metrics: tuple[str, ...]
-    """Metrics of the user's own, as `--rank` takes them: `FILE.py:function`."""
+    """Metrics of the user, as `--rank` takes them: `FILE.py:function`."""
     code: Mapping[str, str]
-    """Versions and digests of the driver's code, by name in words."""
+    """Versions and digests of the driver's code, by the name that errors show."""
 
 
 def encode_work(work: ClusterWork) -> tuple[str, bytes]:
@@ -64,7 +64,7 @@ def get_path(folder: Path, digest: str) -> Path:
 
 
 def store_content(folder: Path, digest: str, content: bytes) -> None:
-    """Write a file, whole or not at all; older ones beyond `MOST_FILES` are deleted.
+    """Write a file, whole or not at all; older ones beyond `MAX_FILES` are deleted.
 
     Raises:
         ValueError: the content has another digest.
@@ -81,7 +81,7 @@ def store_content(folder: Path, digest: str, content: bytes) -> None:
     finally:
         partial.unlink(missing_ok=True)
     files = sorted(folder.glob("*.work"), key=lambda path: path.stat().st_mtime)
-    for old in files[:-MOST_FILES]:
+    for old in files[:-MAX_FILES]:
         old.unlink(missing_ok=True)
 
 

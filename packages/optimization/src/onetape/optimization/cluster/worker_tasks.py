@@ -43,11 +43,11 @@ class WorkerState(Struct, frozen=True):
 
 
 def collect_code(strategy: Strategy, metrics: Sequence[str] = ()) -> dict[str, str]:
-    """Return versions and digests of the code that a result depends on, by name in words.
+    """Return versions and digests of the code that a result depends on, by name for errors.
 
     Args:
         strategy: The strategy with any parameters.
-        metrics: Metrics of the user's own, as `--rank` takes them.
+        metrics: Metrics of the user, as `--rank` takes them.
 
     Raises:
         OnetapeError: a metric cannot be loaded.
@@ -62,7 +62,7 @@ def collect_code(strategy: Strategy, metrics: Sequence[str] = ()) -> dict[str, s
     return code | {f"code of metric {text}": load_metric(text).digest for text in metrics}
 
 
-def prepare(digest: str) -> WorkerState:
+def prepare_evaluator(digest: str) -> WorkerState:
     """Load a file, and return whether this worker can evaluate combinations with it."""
     computer = f"{socket.gethostname()}:{_get_folder().resolve()}"
     try:
@@ -74,7 +74,7 @@ def prepare(digest: str) -> WorkerState:
     return WorkerState("ready", computer)
 
 
-def store(digest: str, content: bytes) -> str:
+def store_work_file(digest: str, content: bytes) -> str:
     """Store a file for all workers of this computer; return the error as a text, or nothing."""
     try:
         store_content(_get_folder(), digest, content)
@@ -87,7 +87,7 @@ def evaluate_jobs(digest: str, encoded: bytes) -> list[bytes | None]:
     """Return the result of each job, as `Evaluator` does; None where the code raised.
 
     Args:
-        digest: File that `prepare` has loaded.
+        digest: File that `prepare_evaluator` has loaded.
         encoded: The jobs, as MessagePack.
     """
     evaluate = _load_evaluator(digest)

@@ -10,14 +10,16 @@ from onetape.core.candles import FloatArray, IntArray
 #: Default number of resamples.
 RESAMPLES: Final = 1_000
 #: Maximum number of values in memory at a time.
-_MOST_NUMBERS: Final = 4_000_000
+_MAX_NUMBERS: Final = 4_000_000
 
 
 class Interval(Struct, frozen=True):
     """Interval that holds a share of the resampled values."""
 
     low: float
+    """Lower bound."""
     high: float
+    """Upper bound."""
 
 
 class BootstrapIntervals(Struct, frozen=True):
@@ -32,6 +34,7 @@ class BootstrapIntervals(Struct, frozen=True):
     block: float
     """Mean length of the resampled blocks, in periods."""
     resamples: int
+    """Number of resamples."""
 
 
 def compute_block_length(count: int) -> float:
@@ -83,7 +86,7 @@ def compute_bootstrap_intervals(
     if count < 10:
         return None
     generator, block = np.random.default_rng(seed), compute_block_length(count)
-    step = max(1, _MOST_NUMBERS // count)
+    step = max(1, _MAX_NUMBERS // count)
     totals: list[FloatArray] = []
     drawdowns: list[FloatArray] = []
     sharpes: list[FloatArray] = []
@@ -124,7 +127,7 @@ def compute_shuffled_drawdowns(
     if count < 10:
         return None
     generator = np.random.default_rng(seed)
-    step = max(1, _MOST_NUMBERS // count)
+    step = max(1, _MAX_NUMBERS // count)
     found: list[FloatArray] = []
     for start in range(0, resamples, step):
         rows = np.tile(trade_returns, (min(step, resamples - start), 1))

@@ -12,7 +12,7 @@ from onetape.core.candles import FloatArray
 
 #: Minimum shift as a fraction of the range, so that a shifted position shares none of the price
 #: moves that the unshifted one was chosen for.
-_LEAST_SHIFT: Final = 0.01
+_MIN_SHIFT: Final = 0.01
 
 
 class TimedPositions(Struct, frozen=True):
@@ -66,8 +66,8 @@ def compute_random_timing(
     for trial in trials:
         number += 1
         np.maximum(best, shifted.compute_sharpes(trial), out=best)
-    least = max(1, math.ceil(count * _LEAST_SHIFT))
-    others = best[least : count - least + 1]
+    shortest = max(1, math.ceil(count * _MIN_SHIFT))
+    others = best[shortest : count - shortest + 1]
     if number == 0 or count < 100:
         return None
     reached = int((others >= best[0]).sum())

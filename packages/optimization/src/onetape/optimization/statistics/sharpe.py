@@ -26,6 +26,7 @@ class ReturnMoments(Struct, frozen=True):
     sharpe: float
     """Mean over standard deviation, per period; 0 where the returns do not vary."""
     skew: float = 0.0
+    """Third standardised moment; 0 for a normal distribution."""
     kurtosis: float = 3.0
     """Fourth standardised moment; 3 for a normal distribution."""
 

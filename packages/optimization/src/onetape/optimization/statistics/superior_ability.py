@@ -24,7 +24,9 @@ class SuperiorAbility(Struct, frozen=True):
     benchmark: str
     """Name of the benchmark."""
     trials: int
+    """Number of trials that differ from the benchmark."""
     resamples: int
+    """Number of resamples."""
 
 
 def compute_superior_ability(
@@ -56,8 +58,8 @@ def compute_superior_ability(
         return None
     generator, block = np.random.default_rng(seed), compute_block_length(periods)
     indexes = draw_stationary_indexes(periods, resamples, block, generator)
-    places = indexes + periods * np.arange(resamples)[:, None]
-    counts = np.bincount(places.ravel(), minlength=resamples * periods)
+    positions = indexes + periods * np.arange(resamples)[:, None]
+    counts = np.bincount(positions.ravel(), minlength=resamples * periods)
     means = differences.mean(axis=0)
     resampled = counts.reshape(resamples, periods) @ differences / periods
     root = np.sqrt(periods)

@@ -1,6 +1,6 @@
 // Scatter plots: a dot for each combination, at its values of two columns.
 
-const MOST_DOTS = 300;
+const MAX_DOTS = 300;
 // Where there are more, so many pixels each way share a dot.
 const DOT_CELL = 4;
 
@@ -41,7 +41,7 @@ function scatter(svg, across, up, none) {
 
 // The dots, the best combination's on top of all.
 function dotsOf(places) {
-  const few = places.length <= MOST_DOTS, cells = new Map();
+  const few = places.length <= MAX_DOTS, cells = new Map();
   let best = null;
   for (const place of places) {
     if (place[2] === 0 && data.ranked) {
@@ -52,9 +52,9 @@ function dotsOf(places) {
     if (cells.has(key)) cells.get(key).count += 1;
     else cells.set(key, { place, count: 1 });
   }
-  const most = [...cells.values()].reduce((count, cell) => Math.max(count, cell.count), 1);
+  const maximum = [...cells.values()].reduce((count, cell) => Math.max(count, cell.count), 1);
   const dots = [...cells.values()].map(({ place, count }) =>
-    dot(place, count, { r: few ? 4 : 2, opacity: few ? 0.55 : (0.25 + 0.65 * Math.sqrt((count - 1) / most)).toFixed(2) }));
+    dot(place, count, { r: few ? 4 : 2, opacity: few ? 0.55 : (0.25 + 0.65 * Math.sqrt((count - 1) / maximum)).toFixed(2) }));
   return best ? [...dots, dot(best, 1, { r: 6, class: "best" })] : dots;
 }
 

@@ -1,7 +1,7 @@
 // The fields of a map along one parameter: its values, or bins with round edges where they are too many.
 
-const MOST_FIELDS = 20;
-const MOST_BINS = 16;
+const MAX_FIELDS = 20;
+const MAX_BINS = 16;
 
 function fieldsOf(name) {
   if (!name) return { names: [""], of: () => 0 };
@@ -9,7 +9,7 @@ function fieldsOf(name) {
   const values = [...new Set(data.points.map((point) => point[column]))];
   const numeric = values.every((value) => typeof value === "number");
   if (numeric) values.sort((a, b) => a - b);
-  if (numeric && values.length > MOST_FIELDS) return binsOf(column, values);
+  if (numeric && values.length > MAX_FIELDS) return binsOf(column, values);
   const places = new Map(values.map((value, at) => [value, at]));
   return { names: values.map(String), of: (point) => places.get(point[column]) };
 }
@@ -33,13 +33,13 @@ function binsOf(column, values) {
   };
 }
 
-// The least of 1, 2, 2.5 and 5 times a power of ten that makes few enough bins.
+// The smallest of 1, 2, 2.5 and 5 times a power of ten that makes few enough bins.
 function roundStep(low, high, whole) {
-  const power = 10 ** Math.floor(Math.log10((high - low) / MOST_BINS));
+  const power = 10 ** Math.floor(Math.log10((high - low) / MAX_BINS));
   for (const times of [1, 2, 2.5, 5, 10, 20, 25]) {
     const step = Number((times * power).toPrecision(3));
     if (whole && !Number.isInteger(step)) continue;
-    if (Math.floor(high / step) - Math.floor(low / step) < MOST_BINS) return step;
+    if (Math.floor(high / step) - Math.floor(low / step) < MAX_BINS) return step;
   }
   return 50 * power;
 }

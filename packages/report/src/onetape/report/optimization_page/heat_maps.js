@@ -46,8 +46,8 @@ function colouring(metric, known) {
   const low = Math.min(...known), high = Math.max(...known), isLower = data.lower_is_better.includes(metric);
   const mix = (colour, share) => `color-mix(in srgb, var(--${colour}) ${Math.round(6 + 64 * share)}%, transparent)`;
   if (low < 0 && high > 0) {
-    const most = Math.max(-low, high);
-    return (value) => mix((value >= 0) === isLower ? "down" : "up", Math.abs(value) / most);
+    const maximum = Math.max(-low, high);
+    return (value) => mix((value >= 0) === isLower ? "down" : "up", Math.abs(value) / maximum);
   }
   return (value) => {
     const share = high > low ? (value - low) / (high - low) : 0.5;

@@ -1,7 +1,7 @@
 // Numbers in the unit of their metric, as value_text of metric_definitions.py writes them.
 
-function fixed(value, most, least = most) {
-  return value.toLocaleString("en", { minimumFractionDigits: least, maximumFractionDigits: most });
+function fixed(value, maximum, minimum = maximum) {
+  return value.toLocaleString("en", { minimumFractionDigits: minimum, maximumFractionDigits: maximum });
 }
 
 function valueText(metric, value) {
@@ -21,12 +21,12 @@ function fieldFormat(metric, values) {
   const unit = data.units[metric];
   if (unit === "number") return (value) => value.toLocaleString("en", { maximumSignificantDigits: 3 });
   const times = { part: 100, days: 1 / 86400 }[unit] || 1;
-  const most = Math.max(0, ...values.map((value) => Math.abs(value * times)));
-  if (most >= 1e5) {
+  const maximum = Math.max(0, ...values.map((value) => Math.abs(value * times)));
+  if (maximum >= 1e5) {
     const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
     return (value) => short.format(value * times);
   }
-  const digits = Math.max(0, ({ ratio: 2, quote: data.money_decimals, count: 0 }[unit] ?? 1) - (most >= 100) - (most >= 1000));
+  const digits = Math.max(0, ({ ratio: 2, quote: data.money_decimals, count: 0 }[unit] ?? 1) - (maximum >= 100) - (maximum >= 1000));
   return (value) => fixed(value * times, digits);
 }
 

@@ -1,6 +1,6 @@
 // What the charts of all pages share: colours, lines, legends, the scale of prices and money.
 
-const LEGEND_PIXELS = 24; // kept free for the legend at the top of each pane
+const LEGEND_PIXELS = 24; // height of the legend at the top of each pane
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();

@@ -13,7 +13,7 @@ function scaleOf([low, high], from, to) {
 }
 
 // The width of a picture in its card, and the height for it.
-function pictureSize(svg, least, most) {
+function pictureSize(svg, minimum, maximum) {
   const width = Math.max(280, Math.floor(svg.parentElement.clientWidth - 32));
-  return [width, Math.min(most, Math.max(least, Math.floor(width * 0.36)))];
+  return [width, Math.min(maximum, Math.max(minimum, Math.floor(width * 0.36)))];
 }

@@ -1,4 +1,4 @@
-// The filters of the trade list: words, result, exit reason, entry reason, symbol.
+// The filters of the trade list: text, result, exit reason, entry reason, symbol.
 
 const FILTERS = ["text", "result", "exit", "entry", "symbol"];
 
@@ -20,7 +20,7 @@ function fillChoices() {
   }
 }
 
-// The words of a trade that the search looks through, in small letters.
+// The text of a trade that is searched, in lower case.
 function tradeWords(data, index) {
   const { trades } = data;
   const reasons = [trades.entry_reason, trades.exit_reason].map((column) => trades.reasons[column[index]]);

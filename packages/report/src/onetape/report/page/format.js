@@ -17,16 +17,16 @@ function signedText(value, decimals) {
   return value > 0 && /[1-9]/.test(text) ? "+" + text : text;
 }
 
-// The fewest decimals, up to `most`, that write the value exactly.
-function shortText(value, most) {
-  const text = numberText(value, most);
+// The fewest decimals, up to `maximum`, that write the value exactly.
+function shortText(value, maximum) {
+  const text = numberText(value, maximum);
   return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }
 
 // The same, with more decimals where the first four digits need them: 0.000000001 is not 0.
-function amountText(value, most) {
+function amountText(value, maximum) {
   const first = value ? Math.floor(Math.log10(Math.abs(value))) : 0;
-  return shortText(value, Math.min(Math.max(most, 3 - first), 20));
+  return shortText(value, Math.min(Math.max(maximum, 3 - first), 20));
 }
 
 function timeText(seconds) {

@@ -19,11 +19,11 @@ function drawHistogram(svg, found) {
   const [width, height] = pictureSize(svg, 200, 300);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const bars = histogramBars(found);
-  const most = Math.max(...bars.map((bar) => bar.count));
-  const left = 14 + 7.2 * numberText(most, 0).length, right = width - 6, top = 22, bottom = height - 28;
+  const maximum = Math.max(...bars.map((bar) => bar.count));
+  const left = 14 + 7.2 * numberText(maximum, 0).length, right = width - 6, top = 22, bottom = height - 28;
   const wide = Math.min((right - left) / bars.length, 64);
   const x = (at) => left + at * wide;
-  const y = scaleOf([0, most], bottom, top);
+  const y = scaleOf([0, maximum], bottom, top);
   const drawBar = (bar, at) => {
     const rect = drawn("rect", {
       class: bar.from < 0 ? "loss" : "gain",
@@ -32,7 +32,7 @@ function drawHistogram(svg, found) {
     rect.append(drawn("title", {}, `${bar.text}: ${bar.count} ${bar.count === 1 ? "trade" : "trades"}`));
     return rect;
   };
-  const ticks = [...new Set([0, Math.round(most / 2), most])];
+  const ticks = [...new Set([0, Math.round(maximum / 2), maximum])];
   svg.replaceChildren(
     ...ticks.map((count) => drawn("line", { x1: left, x2: right, y1: y(count), y2: y(count) })),
     ...ticks.map((count) => drawn("text", { x: left - 6, y: y(count) + 4, "text-anchor": "end" }, numberText(count, 0))),

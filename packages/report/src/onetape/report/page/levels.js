@@ -1,7 +1,7 @@
 // Drawings over the candles: the chosen trade, and the levels of stops and targets.
 
 // With more trades than this in view only the levels of the chosen trade are drawn.
-const MOST_LEVELS = 40;
+const MAX_LEVELS = 40;
 // A level further from the entry, as a part of its price, does not stretch the price scale.
 const FAR = 0.5;
 
@@ -91,7 +91,7 @@ class LevelLines {
       const has = trades.stop[index].length || trades.target[index].length;
       if (has && trades.drawn[index] && entry <= range.to && trades.exit_bar[index] >= range.from) inView.push(index);
     });
-    return inView.length <= MOST_LEVELS ? inView : inView.filter((index) => index === this.view.band.index);
+    return inView.length <= MAX_LEVELS ? inView : inView.filter((index) => index === this.view.band.index);
   }
 
   draw(target) {

@@ -57,10 +57,10 @@ const RANGES = [
 function makeRangeButtons(view) {
   const group = document.getElementById("ranges");
   const span = view.times.length ? view.times[view.times.length - 1] - view.times[0] : 0;
-  const made = (words, move) => {
+  const makeButton = (content, move) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.append(...words);
+    button.append(...content);
     button.addEventListener("click", move);
     return button;
   };
@@ -69,9 +69,9 @@ function makeRangeButtons(view) {
     const last = document.createElement("span");
     last.className = "last";
     last.textContent = "Last ";
-    return made([last, label], () => showLast(view, seconds));
+    return makeButton([last, label], () => showLast(view, seconds));
   });
-  group.replaceChildren(made(["All"], () => showAll(view)), ...lasts);
+  group.replaceChildren(makeButton(["All"], () => showAll(view)), ...lasts);
 }
 
 function chartKey(view, event) {

@@ -1,6 +1,6 @@
 // Builds the page, and offers `window.onetapeReport` to tests and to the browser's console.
 
-const EXIT_WORDS = {
+const EXIT_TEXTS = {
   signal: "sold", time_stop: "sold by time", stop_loss: "stopped out", trailing_stop: "stopped out by the trailing stop",
   target: "sold at its target",
 };
@@ -9,8 +9,8 @@ function describeTrade(data, index) {
   const cells = tradeCells(data, index);
   const { trades } = data;
   const held = durationText(trades.exit_time[index] - trades.entry_time[index]);
-  const sold = `${EXIT_WORDS[trades.kind[index]]} ${cells.exit} at ${cells.exitPrice}`;
-  const ending = trades.open[index] ? "still open at the end" : sold;
+  const sold = `${EXIT_TEXTS[trades.kind[index]]} ${cells.exit} at ${cells.exitPrice}`;
+  const ending = trades.open[index] ? "still open" : sold;
   const title = document.createElement("strong");
   title.textContent = `Trade ${cells.number} of ${trades.open.length}${cells.symbol ? ` (${cells.symbol})` : ""}: ${cells.percent}`;
   return [title, ` bought ${cells.entry} at ${cells.entryPrice}, ${ending}, held ${held}`];

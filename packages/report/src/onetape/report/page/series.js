@@ -32,7 +32,7 @@ function candlePoints(data, times) {
   });
 }
 
-// A bar without a value keeps its place, so that every series has the same bars.
+// A bar without a value stays in the series, so that every series has the same bars.
 function linePoints(values, times) {
   return times.map((time, bar) => (values[bar] === null ? { time } : { time, value: values[bar] }));
 }
@@ -58,12 +58,12 @@ function marketPriceFormat(decimals) {
 }
 
 // An axis needs only the decimals that distinguish its labels.
-function tickDecimals(values, most) {
-  for (let decimals = 0; decimals < most; decimals += 1) {
+function tickDecimals(values, maximum) {
+  for (let decimals = 0; decimals < maximum; decimals += 1) {
     const scale = 10 ** decimals;
-    if (values.every((value) => Math.abs(value * scale - Math.round(value * scale)) < 1e-6 * scale * 10 ** -most)) return decimals;
+    if (values.every((value) => Math.abs(value * scale - Math.round(value * scale)) < 1e-6 * scale * 10 ** -maximum)) return decimals;
   }
-  return most;
+  return maximum;
 }
 
 // Mark of an exit: shape, colour, word. The shape alone shows the kind where no word fits.

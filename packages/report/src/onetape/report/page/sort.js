@@ -1,4 +1,4 @@
-// A click on a heading sorts by its column, upwards first; Enter and space do the same.
+// A click on a heading, Enter or space sorts by the column, ascending first.
 
 function addSorting(head, sortBy) {
   head.classList.add("sorts");

@@ -13,7 +13,7 @@ function tradeCells(data, index) {
     ...(data.others ? { symbol: market.symbol } : {}),
     percent: `${signedText(trades.percent[index], 2)} %`,
     entry: timeText(trades.entry_time[index]),
-    exit: trades.open[index] ? "open at the end" : timeText(trades.exit_time[index]),
+    exit: trades.open[index] ? "open position" : timeText(trades.exit_time[index]),
     profit: signedText(trades.profit[index], data.profit_decimals),
     entryPrice: price(trades.entry_price[index]),
     exitPrice: price(trades.exit_price[index]),

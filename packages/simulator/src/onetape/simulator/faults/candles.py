@@ -1,6 +1,6 @@
-"""Candles spoiled on purpose: rows of `GET /api/v3/klines` and kline events of a stream.
+"""Fault `candles`: invalid or changed rows of `GET /api/v3/klines` and kline events of a stream.
 
-The shape is the variant of a `candles` fault, one of `kinds.CANDLE_SHAPES`, such as "nan".
+The shape of the fault is one of `kinds.CANDLE_SHAPES`, such as "nan".
 """
 
 from random import Random
@@ -35,17 +35,17 @@ def choose_rows(firing: Firing, opens_ms: list[int]) -> list[int]:
     elif fault.candle_from is not None:
         fitting = [opened for opened in opens_ms if opened >= first]
         end = min(fitting, default=first) + 1
-    return [place for place, opened in enumerate(opens_ms) if first <= opened < end]
+    return [number for number, opened in enumerate(opens_ms) if first <= opened < end]
 
 
 def spoil_rows(firing: Firing, rows: list[Row]) -> list[Row]:
     """Return the rows of a page with some of them spoiled."""
     opens = [int(str(row[_TIME])) for row in rows]
-    places = set(choose_rows(firing, opens))
+    chosen = set(choose_rows(firing, opens))
     shape = firing.fault.variant
     spoiled: list[Row] = []
-    for place, row in enumerate(rows):
-        if place not in places:
+    for number, row in enumerate(rows):
+        if number not in chosen:
             spoiled.append(row)
         elif shape == "duplicate":
             spoiled += [row, list(row)]
@@ -83,12 +83,12 @@ def spoil_values(shape: str, values: Row, random: Random) -> Row:
     if shape in times:
         return [times[shape], *values[1:]]
     prices = [float(str(value)) for value in values[1:]]
-    word = {
+    close_texts = {
         "nan": "NaN", "infinity": "Infinity", "overflow": "1e400", "zero": "0.00000000",
         "none": None,
     }  # fmt: skip
-    if shape in word:
-        return [time_ms, *values[1:_CLOSE], word[shape]]
+    if shape in close_texts:
+        return [time_ms, *values[1:_CLOSE], close_texts[shape]]
     if shape == "negative":
         return [time_ms, *values[1:_CLOSE], _format_price(-prices[3])]
     if shape == "high_below_low":

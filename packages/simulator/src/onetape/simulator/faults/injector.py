@@ -1,6 +1,6 @@
-"""Faults of events on their way to a client: lost, doubled, spoiled or delayed.
+"""Faults of the events that a socket sends: lost, doubled, spoiled or delayed.
 
-Each socket has one `FaultInjector`, and every frame that leaves the socket passes it.
+Each socket has one `FaultInjector` and sends all of its frames through it.
 """
 
 import asyncio
@@ -12,33 +12,33 @@ from aiohttp import web
 
 from onetape.simulator.faults.bodies import make_bad_frame
 from onetape.simulator.faults.candles import spoil_event
+from onetape.simulator.faults.lasting_faults import LastingFaults
 from onetape.simulator.faults.registry import Call, Faults, Firing
-from onetape.simulator.faults.states import States
 from onetape.simulator.faults.transport import reset
 from onetape.simulator.server.wire import JsonObject, format_json
 from onetape.simulator.streams.frames import encode_text_frames
 
-#: More than any client takes in one frame: CCXT and aiohttp stop at 10 MB.
+#: Size of a big frame, bytes; more than clients accept: CCXT and aiohttp refuse more than 10 MB.
 BIG_BYTES: Final = 11_000_000
 FLOOD_PER_SECOND: Final = 15_000
 FLOOD_SECONDS: Final = 5.0
 DELAY_SECONDS: Final = 5.0
-TURN_SECONDS: Final = 0.01
-#: Faults of which an event gets one; the others wait for the next event.
+YIELD_SECONDS: Final = 0.01
+#: Kinds of which at most one fires at an event, because it ends the socket.
 _SOCKET_ENDING_KINDS: Final = frozenset({"ws_close", "ws_abort", "ws_half_open"})
 _numbers = itertools.count(1)
 Frame = JsonObject | str | bytes
 
 
 class FaultInjector:
-    """Applies the faults of one socket; everything that leaves the socket passes `send`."""
+    """Applies faults to the frames of one socket; the socket sends each event by `send`."""
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
         faults: Faults,
-        states: States,
+        lasting_faults: LastingFaults,
         put: Callable[[str | bytes], Awaitable[None]],
     ) -> None:
         """Take an open socket.
@@ -47,32 +47,32 @@ class FaultInjector:
             socket: The WebSocket, which a fault may close.
             transport: Its TCP connection, which a fault may reset.
             faults: Faults that fire; read at each event.
-            states: Faults that last; read at each event.
+            lasting_faults: Faults that last; read at each event.
             put: Sends one frame, and raises the errors of the socket.
         """
         self._socket = socket
         self._transport = transport
         self._faults = faults
-        self._states = states
+        self._lasting_faults = lasting_faults
         self._put = put
         self._number = next(_numbers)
         self._held: dict[str, list[Frame]] = {}
-        self._late: set[asyncio.Task[None]] = set()
-        #: Whether the socket neither reads nor sends any more while its connection stays open.
-        self.half_open = False
-        self._closing = False
+        self._late_tasks: set[asyncio.Task[None]] = set()
+        #: Whether the socket reads and sends nothing any more although its connection is open.
+        self.is_half_open = False
+        self._is_closing = False
 
     @property
     def is_plain(self) -> bool:
-        """Whether events are sent unchanged: there is no fault, and the socket is not ending."""
-        return not (self._faults.has_faults or self.half_open or self._closing)
+        """Whether events are sent unchanged: no fault is set, and the socket is not ending."""
+        return not (self._faults.has_faults or self.is_half_open or self._is_closing)
 
     async def send(self, value: JsonObject, stream: str = "") -> None:
         """Send an event of a stream, or (without a stream) the reply to a command.
 
         The event may be wrapped, as `{"stream", "data"}` or `{"subscriptionId", "event"}`.
         """
-        if self.half_open or self._closing:
+        if self.is_half_open or self._is_closing:
             return
         if not stream or not self._faults.has_faults:
             await self._put_all([value])
@@ -95,38 +95,38 @@ class FaultInjector:
 
     def reset(self) -> None:
         """End the connection with a reset."""
-        self._closing = True
+        self._is_closing = True
         reset(self._transport)
 
-    async def cut_in(self, text: str, part: float, *, politely: bool) -> None:
-        """Send a part of a text's frame and end the connection.
+    async def send_part_and_end(self, text: str, part: float, *, is_reset: bool) -> None:
+        """Send the first part of a text's frame, and end the connection.
 
         Args:
             text: Text of the frame.
             part: Fraction of the frame that is sent, 0 to 1.
-            politely: Whether to close the connection; otherwise it is reset.
+            is_reset: Whether to reset the connection; otherwise it is closed.
         """
-        if self._transport is None or self.half_open or self._closing:
+        if self._transport is None or self.is_half_open or self._is_closing:
             return
         frame = encode_text_frames([text])
-        self._closing = True
+        self._is_closing = True
         self._transport.write(frame[: max(int(len(frame) * part), 1)])
-        # The transport writes at once; a turn of the loop lets the client see the beginning.
-        await asyncio.sleep(TURN_SECONDS)
-        if politely:
-            self._transport.close()
-        else:
+        # The transport writes at once; the pause lets the client read the part before the end.
+        await asyncio.sleep(YIELD_SECONDS)
+        if is_reset:
             reset(self._transport)
+        else:
+            self._transport.close()
 
     def end(self) -> None:
         """Drop the events that were held back, because the socket has ended."""
-        for task in self._late:
+        for task in self._late_tasks:
             task.cancel()
         self._held.clear()
 
     async def _put_all(self, frames: list[Frame]) -> None:
         for frame in frames:
-            if self.half_open or self._closing:
+            if self.is_half_open or self._is_closing:
                 return
             await self._put(format_json(frame) if isinstance(frame, dict) else frame)
 
@@ -134,12 +134,12 @@ class FaultInjector:
         """Return the frames sent in place of an event; none where the socket has just ended."""
         key, event = _unwrap_event(value)
         symbol = str(event.get("s", ""))
-        if self._states.is_in_maintenance(stream):
+        if self._lasting_faults.is_in_maintenance(stream):
             reset(self._transport)
             return []
-        if symbol and stream != "user" and self._states.is_quiet(symbol):
+        if symbol and stream != "user" and self._lasting_faults.is_halted_or_delisted(symbol):
             return []
-        skew_ms = self._states.compute_skew_ms()
+        skew_ms = self._lasting_faults.compute_skew_ms()
         if skew_ms and isinstance(event.get("E"), int):
             event = {**event, "E": cast("int", event["E"]) + skew_ms}
             value = _wrap_event(value, key, event)
@@ -174,14 +174,14 @@ class FaultInjector:
         if fault.kind == "ws_close":
             code = 1001 if fault.code is None else fault.code
             # Closed in another task, so that a client that responds late does not delay this one.
-            self._closing = True
+            self._is_closing = True
             message = (fault.text or "").encode()
             self.run_later(lambda: self._socket.close(code=code, message=message))
             await asyncio.sleep(0)
         elif fault.kind == "ws_abort":
             reset(self._transport)
         else:
-            self.half_open = True
+            self.is_half_open = True
             if self._transport is not None:
                 self._transport.pause_reading()
 
@@ -220,13 +220,13 @@ class FaultInjector:
         return [_wrap_event(cast("JsonObject", frame), key, spoiled) for frame in frames]
 
     async def _send_flood(self, firing: Firing, frames: list[Frame]) -> None:
-        """Repeat an event many times a second, in pieces of a twentieth of one."""
+        """Send an event many times a second, in batches of a twentieth of a second."""
         rate = firing.fault.per_second or FLOOD_PER_SECOND
         seconds = firing.fault.seconds or FLOOD_SECONDS
         texts = [format_json(frame) if isinstance(frame, dict) else frame for frame in frames]
         loop = asyncio.get_running_loop()
         began, sent = loop.time(), 0
-        while sent < rate * seconds and not self.half_open and not self._socket.closed:
+        while sent < rate * seconds and not self.is_half_open and not self._socket.closed:
             due = min((loop.time() - began + 0.05) * rate, rate * seconds)
             while sent < due:
                 for text in texts:
@@ -245,15 +245,15 @@ class FaultInjector:
             try:
                 await work()
             except (ConnectionError, RuntimeError):
-                return  # the socket is gone, so the client cannot be informed
+                return  # the client has disconnected
 
         task = asyncio.create_task(finish())
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
+        self._late_tasks.add(task)
+        task.add_done_callback(self._late_tasks.discard)
 
 
 def _make_row_key(call: Call) -> str:
-    """Return the key of the events among which one can change its place with the next."""
+    """Return the key of the events that a reordering fault exchanges with each other."""
     return f"{call.stream} {call.event} {call.is_fill}"
 
 

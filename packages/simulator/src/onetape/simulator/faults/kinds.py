@@ -28,9 +28,9 @@ EVENT_SHAPES: Final = ("lost", "delayed", "duplicated", "reordered")
 HIDDEN_SHAPES: Final = ("all", "orders", "fills", "balances")
 REFUSE_SHAPES: Final = ("status", "page", "hang", "reset")
 
-#: Kinds of place `rest` that act on a request over the WebSocket API (place `request`) as well:
-#: a reply is one frame there, which cannot come byte by byte between others.
-OVER_WEBSOCKET: Final = frozenset(
+#: Kinds of place `rest` that also act on a request over the WebSocket API (place `request`). `drip`
+#: is none of them: a reply is one frame, which cannot be sent byte by byte between other frames.
+WEBSOCKET_API_KINDS: Final = frozenset(
     {"latency", "timeout", "reset", "cut_body", "wrong_body", "status"}
 )
 #: Settings for where, when and how often a fault fires; every kind takes them.
@@ -43,8 +43,8 @@ _STREAM: Final = frozenset({"stream", "event"})
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of fault: its place, settings and variants."""
+class FaultKind:
+    """One kind of fault: the place at which it acts, its settings and its variants."""
 
     place: str
     """Where the kind acts: `rest` (a request), `handshake`, `command` (of a socket), `event` (of a
@@ -55,7 +55,7 @@ class Kind:
     """Names of the settings that a fault of this kind must have."""
     shapes: tuple[str, ...] = ()
     """Names of the variants of this kind; the first is the default."""
-    whens: tuple[str, ...] = ()
+    moments: tuple[str, ...] = ()
     """Moments at which a fault may act: `before` or `after` the exchange acts, or in the response
     (`body`). The first is the default."""
 
@@ -63,34 +63,34 @@ class Kind:
     def allowed(self) -> frozenset[str]:
         """Names of the settings that a fault of the kind allows."""
         extra = {"shape"} if self.shapes else set[str]()
-        extra |= {"when"} if self.whens else set[str]()
+        extra |= {"when"} if self.moments else set[str]()
         return _ALWAYS | self.settings | extra
 
 
-def _make_rest_kind(*settings: str, **rest: tuple[str, ...]) -> Kind:
+def _make_rest_kind(*settings: str, **rest: tuple[str, ...]) -> FaultKind:
     needs = frozenset(rest.pop("needs", ()))
-    return Kind("rest", _REST | set(settings), needs, **rest)
+    return FaultKind("rest", _REST | set(settings), needs, **rest)
 
 
-def _make_event_kind(*settings: str, shapes: tuple[str, ...] = ()) -> Kind:
-    return Kind("event", _STREAM | set(settings), shapes=shapes)
+def _make_event_kind(*settings: str, shapes: tuple[str, ...] = ()) -> FaultKind:
+    return FaultKind("event", _STREAM | set(settings), shapes=shapes)
 
 
-KINDS: Final[dict[str, Kind]] = {
+KINDS: Final[dict[str, FaultKind]] = {
     "latency": _make_rest_kind("seconds", "jitter_seconds", needs=("seconds",)),
-    "timeout": _make_rest_kind("seconds", whens=("before", "after")),
-    "reset": _make_rest_kind(whens=("before", "after", "body")),
+    "timeout": _make_rest_kind("seconds", moments=("before", "after")),
+    "reset": _make_rest_kind(moments=("before", "after", "body")),
     "cut_body": _make_rest_kind("part"),
     "drip": _make_rest_kind("seconds"),
-    "wrong_body": _make_rest_kind(shapes=BODY_SHAPES, whens=("after", "before")),
+    "wrong_body": _make_rest_kind(shapes=BODY_SHAPES, moments=("after", "before")),
     "status": _make_rest_kind(
-        "status", "code", "text", "headers", needs=("status",), whens=("before", "after")
+        "status", "code", "text", "headers", needs=("status",), moments=("before", "after")
     ),
-    "ws_refuse": Kind(
+    "ws_refuse": FaultKind(
         "handshake", frozenset({"path", "seconds", "status", "headers"}), shapes=REFUSE_SHAPES
     ),
-    "ws_reject": Kind("command", frozenset({"stream", "code", "text"})),
-    "ws_no_ack": Kind("command", frozenset({"stream"})),
+    "ws_reject": FaultKind("command", frozenset({"stream", "code", "text"})),
+    "ws_no_ack": FaultKind("command", frozenset({"stream"})),
     "ws_close": _make_event_kind("code", "text"),
     "ws_abort": _make_event_kind(),
     "ws_silence": _make_event_kind(),
@@ -98,18 +98,18 @@ KINDS: Final[dict[str, Kind]] = {
     "ws_garbage": _make_event_kind(shapes=FRAME_SHAPES),
     "ws_big_frame": _make_event_kind("bytes"),
     "ws_flood": _make_event_kind("per_second", "seconds"),
-    "candles": Kind(
+    "candles": FaultKind(
         "candles", _REST | _STREAM | {"candle_from", "candle_to"}, shapes=CANDLE_SHAPES
     ),
     "events": _make_event_kind("seconds", shapes=EVENT_SHAPES),
     "fills": _make_event_kind("seconds", shapes=EVENT_SHAPES),
-    "clock_skew": Kind("state", frozenset({"seconds"}), frozenset({"seconds"})),
-    "maintenance": Kind("state", frozenset({"text"})),
-    "thin_book": Kind("state", frozenset({"levels", "amount", "ticks"})),
-    "visibility_delay": Kind(
+    "clock_skew": FaultKind("state", frozenset({"seconds"}), frozenset({"seconds"})),
+    "maintenance": FaultKind("state", frozenset({"text"})),
+    "thin_book": FaultKind("state", frozenset({"levels", "amount", "ticks"})),
+    "visibility_delay": FaultKind(
         "state", frozenset({"seconds"}), frozenset({"seconds"}), shapes=HIDDEN_SHAPES
     ),
-    "ack_only": Kind("reply"),
-    "halted": Kind("state", needs=frozenset({"symbol"})),
-    "delisted": Kind("state", needs=frozenset({"symbol"})),
+    "ack_only": FaultKind("reply"),
+    "halted": FaultKind("state", needs=frozenset({"symbol"})),
+    "delisted": FaultKind("state", needs=frozenset({"symbol"})),
 }

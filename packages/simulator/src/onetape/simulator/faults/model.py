@@ -11,7 +11,7 @@ import msgspec
 from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
 from onetape.simulator.faults.durations import parse_moment_ms, parse_span_ms
-from onetape.simulator.faults.kinds import KINDS, Kind
+from onetape.simulator.faults.kinds import KINDS, FaultKind
 
 _MOMENT_SETTINGS = ("market_from", "market_to", "candle_from", "candle_to")
 _SPAN_SETTINGS = ("market_for", "wall_from", "wall_to", "wall_for")
@@ -126,7 +126,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         self._check_times()
 
     @property
-    def definition(self) -> Kind:
+    def definition(self) -> FaultKind:
         """Settings, variants and moments that the fault's kind allows."""
         return KINDS[self.kind]
 
@@ -138,18 +138,18 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     @property
     def moment(self) -> str:
         """Moment at which the fault acts; by default that of its kind."""
-        return self.when or self.definition.whens[0]
+        return self.when or self.definition.moments[0]
 
     @property
     def is_before(self) -> bool:
         """Whether the fault acts before the request reaches the exchange."""
-        return bool(self.definition.whens) and self.moment == "before"
+        return bool(self.definition.moments) and self.moment == "before"
 
     def collect_given_settings(self) -> dict[str, Any]:
         """Return the settings that differ from the defaults, as in a timeline."""
         return cast("dict[str, Any]", msgspec.to_builtins(self))
 
-    def _check_settings(self, kind: Kind) -> None:
+    def _check_settings(self, kind: FaultKind) -> None:
         given = self.collect_given_settings()
         for key in given:
             if key not in kind.allowed:
@@ -158,8 +158,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             if key not in given:
                 raise FaultError(key, f"{self.kind} needs {key}")
 
-    def _check_variant(self, kind: Kind) -> None:
-        for key, known in (("shape", kind.shapes), ("when", kind.whens)):
+    def _check_variant(self, kind: FaultKind) -> None:
+        for key, known in (("shape", kind.shapes), ("when", kind.moments)):
             value = cast("str | None", getattr(self, key))
             if value is not None and value not in known:
                 hint = suggest_name(value, known)

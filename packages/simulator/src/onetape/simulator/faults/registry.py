@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from onetape.core.clock import Clock, SystemClock
 from onetape.simulator.faults.durations import format_moment, parse_moment_ms, parse_span_ms
-from onetape.simulator.faults.kinds import OVER_WEBSOCKET
+from onetape.simulator.faults.kinds import WEBSOCKET_API_KINDS
 from onetape.simulator.faults.model import Fault, make_fault
 from onetape.simulator.server.wire import JsonObject
 
 #: Maximum number of firings in the log, the first ones; more would add nothing.
 MAX_LOGGED: Final = 100_000
-#: Kinds that hold for many events of a socket; the log has the first only.
+#: Kinds that affect many events of a socket; the log has the first event only.
 LASTING_SOCKET_KINDS: Final = frozenset({"ws_silence", "ws_half_open"})
 
 
@@ -60,12 +60,17 @@ class FiringRecord:
     fault: int
     """Number of the fault that fired."""
     kind: str
+    """Kind of the fault."""
     name: str
+    """Name of the fault in its timeline; empty: it has none."""
     on: str
+    """Name of the call, such as `GET /api/v3/klines` or `btcusdt@kline_1m`."""
     symbol: str
+    """Market of the call, as `BTCUSDT`; empty: none."""
     call: int
     """Number of the call among those that matched this fault, from 1."""
     market_ms: int
+    """Market time of the firing, epoch milliseconds."""
     seed: int
     """Seed of the timeline; with `fault` and `call` it determines every random draw."""
 
@@ -107,14 +112,23 @@ class Firing:
 
 @dataclass(slots=True)
 class _FaultEntry:
+    """A fault of the simulator with its counts and its time."""
+
     number: int
+    """Number of the fault, from 1."""
     fault: Fault
     added_ms: int
+    """Market time at which the fault was added, epoch milliseconds."""
     added_wall: float
+    """Real time at which the fault was added, seconds of the monotonic clock."""
     calls: int = 0
+    """Number of calls that matched the fault."""
     fired: int = 0
+    """Number of times that the fault has fired."""
     sockets: set[int] = field(default_factory=set[int])
+    """Numbers of the sockets for which a lasting fault is logged already."""
     began_ms: int = 0
+    """Market time at which the fault begins, epoch milliseconds."""
     market: tuple[float, float] = (0.0, 0.0)
     """First millisecond of the fault's market time, and the first after it."""
     wall: tuple[float, float] = (0.0, 0.0)
@@ -124,7 +138,7 @@ class _FaultEntry:
         self.anchor(self.added_ms, self.added_wall)
 
     def anchor(self, added_ms: int, added_wall: float) -> None:
-        """Set the market time and the wall time that the fault's offsets count from."""
+        """Set the times from which the offsets of the fault count (market time and real time)."""
         fault, forever = self.fault, float("inf")
         self.added_ms, self.added_wall = added_ms, added_wall
         begins = (
@@ -141,7 +155,7 @@ class _FaultEntry:
             last = first + parse_span_ms(fault.wall_for)
         self.wall = (added_wall + first / 1_000, added_wall + last / 1_000)
 
-    def is_on(self, now_ms: int, wall: float) -> bool:
+    def is_active(self, now_ms: int, wall: float) -> bool:
         """Return whether the fault is active at these times."""
         return self.market[0] <= now_ms < self.market[1] and self.wall[0] <= wall < self.wall[1]
 
@@ -160,7 +174,7 @@ class _FaultEntry:
         )
 
     def _has_candle(self, opens_ms: tuple[int, int]) -> bool:
-        """Return whether the range of the fault has one of the candles."""
+        """Return whether the fault spoils one of the candles that open in `opens_ms`."""
         fault, (first, end) = self.fault, opens_ms
         if fault.candle_to is not None and first >= parse_moment_ms(fault.candle_to, self.added_ms):
             return False
@@ -189,7 +203,7 @@ class Faults:
         self._clock: Clock = SystemClock()
         self._wall: Callable[[], float] = time.monotonic
         self._seed = 0 if seed is None else seed
-        self._own_seed = seed is not None
+        self._has_own_seed = seed is not None
         self._entries: tuple[_FaultEntry, ...] = ()
         self._numbers = 0
         self._log: list[FiringRecord] = []
@@ -208,7 +222,7 @@ class Faults:
         """
         with self._lock:
             self._clock = clock
-            if not self._own_seed:
+            if not self._has_own_seed:
                 self._seed = seed
             for entry in self._entries:
                 entry.anchor(clock.now_ms(), self._wall())
@@ -247,9 +261,9 @@ class Faults:
     def remove(self, number: int) -> bool:
         """Remove a fault; return whether there was one of that number."""
         with self._lock:
-            kept = tuple(entry for entry in self._entries if entry.number != number)
-            found = len(kept) < len(self._entries)
-            self._entries = kept
+            others = tuple(entry for entry in self._entries if entry.number != number)
+            found = len(others) < len(self._entries)
+            self._entries = others
             return found
 
     def clear(self) -> int:
@@ -286,23 +300,25 @@ class Faults:
         with self._lock:
             now_ms, wall = self._clock.now_ms(), self._wall()
             firings: list[Firing] = []
-            taken = False
+            has_limited_fired = False
             for entry in self._entries:
-                lone = entry.fault.kind in only_one
-                if (taken and lone) or not entry.is_matching(call) or not entry.is_on(now_ms, wall):
+                is_limited = entry.fault.kind in only_one
+                if is_limited and has_limited_fired:
+                    continue
+                if not entry.is_matching(call) or not entry.is_active(now_ms, wall):
                     continue
                 firing = self._count_call(entry, call, now_ms)
                 if firing is not None:
                     firings.append(firing)
-                    taken = taken or lone
+                    has_limited_fired = has_limited_fired or is_limited
             return tuple(firings)
 
-    def fire_states(self, kind: str, on: str, symbol: str = "") -> tuple[Firing, ...]:
-        """Return the faults of a lasting kind that hold now; each is logged once.
+    def fire_lasting(self, kind: str, on: str, symbol: str = "") -> tuple[Firing, ...]:
+        """Return the faults of a lasting kind that are active now; each is logged once.
 
         Args:
             kind: `maintenance`, `halted`, `delisted` or `clock_skew`.
-            on: Name in the log of the call at which the fault first holds.
+            on: Name in the log of the call at which the fault is first noticed.
             symbol: Only those of this market, as `BTCUSDT`; empty is all.
         """
         if not self._entries:
@@ -312,7 +328,7 @@ class Faults:
             found: list[Firing] = []
             for entry in self._entries:
                 fault = entry.fault
-                if fault.kind != kind or not entry.is_on(now_ms, wall):
+                if fault.kind != kind or not entry.is_active(now_ms, wall):
                     continue
                 if (
                     symbol
@@ -322,7 +338,7 @@ class Faults:
                     continue
                 if entry.calls == 0:
                     entry.calls = 1
-                    self._note(
+                    self._record_firing(
                         entry,
                         Call("state", on, symbol=_normalize_symbol(fault.symbol or "")),
                         now_ms,
@@ -338,10 +354,10 @@ class Faults:
         if entry.fault.probability < 1 and firing.random.random() >= entry.fault.probability:
             return None
         if entry.fault.kind not in LASTING_SOCKET_KINDS:
-            self._note(entry, call, now_ms)
+            self._record_firing(entry, call, now_ms)
         elif call.socket not in entry.sockets:
             entry.sockets.add(call.socket)
-            self._note(entry, call, now_ms)
+            self._record_firing(entry, call, now_ms)
         return firing
 
     def _make_firing(self, entry: _FaultEntry) -> Firing:
@@ -351,7 +367,7 @@ class Faults:
             entry.fault, entry.number, entry.calls, random, entry.began_ms, entry.added_ms
         )
 
-    def _note(self, entry: _FaultEntry, call: Call, now_ms: int) -> None:
+    def _record_firing(self, entry: _FaultEntry, call: Call, now_ms: int) -> None:
         entry.fired += 1
         self._fired += 1
         fault = entry.fault
@@ -367,7 +383,7 @@ class Faults:
 
 def _is_acting_at(fault: Fault, place: str) -> bool:
     if place == "request":
-        return fault.kind in OVER_WEBSOCKET
+        return fault.kind in WEBSOCKET_API_KINDS
     return fault.definition.place == place
 
 

@@ -1,7 +1,7 @@
 """Faults of requests over the WebSocket API: a reply is late, lost, wrong, or cut with its socket.
 
-The kinds are those of REST that can act on a single frame (`kinds.OVER_WEBSOCKET`). A reply has no
-headers: `Retry-After` of a `status` fault comes as `error.data.retryAfter`, as from Binance.
+The kinds are those of REST that can act on a single frame (`kinds.WEBSOCKET_API_KINDS`). A reply
+has no headers: `Retry-After` of a `status` fault is `error.data.retryAfter`, as at Binance.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class RequestFaults:
             self._withhold_reply(fault, reply)
         elif fault.kind == "cut_body" or fault.moment == "body":
             part = 0.5 if fault.part is None else fault.part
-            await self._injector.cut_in(text, part, politely=fault.kind == "cut_body")
+            await self._injector.send_part_and_end(text, part, is_reset=fault.kind != "cut_body")
         else:
             self._injector.reset()
 
@@ -83,11 +83,11 @@ class RequestFaults:
         if seconds is None or not reply:
             return
 
-        async def at_last() -> None:
+        async def send_late() -> None:
             await asyncio.sleep(seconds)
             await self._injector.send(reply)
 
-        self._injector.run_later(at_last)
+        self._injector.run_later(send_late)
 
     def _make_status_reply(self, fault: Fault, number: object) -> JsonObject:
         error = make_error_body(fault)

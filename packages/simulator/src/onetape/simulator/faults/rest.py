@@ -14,14 +14,14 @@ from aiohttp import web
 
 from onetape.simulator.faults.bodies import ERROR_TEXTS, make_proxy_page, make_wrong_body
 from onetape.simulator.faults.candles import Row, spoil_rows
+from onetape.simulator.faults.lasting_faults import LastingFaults
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Call, Faults, Firing
-from onetape.simulator.faults.states import States
 from onetape.simulator.faults.transport import hang, reset
 from onetape.simulator.server.wire import JsonObject, format_json
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-#: Time that a request with the setting "forever" is held, seconds.
+#: Time after which a request without a response ends, if the fault has no `seconds`.
 HANG_SECONDS: Final = 3_600.0
 #: Beginning of the simulator's control paths, which no fault affects.
 CONTROL_PREFIX: Final = "/simulator"
@@ -34,10 +34,10 @@ REQUEST_ENDING_KINDS: Final = frozenset(
 class RestFaults:
     """Applies faults to requests and handshakes."""
 
-    def __init__(self, faults: Faults, states: States) -> None:
-        """Apply these faults to requests."""
+    def __init__(self, faults: Faults, lasting_faults: LastingFaults) -> None:
+        """Take the faults of the simulator, and the present effect of those that last."""
         self._faults = faults
-        self._states = states
+        self._lasting_faults = lasting_faults
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -47,7 +47,7 @@ class RestFaults:
         symbol = await find_symbol(request)
         if is_handshake(request):
             return await self._respond_to_handshake(request, handler)
-        refused = self._states.find_refusal(request.method, request.path, symbol)
+        refused = self._lasting_faults.find_refusal(request.method, request.path, symbol)
         if refused is not None:
             return refused
         call = Call(
@@ -68,7 +68,7 @@ class RestFaults:
                 terminal = firing
         if terminal is not None and terminal.fault.is_before:
             return await _end_request(request, terminal, web.Response(text="{}"))
-        response = self._states.edit_response(request, await handler(request))
+        response = self._lasting_faults.edit_response(request, await handler(request))
         if request.path.endswith("/klines") and response.status == 200:
             response = self._spoil_response(request, response)
         return response if terminal is None else await _end_request(request, terminal, response)
@@ -94,8 +94,8 @@ class RestFaults:
     async def _respond_to_handshake(
         self, request: web.Request, handler: Handler
     ) -> web.StreamResponse:
-        if self._states.is_in_maintenance("a handshake"):
-            return self._states.make_unavailable_response()
+        if self._lasting_faults.is_in_maintenance("a handshake"):
+            return self._lasting_faults.make_unavailable_response()
         call = Call("handshake", f"handshake {request.path}", path=request.path)
         for firing in self._faults.fire(call, frozenset({"ws_refuse"})):
             return await _refuse_handshake(request, firing)
@@ -179,7 +179,7 @@ async def _begin_response(
     sent.content_length = max(len(body), 2)
     await sent.prepare(request)
     await sent.write(body[: max(int(len(body) * part), 1)] or b"{")
-    # The transport writes at once; a turn of the loop lets the client see the beginning.
+    # The transport writes at once; the pause lets the client read the part before the end.
     await asyncio.sleep(0.01)
     return sent
 

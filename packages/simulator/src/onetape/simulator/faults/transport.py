@@ -1,4 +1,4 @@
-"""Ways to end, break or hold a connection that a well-behaved server never uses."""
+"""Functions that reset or hold a connection, or send malformed frames, as faulty servers do."""
 
 import asyncio
 import contextlib

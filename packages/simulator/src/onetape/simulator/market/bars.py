@@ -90,7 +90,7 @@ def compute_opens(timeframe: Timeframe, start: int, end: int) -> IntArray:
     return np.array(opens, dtype=np.int64)
 
 
-def flatten_quiet_bars(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
+def flatten_untraded_bars(picked: Bars, opens: IntArray, is_untraded: BoolArray) -> Bars:
     """Return a bar for each open; an open without a trade gets a flat bar of volume 0.
 
     A flat bar has the close before it as its four prices.
@@ -98,52 +98,52 @@ def flatten_quiet_bars(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
     Args:
         picked: Bar of each open, or the last bar before it if the open has no trade; shape (n,).
         opens: Opens of the bars, epoch seconds, shape (n,).
-        quiet: Whether an open has no trade, shape (n,).
+        is_untraded: Whether an open has no trade, shape (n,).
     """
-    loud, close = (~quiet).astype(np.int64), picked.close
+    traded, close = (~is_untraded).astype(np.int64), picked.close
     return Bars(
         timestamp=opens,
-        open=np.where(quiet, close, picked.open),
-        high=np.where(quiet, close, picked.high),
-        low=np.where(quiet, close, picked.low),
+        open=np.where(is_untraded, close, picked.open),
+        high=np.where(is_untraded, close, picked.high),
+        low=np.where(is_untraded, close, picked.low),
         close=close,
-        volume=picked.volume * loud,
-        quote=picked.quote * loud,
-        trades=picked.trades * loud,
+        volume=picked.volume * traded,
+        quote=picked.quote * traded,
+        trades=picked.trades * traded,
         # The id of the next trade, as if that were the first trade of this bar.
-        first_id=picked.first_id + np.where(quiet, picked.trades, 0),
-        buy_volume=picked.buy_volume * loud,
-        buy_quote=picked.buy_quote * loud,
+        first_id=picked.first_id + np.where(is_untraded, picked.trades, 0),
+        buy_volume=picked.buy_volume * traded,
+        buy_quote=picked.buy_quote * traded,
     )
 
 
 def group_bars(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
     """Return one bar for each open that has bars: the bars from that open to the next one.
 
-    As on Binance, a bar without a trade (volume 0 and a single price) supplies no price to a larger
+    As on Binance, a bar without a trade (volume 0 and a single price) supplies no price to a longer
     bar that has trades. A bar with volume 0 whose price moved, as in recorded files, counts as
     traded.
 
     Args:
-        bars: Small bars, none before `opens[0]`.
-        opens: Opens of the large bars, epoch seconds, ascending, shape (k,).
+        bars: Bars to group, none before `opens[0]`.
+        opens: Opens of the longer bars, epoch seconds, ascending, shape (k,).
         has_volume: Whether the source of the bars reports volume; where it does not, every bar
             counts as traded.
 
     Returns:
-        At most k bars; an open without small bars gives none.
+        At most k bars; an open whose range has no bars gives none.
     """
     if not len(bars):
         return NO_BARS
     if len(bars) == len(opens) == 1 and bars.volume[0] > 0:
-        # The forming candle of a minute, many times a second.
+        # A fast path for the forming candle of a minute, which is read many times a second.
         return Bars(opens, *bars.get_columns()[1:])
     edge = np.searchsorted(bars.timestamp, opens)
     ends = np.append(edge[1:], len(bars))
     full = ends > edge
     edge, ends = edge[full], ends[full]
-    quiet = (bars.volume == 0) & (bars.high == bars.low) & has_volume
-    opened, high, low, close = _compute_group_prices(bars, quiet, edge, ends)
+    is_untraded = (bars.volume == 0) & (bars.high == bars.low) & has_volume
+    opened, high, low, close = _compute_group_prices(bars, is_untraded, edge, ends)
     return Bars(
         opens[full],
         opened,
@@ -211,24 +211,24 @@ def _sum_groups(values: IntArray, edge: IntArray) -> IntArray:
 
 
 def _compute_group_prices(
-    bars: Bars, quiet: BoolArray, edge: IntArray, ends: IntArray
+    bars: Bars, is_untraded: BoolArray, edge: IntArray, ends: IntArray
 ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Return the four prices of the groups `[edge, ends)` by their bars with trades."""
+    """Return open, high, low and close of the groups `[edge, ends)`, from their traded bars."""
     high, low, close = bars.high, bars.low, bars.close[ends - 1]
-    if not quiet.any():
+    if not is_untraded.any():
         highest, lowest = np.maximum.reduceat(high, edge), np.minimum.reduceat(low, edge)
         return bars.open[edge], highest, lowest, close
-    # The next traded bar, for each bar; a group without one is flat at its close.
-    traded = np.append(np.flatnonzero(~quiet), len(bars))
+    # Row of the next traded bar for each group; a group without one is flat at its close.
+    traded = np.append(np.flatnonzero(~is_untraded), len(bars))
     first = traded[np.searchsorted(traded, edge)]
-    silent = first >= ends
+    has_no_trade = first >= ends
     last = traded[np.maximum(np.searchsorted(traded, ends) - 1, 0)]
-    highest = np.maximum.reduceat(np.where(quiet, 0, high), edge)
-    lowest = np.minimum.reduceat(np.where(quiet, np.iinfo(np.int64).max, low), edge)
+    highest = np.maximum.reduceat(np.where(is_untraded, 0, high), edge)
+    lowest = np.minimum.reduceat(np.where(is_untraded, np.iinfo(np.int64).max, low), edge)
     opened = bars.open[np.minimum(first, len(bars) - 1)]
     return (
-        np.where(silent, close, opened),
-        np.where(silent, close, highest),
-        np.where(silent, close, lowest),
-        np.where(silent, close, bars.close[np.minimum(last, len(bars) - 1)]),
+        np.where(has_no_trade, close, opened),
+        np.where(has_no_trade, close, highest),
+        np.where(has_no_trade, close, lowest),
+        np.where(has_no_trade, close, bars.close[np.minimum(last, len(bars) - 1)]),
     )

@@ -15,14 +15,14 @@ STEPPED: Final = "stepped"
 
 
 class PacedClock(ScaledClock):
-    """Market time that runs fast, but never past what its driver has allowed.
+    """Market time that runs fast, but not past the time that its driver has allowed.
 
-    So a program under test cannot fall behind, however slow the machine: the driver allows the
-    next stretch when it has seen the program's output for the last one.
+    So a program under test cannot fall behind on a slow machine: the driver allows more time after
+    the program has printed its lines for the time before.
     """
 
     def __init__(self, anchor_ms: int, speed: float) -> None:
-        """Start at `anchor_ms`, epoch milliseconds, and stand there until time is allowed."""
+        """Start at `anchor_ms`, epoch milliseconds; the driver must allow time before it runs."""
         super().__init__(anchor_ms, speed)
         self._limit_ms = anchor_ms
         self._lost_ms = 0
@@ -32,7 +32,7 @@ class PacedClock(ScaledClock):
         return min(super().now_ms() - self._lost_ms, self._limit_ms)
 
     def allow_until(self, limit_ms: int) -> None:
-        """Let time run on to `limit_ms`; an earlier time than allowed already changes nothing."""
+        """Let time run on to `limit_ms`; a time that is allowed already changes nothing."""
         # The clock does not jump over the time in which it stood still.
         self._lost_ms += max(0, super().now_ms() - self._lost_ms - self._limit_ms)
         self._limit_ms = max(self._limit_ms, limit_ms)
@@ -85,5 +85,5 @@ def get_clock_speed(clock: Clock) -> float:
 
 
 def is_steady(clock: Clock) -> bool:
-    """Return whether a clock runs by itself: no driver moves or holds it."""
+    """Return whether a clock runs by itself: no driver moves or stops it."""
     return isinstance(clock, SystemClock | ScaledClock) and not isinstance(clock, PacedClock)

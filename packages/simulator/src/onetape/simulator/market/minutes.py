@@ -1,4 +1,6 @@
-"""The smallest bars: one-minute candles of a market, computed from its path.
+"""One-minute candles of an invented market, computed from its price path.
+
+All longer candles are built from them (`simulated_market.py`).
 
 Every trade of a minute is either one of four (the first, one at the high, one at the low, the last)
 or half of a pair with equal amounts whose prices lie as far below the middle of high and low as
@@ -15,14 +17,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from onetape.simulator.market.bars import NO_BARS, Bars, flatten_quiet_bars
+from onetape.simulator.market.bars import NO_BARS, Bars, flatten_untraded_bars
 from onetape.simulator.market.outages import (
-    LONGEST_QUIET,
+    MAX_UNTRADED_MINUTES,
     find_last_traded_minute,
     make_missing_mask,
     make_traded_mask,
 )
-from onetape.simulator.market.price_path import ORIGIN_SECONDS, Path, make_paths
+from onetape.simulator.market.price_path import ORIGIN_SECONDS, PricePath, make_paths
 from onetape.simulator.market.prng import (
     BoolArray,
     FloatArray,
@@ -44,8 +46,8 @@ from onetape.simulator.market.shared_paths import (
 )
 from onetape.simulator.market.symbols import SpotSymbol
 
-#: One minute of 2**18 has a wick: a price far away, gone at once. Least depth, and the factor
-#: of the cube of a uniform number that is added.
+#: One minute of 2**18 has a wick: its high or low is far from all other prices. Minimum depth as a
+#: fraction of the price, and the factor of the cube of a uniform number that is added.
 WICK_MASK: Final = (1 << 18) - 1
 WICK_MIN: Final = 0.02
 WICK_MORE: Final = 0.28
@@ -135,7 +137,7 @@ def make_minutes(
         return NO_MINUTES
     found = _make_traded_minutes(seed, symbol, begin, last, rows, read)
     if len(rows) < len(traded):
-        found = _add_quiet_minutes(found, begin, rows, ~make_missing_mask(seed, begin, last))
+        found = _add_untraded_minutes(found, begin, rows, ~make_missing_mask(seed, begin, last))
     cut = int(np.searchsorted(found.bars.timestamp, first * 60 + ORIGIN_SECONDS))
     return found[cut:] if cut else found
 
@@ -147,11 +149,11 @@ def make_minutes_of_markets(
     keys = list(
         dict.fromkeys(make_path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
     )
-    # A thin market needs its last traded minute before `first` too.
-    known_first = max(first - LONGEST_QUIET, 0)
+    # A market with untraded minutes also needs its last traded minute before `first`.
+    known_first = max(first - MAX_UNTRADED_MINUTES, 0)
     known = dict(zip(keys, make_paths(keys, known_first, last), strict=True))
 
-    def read(some: Sequence[int], begin: int, end: int) -> list[Path]:
+    def read(some: Sequence[int], begin: int, end: int) -> list[PricePath]:
         if begin < known_first or end > last:
             return make_paths(some, begin, end)
         return [known[key].cut(begin - known_first, end - known_first) for key in some]
@@ -171,9 +173,10 @@ def _make_traded_minutes(
     pairs_before = np.append(ids[rows[0]], ids[rows + 1])
     index = rows + begin
     noise = hash_indices(make_key(seed, symbol.id, "minute"), index)
+    # In half of the minutes the open is a tick above or below the close before.
     nudge = extract_16_bits(noise, 0) & 3
     if len(rows) == last - begin:
-        # Every minute has trades: a view costs nothing.
+        # Every minute has trades: views of the arrays are enough.
         start, closed = bounds[:-1], bounds[1:]
     else:
         start, closed, swing = bounds[rows], bounds[rows + 1], swing[rows]
@@ -192,8 +195,8 @@ def _make_traded_minutes(
     )
 
 
-def _add_quiet_minutes(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -> Minutes:
-    """Return traded minutes with a flat one, of volume 0, wherever one exists without trades.
+def _add_untraded_minutes(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -> Minutes:
+    """Return the traded minutes, and a flat minute of volume 0 for each candle without a trade.
 
     Args:
         found: The minutes `begin + rows`.
@@ -206,19 +209,19 @@ def _add_quiet_minutes(found: Minutes, begin: int, rows: IntArray, exists: BoolA
     source = np.searchsorted(rows, np.arange(len(exists)), side="right") - 1
     source = source[exists]
     place = np.flatnonzero(exists)
-    quiet = rows[source] != place
+    is_untraded = rows[source] != place
     picked = found.select_rows(source)
-    loud = (~quiet).astype(np.int64)
+    traded = (~is_untraded).astype(np.int64)
     return Minutes(
-        flatten_quiet_bars(picked.bars, (place + begin) * 60 + ORIGIN_SECONDS, quiet),
-        first_amount=picked.first_amount * loud,
-        high_amount=picked.high_amount * loud,
-        low_amount=picked.low_amount * loud,
-        last_amount=picked.last_amount * loud,
+        flatten_untraded_bars(picked.bars, (place + begin) * 60 + ORIGIN_SECONDS, is_untraded),
+        first_amount=picked.first_amount * traded,
+        high_amount=picked.high_amount * traded,
+        low_amount=picked.low_amount * traded,
+        last_amount=picked.last_amount * traded,
         first_buys=picked.first_buys,
         last_buys=picked.last_buys,
-        buy_lots=picked.buy_lots * loud,
-        sell_lots=picked.sell_lots * loud,
+        buy_lots=picked.buy_lots * traded,
+        sell_lots=picked.sell_lots * traded,
     )
 
 
@@ -230,10 +233,11 @@ def _compute_extremes(
     closed: FloatArray,
     sigma: FloatArray,
 ) -> tuple[IntArray, IntArray]:
-    """Return high and low: the extremes of a Brownian bridge from open to close, each on its own.
+    """Return high and low: the extremes of a Brownian bridge from open to close.
 
     The maximum of a bridge is (a + b + sqrt((b - a)**2 - 2 sigma**2 ln U)) / 2; -2 ln U is the sum
-    of two squared normal numbers. Once in a while a wick reaches much farther.
+    of two squared normal numbers. High and low are drawn independently; a few minutes have a wick
+    (`WICK_MASK`).
     """
     move = (closed - opened) * (closed - opened)
     power = sigma * sigma
@@ -268,7 +272,7 @@ def _add_amounts(
         symbol: Symbol of the market.
         index: Minutes since 2010, shape (n,).
         prices: Open, high, low and close of each minute, ticks.
-        move: A uniform number, the strength and the direction of each minute's move.
+        move: A uniform number, the strength and the direction of the move of each minute.
         noise: A hash of each minute.
         pairs_before: Number of pairs of trades before each minute boundary, shape (n + 1,).
     """
@@ -278,13 +282,15 @@ def _add_amounts(
     first_amount, high_amount, low_amount, last_amount = (
         1 + ((extract_16_bits(noise, part) * symbol.lot) >> 15) for part in range(4)
     )
-    real = pairs - 2
-    size = real * (symbol.lot * (0.4 + 1.2 * chance) * (1.0 + 0.5 * surge))
-    lots = np.maximum(size.astype(np.int64), real)
-    buyers = real // 2
-    wish = (lots * (0.5 + 0.1 * toward)).astype(np.int64)
-    buy_lots = np.minimum(np.maximum(wish, buyers), lots - (real - buyers))
-    buy_lots = np.where(buyers > 0, buy_lots, 0)
+    # Two of the pairs are the four trades at open, high, low and close.
+    other_pairs = pairs - 2
+    size = other_pairs * (symbol.lot * (0.4 + 1.2 * chance) * (1.0 + 0.5 * surge))
+    lots = np.maximum(size.astype(np.int64), other_pairs)
+    # Each pair has one step at least, so the lots of buyers and sellers have a lower bound.
+    buy_pairs = other_pairs // 2
+    wanted = (lots * (0.5 + 0.1 * toward)).astype(np.int64)
+    buy_lots = np.minimum(np.maximum(wanted, buy_pairs), lots - (other_pairs - buy_pairs))
+    buy_lots = np.where(buy_pairs > 0, buy_lots, 0)
     first_buys = (extract_16_bits(noise, 0) & 1) == 1
     last_buys = closed >= opened
     first_bought, last_bought = first_amount * first_buys, last_amount * last_buys

@@ -20,10 +20,11 @@ from onetape.simulator.market.prng import (
 )
 from onetape.simulator.market.symbols import SpotSymbol
 
-#: An outage begins in most stretches of 2**18 minutes (half a year), never near their ends.
-_STRETCH_BITS: Final = 18
-_STRETCH_MARGIN: Final = 4_096
-#: With this name seed 7, that of the demo, has no outage from August 2025 to the end of 2026.
+#: An outage begins in most ranges of 2**18 minutes (half a year), never near their ends.
+_RANGE_BITS: Final = 18
+_RANGE_MARGIN: Final = 4_096
+#: Name of the outages' random numbers. With this one the market of seed 7, which the demo uses, has
+#: no outage from August 2025 to the end of 2026.
 _OUTAGES: Final = "outage 78"
 _OUTAGE_CHANCE: Final = 0.7
 #: Shortest and longest time without candles, minutes; short ones are more frequent.
@@ -31,10 +32,10 @@ _SHORTEST: Final = 35
 _LONGEST: Final = 600
 #: Longest time without a trade before the candles stop, minutes.
 _LONGEST_HALT: Final = 90
-#: A thin market is livelier or quieter for 32 minutes at a time ...
+#: A thin market has more or fewer minutes with trades for 32 minutes at a time ...
 _ACTIVITY_BITS: Final = 5
-#: ... and trades at least every 64 minutes, so that a previous close is never far.
-LONGEST_QUIET: Final = 64
+#: ... and a trade at least every 64 minutes, so that the search for a previous close is short.
+MAX_UNTRADED_MINUTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,18 @@ class Outage:
 @lru_cache(maxsize=64)
 def make_outages(seed: int) -> tuple[Outage, ...]:
     """Return all outages of a market's exchange from 2010 to 2041, oldest first."""
-    number = np.arange(1 << (DEPTH - _STRETCH_BITS), dtype=np.int64)
+    number = np.arange(1 << (DEPTH - _RANGE_BITS), dtype=np.int64)
     chance, place, span = (
         draw_uniform(hash_indices(make_key(seed, _OUTAGES, name), number)).tolist()
         for name in ("chance", "place", "span")
     )
     halts = extract_16_bits(hash_indices(make_key(seed, _OUTAGES, "halt"), number), 0).tolist()
-    room = (1 << _STRETCH_BITS) - 2 * _STRETCH_MARGIN
+    room = (1 << _RANGE_BITS) - 2 * _RANGE_MARGIN
     found: list[Outage] = []
     for row in range(len(number)):
         if chance[row] >= _OUTAGE_CHANCE:
             continue
-        start = (row << _STRETCH_BITS) + _STRETCH_MARGIN + int(place[row] * room)
+        start = (row << _RANGE_BITS) + _RANGE_MARGIN + int(place[row] * room)
         length = _SHORTEST + int(span[row] * span[row] * (_LONGEST - _SHORTEST))
         found.append(Outage(start - halts[row] * _LONGEST_HALT // 65_536, start, start + length))
     return tuple(found)
@@ -83,13 +84,14 @@ def compute_minute_index(timestamp: int) -> int:
 def make_traded_mask(seed: int, symbol: SpotSymbol, first: int, last: int) -> BoolArray:
     """Return whether each minute in [first, last) has trades, shape (last - first,)."""
     mask = np.ones(max(last - first, 0), dtype=np.bool_)
-    if symbol.quiet:
+    if symbol.untraded_share:
         index = np.arange(first, last, dtype=np.int64)
-        mood = draw_uniform(
+        inactivity = draw_uniform(
             hash_indices(make_key(seed, symbol.id, "mood"), index >> _ACTIVITY_BITS)
         )
         chance = draw_uniform(hash_indices(make_key(seed, symbol.id, "quiet"), index))
-        mask = (chance >= mood * (2.0 * symbol.quiet)) | (index % LONGEST_QUIET == 0)
+        mask = chance >= inactivity * (2.0 * symbol.untraded_share)
+        mask |= index % MAX_UNTRADED_MINUTES == 0
         mask |= index == compute_minute_index(symbol.listed)
     for outage in make_outages(seed):
         if outage.halt < last and outage.end > first:
@@ -115,7 +117,7 @@ def find_last_traded_minute(seed: int, symbol: SpotSymbol, minute: int) -> int:
         if outage is not None:
             at = outage.halt
             continue
-        low = max(at - LONGEST_QUIET, listed)
+        low = max(at - MAX_UNTRADED_MINUTES, listed)
         traded = np.flatnonzero(make_traded_mask(seed, symbol, low, at))
         if len(traded):
             return low + int(traded[-1])

@@ -38,7 +38,7 @@ MINUTES_PER_YEAR: Final = 525_960.0
 TOTAL_VARIANCE: Final = MINUTES / MINUTES_PER_YEAR
 #: A half gets 0.5 +- this much of its parent's variance, uniformly spread.
 SPLIT_SPREAD: Final = 0.23
-#: The swings of many years are held back, so that a price stays within the same power of ten.
+#: Factors of the swings over many years, so that a price stays within the same power of ten.
 LONG_SWINGS: Final = (0.25, 0.3, 0.4, 0.5, 0.7, 0.85)
 #: Halvings that make regimes, of stretches of 23 days down to 1.4 days, and their spread.
 REGIME_DEPTHS: Final = range(9, 14)
@@ -47,8 +47,8 @@ REGIME_SPREAD: Final = 0.33
 #: trend, two usual values, and movement without direction.
 ROUGH_DEPTH: Final = 12
 ROUGHNESS: Final = (0.4, 1.0, 1.0, 1.25)
-#: A block of 2**13 minutes (5.7 days) holds a jump with this chance, of this size (1 is a factor
-#: of e in a path of weight 1): least size, and factor of the cube of a uniform number.
+#: A block of 2**13 minutes (5.7 days) has a jump with this probability. Its size (1 is a factor of
+#: e in a path of weight 1) is a minimum, plus the cube of a uniform number times a factor.
 JUMP_BITS: Final = 13
 JUMP_CHANCE: Final = 0.35
 JUMP_MIN: Final = 0.012
@@ -56,7 +56,7 @@ JUMP_MORE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class PricePath:
     """A part of the path, n minutes long."""
 
     level: FloatArray
@@ -68,14 +68,14 @@ class Path:
     swing: FloatArray
     """Variance of the level within each minute, without jumps, shape (n,)."""
 
-    def cut(self, begin: int, end: int) -> "Path":
+    def cut(self, begin: int, end: int) -> "PricePath":
         """Return the minutes `begin` to `end - 1` of the path, counted from its first, as views."""
-        return Path(
+        return PricePath(
             self.level[begin : end + 1], self.variance[begin : end + 1], self.swing[begin:end]
         )
 
 
-def make_paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
+def make_paths(keys: Sequence[int], first: int, last: int) -> list[PricePath]:
     """Return some paths over the minutes `first` to `last - 1`, counted from 2010.
 
     Costs O(n + 24) vectorised steps, whatever the number of paths.
@@ -129,7 +129,7 @@ def make_paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
             rough = np.repeat(rough, 2, axis=1)[:, low:high]
         start = 2 * start + low
     level = level + _compute_jumps(keys, first, last)
-    return list(map(Path, level, clock, spent * (rough * rough)))
+    return list(map(PricePath, level, clock, spent * (rough * rough)))
 
 
 def _compute_jumps(keys: Sequence[int], first: int, last: int) -> FloatArray:

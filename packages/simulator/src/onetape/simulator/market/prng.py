@@ -24,11 +24,11 @@ _LOW_HALVES: Final = 0x0000FFFF0000FFFF
 #: Mean and standard deviation of the sum of four independent integers of 0 to 65535.
 _SUM_MEAN: Final = 131_070.0
 _SUM_DEVIATION: Final = 37_837.226_816_498_65
-# ln 2 in two parts; the first has so few digits that k * _LN2_HIGH is exact for the k we meet.
+# ln 2 in two parts; the first has so few digits that k * _LN2_HIGH is exact for each k that occurs.
 _LN2_HIGH: Final = 0.693_147_180_369_123_816_490
 _LN2_LOW: Final = 1.908_214_929_270_587_700_02e-10
 _LOG2_E: Final = 1.442_695_040_888_963_387_00
-#: 1/13!, 1/12!, ... 1/0!: on [-0.35, 0.35] the rest of the series is below half a last digit.
+#: 13!, 12!, ... 0!: on [-0.35, 0.35] the rest of the series is below half of the last digit.
 _FACTORIALS: Final = (
     6227020800.0,
     479001600.0,

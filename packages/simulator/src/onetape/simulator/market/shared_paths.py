@@ -10,12 +10,12 @@ from typing import Final
 import numpy as np
 
 from onetape.simulator.market.outages import make_outages
-from onetape.simulator.market.price_path import MINUTES, MINUTES_PER_YEAR, Path, make_paths
+from onetape.simulator.market.price_path import MINUTES, MINUTES_PER_YEAR, PricePath, make_paths
 from onetape.simulator.market.prng import FloatArray, IntArray, make_key
 from onetape.simulator.market.symbols import SpotSymbol
 
 #: Keys, first minute and last minute (exclusive) of some paths.
-ReadPaths = Callable[[Sequence[int], int, int], list[Path]]
+ReadPaths = Callable[[Sequence[int], int, int], list[PricePath]]
 #: Pairs of trades in the calmest minute (two halves are the four special trades), and pairs on
 #: top in a minute of mean variance: in a lively market, and in one with minutes without a trade.
 LIVELY_PAIRS: Final = (4, 8.0)
@@ -35,7 +35,7 @@ def sum_weighted_paths(
     """Return the weighted sums of a market's paths: log price, variance spent, and swing.
 
     Log price and variance are at each minute boundary, shape (n + 1,); the swing is of each minute,
-    shape (n,) (see `price_path.Path`).
+    shape (n,) (see `price_path.PricePath`).
     """
     level = np.zeros(last - first + 1)
     variance = np.zeros(last - first + 1)
@@ -82,7 +82,7 @@ def _compute_pair_counts(symbol: SpotSymbol, variance: FloatArray, index: IntArr
     yearly = 0.0
     for _, weight in symbol.weights:
         yearly += weight * weight
-    calm, busy = THIN_PAIRS if symbol.quiet else LIVELY_PAIRS
+    calm, busy = THIN_PAIRS if symbol.untraded_share else LIVELY_PAIRS
     return index * calm + np.floor(variance * (busy * MINUTES_PER_YEAR / yearly)).astype(np.int64)
 
 

@@ -1,6 +1,7 @@
-"""The market: bars, forming bars, trades and day statistics as functions of seed, symbol, time.
+"""The invented market: bars, forming bars, trades and the last 24 hours, by seed, symbol and time.
 
-All servers read it. `recorded.replay_market.ReplayMarket` replaces it for recorded candles.
+All endpoints and streams read a `SimulatedMarket`. Its subclass
+`recorded.replay_market.ReplayMarket` has recorded candles instead.
 """
 
 from collections import OrderedDict
@@ -35,13 +36,13 @@ from onetape.simulator.market.trades import NO_TRADES, Trades, make_minute_trade
 
 _DAY: Final = 86_400
 _HOUR: Final = 3_600
-#: Days computed in one go: long enough to use NumPy well, short enough to stay in the cache.
+#: Days that are computed together: enough for fast NumPy calls, few enough for the cache.
 BATCH_DAYS: Final = 16
 #: Days of minute bars in memory (130 KB each).
 MAX_CACHED_MINUTE_DAYS: Final = 96
 #: Days of hour bars in memory (2 KB each): eight markets over nearly three years.
 MAX_CACHED_HOUR_DAYS: Final = 8_000
-#: Minutes of trades in memory (2 KB each): two of every market of the long list.
+#: Minutes of trades in memory (2 KB each): two of each market of a list as long as Binance's.
 MAX_CACHED_TRADE_MINUTES: Final = 8_192
 #: Blocks of minutes in memory for their trades (8 KB each).
 MAX_CACHED_PARTS: Final = 256
@@ -62,10 +63,9 @@ class LastDay:
 
 
 class SimulatedMarket:
-    """Everything that happens in the invented market of one seed.
+    """Candles and trades of the invented market of one seed.
 
-    The results depend on the arguments alone; a cache of results makes it faster. Threads must not
-    share an object.
+    The results depend on the arguments alone, and are cached. Threads must not share an object.
     """
 
     def __init__(self, seed: int, symbols: tuple[SpotSymbol, ...] = SYMBOLS) -> None:

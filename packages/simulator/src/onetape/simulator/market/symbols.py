@@ -42,12 +42,12 @@ class SpotSymbol:
     """NOTIONAL minimum, quote currency."""
     delisted: int | None = None
     """First minute without trades, epoch seconds UTC; from then on its status is BREAK."""
-    quiet: float = 0.0
+    untraded_share: float = 0.0
     """Share of the minutes without a trade, 0 to 0.5."""
 
     @property
     def price_places(self) -> int:
-        """Return the digits after the point that prices are written with: 8, or a finer tick's."""
+        """Return the digits after the point of a written price: 8, or those of a smaller tick."""
         return max(MIN_PLACES, self.price_digits)
 
     @property
@@ -100,11 +100,11 @@ SYMBOLS: Final = (
         "DOGE", "USDT", 5, 0, 0.15, (("BTC", 0.6), ("DOGE", 0.85)), 25_000, _utc(2019, 7, 5, 12),
         "90000000.00000000", "7230451.87500000", "1000.00000000", "1.00000000",
     ),
-    # A thin market of tiny prices: four minutes of ten pass without a trade.
+    # A thin market with very small prices: four minutes of ten have no trade.
     SpotSymbol(
         "BRD", "BTC", 8, 0, 0.000_008, (("BTC", -0.1), ("BRD", 0.9)), 60, _utc(2017, 12, 8, 7),
         "90000000.00000000", "51238.62500000", "1000.00000000", "0.00010000",
-        quiet=0.4,
+        untraded_share=0.4,
     ),
     SpotSymbol(
         "BCC", "USDT", 2, 5, 900.0, (("BTC", 0.5), ("BCC", 0.8)), 90_000, _utc(2017, 11, 20, 4),
@@ -115,7 +115,7 @@ SYMBOLS: Final = (
 
 
 #: Pattern of a market's name in Binance's refusals.
-STATED_NAMES: Final = "^[A-Z0-9-_.]{1,20}$"
+REFUSED_NAME_PATTERN: Final = "^[A-Z0-9-_.]{1,20}$"
 #: Names that Binance accepts: since 2025 it lists markets whose names are not Latin.
 ACCEPTED_NAMES: Final = re.compile(r"[^a-z\s/:,;@]{1,60}")
 
@@ -125,13 +125,13 @@ class UnknownSymbol(KeyError):
 
 
 def make_symbols(count: int) -> tuple[SpotSymbol, ...]:
-    """Return a list as long as Binance's own: the short list, and made-up markets after it.
+    """Return the default markets, and invented ones after them, such as for a list of 3,000.
 
-    The made-up markets are named `XAAA`, `XAAB` and so on; every second one is in BREAK, as on
-    Binance in 2025, and every fifth that trades is thin.
+    The invented markets are named `XAAA`, `XAAB` and so on; every second one is in BREAK, as on
+    Binance in 2025, and every fifth of the others has minutes without a trade.
 
     Args:
-        count: Number of markets, from 1 to 17,576 more than in the short list.
+        count: Number of markets, from 1 to 17,576 more than the default ones.
     """
     invented = [_invent_symbol(number) for number in range(count - len(SYMBOLS))]
     return (*SYMBOLS[:count], *invented)
@@ -156,5 +156,5 @@ def _invent_symbol(number: int) -> SpotSymbol:
         "1000000.00000000",
         "0.00010000" if quote == "BTC" else "5.00000000",
         delisted=listed + 700 * 86_400 if number % 2 else None,
-        quiet=0.35 if number % 10 == 0 else 0.0,
+        untraded_share=0.35 if number % 10 == 0 else 0.0,
     )

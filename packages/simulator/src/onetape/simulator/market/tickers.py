@@ -54,10 +54,10 @@ def make_depth(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: 
     found = find_book(market, symbol, now_ms)
     if found is None:
         return {"lastUpdateId": 0, "bids": [], "asks": []}
-    texts = NumberFormat(symbol)
+    numbers = NumberFormat(symbol)
     bids, asks = (
         [
-            [texts.format_price(price), texts.format_amount(amount)]
+            [numbers.format_price(price), numbers.format_amount(amount)]
             for price, amount in islice(found.iterate_levels(side), limit)
         ]
         for side in BOTH_SIDES
@@ -97,14 +97,14 @@ def make_book_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) ->
     found = find_book(market, symbol, now_ms)
     if found is None:
         return None
-    texts = _make_offer_fields(symbol, found)
+    offers = _make_offer_fields(symbol, found)
     return {
         "u": found.update_id,
         "s": symbol.id,
-        "b": texts["bidPrice"],
-        "B": texts["bidQty"],
-        "a": texts["askPrice"],
-        "A": texts["askQty"],
+        "b": offers["bidPrice"],
+        "B": offers["bidQty"],
+        "a": offers["askPrice"],
+        "A": offers["askQty"],
     }
 
 
@@ -126,7 +126,7 @@ def make_day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) ->
 
     The window is the last 1,440 minutes; the last of them is still running.
     """
-    texts = NumberFormat(symbol)
+    numbers = NumberFormat(symbol)
     found = market.get_last_day(symbol, now_ms)
     day = found.bar
     offers = find_book(market, symbol, now_ms)
@@ -140,18 +140,18 @@ def make_day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) ->
     average = quote * 10**8 // volume
     return {
         "symbol": symbol.id,
-        "priceChange": texts.format_price(last - opened),
+        "priceChange": numbers.format_price(last - opened),
         "priceChangePercent": f"{(last - opened) / opened * 100:.3f}",
-        "weightedAvgPrice": texts.format_mean_price(average),
-        "prevClosePrice": texts.format_price(previous),
-        "lastPrice": texts.format_price(last),
-        "lastQty": texts.format_amount(offers.last_amount if offers else 0),
+        "weightedAvgPrice": numbers.format_mean_price(average),
+        "prevClosePrice": numbers.format_price(previous),
+        "lastPrice": numbers.format_price(last),
+        "lastQty": numbers.format_amount(offers.last_amount if offers else 0),
         **_make_offer_fields(symbol, offers),
-        "openPrice": texts.format_price(opened),
-        "highPrice": texts.format_price(int(day.high[0])),
-        "lowPrice": texts.format_price(int(day.low[0])),
-        "volume": texts.format_amount(volume),
-        "quoteVolume": texts.format_value(quote),
+        "openPrice": numbers.format_price(opened),
+        "highPrice": numbers.format_price(int(day.high[0])),
+        "lowPrice": numbers.format_price(int(day.low[0])),
+        "volume": numbers.format_amount(volume),
+        "quoteVolume": numbers.format_value(quote),
         **times,
         "firstId": int(day.first_id[0]),
         "lastId": int(day.first_id[0] + day.trades[0]) - 1,
@@ -160,12 +160,12 @@ def make_day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) ->
 
 
 def _make_offer_fields(symbol: SpotSymbol, found: OrderBook | None) -> JsonObject:
-    texts = NumberFormat(symbol)
+    numbers = NumberFormat(symbol)
     return {
-        "bidPrice": texts.format_price(found.bid if found else 0),
-        "bidQty": texts.format_amount(found.bid_amount if found else 0),
-        "askPrice": texts.format_price(found.ask if found else 0),
-        "askQty": texts.format_amount(found.ask_amount if found else 0),
+        "bidPrice": numbers.format_price(found.bid if found else 0),
+        "bidQty": numbers.format_amount(found.bid_amount if found else 0),
+        "askPrice": numbers.format_price(found.ask if found else 0),
+        "askQty": numbers.format_amount(found.ask_amount if found else 0),
     }
 
 

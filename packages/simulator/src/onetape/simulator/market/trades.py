@@ -1,4 +1,4 @@
-"""The trades of one bar: open, high, low, close and volume of the trades equal those of the bar.
+"""Invented trades of one bar, with the open, high, low, close and volume of the bar.
 
 Four trades are at the open, high, low and close; all others are pairs (`minutes.py`).
 """
@@ -158,7 +158,7 @@ def _make_special_trade(price: IntArray, amount: IntArray, *, buys: bool) -> _Co
 
 
 def _is_high_first(bar: Bars, noise: HashArray) -> bool:
-    """Return whether the high precedes the low: in a falling minute mostly, in a rising one not."""
+    """Return whether the high comes before the low, which is likely in a falling minute."""
     chance = int(extract_16_bits(noise[-1:], 3)[0])
     falling = bool(bar.close[0] < bar.open[0])
     return chance < (49_152 if falling else 16_384)

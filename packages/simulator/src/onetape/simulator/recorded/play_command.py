@@ -41,5 +41,5 @@ async def _serve(player: Player, content: str) -> None:
     async with player:
         print_line(f"simulator play: {content}, at {player.url}. Ctrl-C stops it.")
         await stop.wait()
-    for requested in player.missed:
+    for requested in player.unrecorded:
         note(f"not recorded: {requested}")

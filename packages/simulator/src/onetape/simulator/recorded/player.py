@@ -1,4 +1,4 @@
-"""A server that replays recorded replies and WebSocket messages of any exchange.
+"""A server with recorded replies and WebSocket messages of any exchange.
 
 `simulator play` and tests of CCXT's classes use it in place of the exchange.
 """
@@ -31,9 +31,9 @@ class Player:
     """Serves recordings; `async with Player(recordings) as player: player.url`.
 
     A request gets the recording of the same method, path and query; parameters that differ from
-    call to call (timestamp, signature) do not count. With `in_order` the query does not count
-    either. Of several recordings that fit, each is returned once, in the order of the files, and
-    the last one repeatedly. A request that was not recorded gets a 404 and is listed in `missed`.
+    call to call (timestamp, signature) are ignored. With `in_order` the whole query is ignored. If
+    several recordings match, each is returned once, in the order of the files, and the last one
+    again and again. A request that was not recorded gets a 404 and is listed in `unrecorded`.
 
     Every WebSocket, on any path, gets all recorded messages one after the other once its client
     has sent something.
@@ -70,12 +70,12 @@ class Player:
             self._replies[self._make_key(recording.method, recording.path, recording.query)].append(
                 recording
             )
-        self._given: dict[Key, int] = defaultdict(int)
+        self._reply_counts: dict[Key, int] = defaultdict(int)
         self._runner: web.AppRunner | None = None
         #: Every request, as `GET /path?query`, oldest first.
-        self.requested: list[str] = []
+        self.requests: list[str] = []
         #: Requests that were not recorded.
-        self.missed: list[str] = []
+        self.unrecorded: list[str] = []
 
     @property
     def url(self) -> str:
@@ -108,18 +108,18 @@ class Player:
             return await self._play_messages(request)
         query = normalize_query(request.query.items())
         requested = format_request(request.method, request.path, query)
-        self.requested.append(requested)
+        self.requests.append(requested)
         key = self._make_key(request.method, request.path, query)
         recordings = self._replies.get(key)
         if not recordings:
-            self.missed.append(requested)
+            self.unrecorded.append(requested)
             return web.Response(
                 text=format_json({"error": self._format_missing_error(requested, request.path)}),
                 status=404,
                 content_type="application/json",
             )
-        place = min(self._given[key], len(recordings) - 1)
-        self._given[key] += 1
+        place = min(self._reply_counts[key], len(recordings) - 1)
+        self._reply_counts[key] += 1
         return _make_response(recordings[place])
 
     def _format_missing_error(self, requested: str, path: str) -> str:

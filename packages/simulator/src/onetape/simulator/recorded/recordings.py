@@ -23,12 +23,14 @@ Query = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class RecordedReply:
-    """One reply as it was recorded."""
+    """One recorded reply of an exchange, and the request that it belongs to."""
 
     method: str
+    """HTTP method of the request."""
     path: str
+    """Path of the request, without the query."""
     query: Query
-    """Parameters, sorted, without those of `VOLATILE_PARAMETERS`."""
+    """Parameters of the request, sorted, without those of `VOLATILE_PARAMETERS`."""
     status: int
     """HTTP status."""
     body: object

@@ -34,16 +34,16 @@ MAX_PRICE_CHANGE: Final = 1e-9
 #: Number of candles before a replay without a configured start; they are its history.
 HISTORY_CANDLES: Final = 500
 _HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
-#: File names such as `binance_BTC-USDT_1h_20170817.csv.gz` state what is in the file.
+#: Pattern of file names with market and timeframe, such as `binance_BTC-USDT_1h_20170817.csv.gz`.
 _NAME: Final = re.compile(
     r"(?:.*_)?([^a-z_-]+)-([^a-z_-]+)_([1-9]\d*[mhdwM])(?:[_.].*)?\.csv(?:\.gz)?"
 )
-#: Least value of an order, by quote currency.
+#: Minimum value of an order, by quote currency.
 _MIN_NOTIONAL: Final = {"BTC": "0.00010000", "ETH": "0.00100000", "BNB": "0.01000000"}
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class RecordedSeries:
     """The recorded candles of one market."""
 
     symbol: SpotSymbol
@@ -57,7 +57,9 @@ class Replay:
     """The recorded series of a file, one for each market."""
 
     path: Path
-    series: tuple[Series, ...]
+    """File that the candles were read from."""
+    series: tuple[RecordedSeries, ...]
+    """Candles of each market."""
 
     @property
     def start_ms(self) -> int:
@@ -110,7 +112,7 @@ def read_replay(
     return Replay(path, _read_store(path, wanted, timeframe, exchange))
 
 
-def _read_csv(path: Path, symbol: str | None, timeframe: str | None) -> Series:
+def _read_csv(path: Path, symbol: str | None, timeframe: str | None) -> RecordedSeries:
     named = _NAME.fullmatch(path.name)
     if symbol is None:
         if named is None:
@@ -150,7 +152,7 @@ def _find_commonest_timeframe(path: Path, candles: Candles) -> str:
 
 def _read_store(
     path: Path, symbol: str | None, timeframe: str | None, exchange: str | None
-) -> tuple[Series, ...]:
+) -> tuple[RecordedSeries, ...]:
     from onetape.store.candles import read_series_summaries
     from onetape.store.database import open_store
     from onetape.store.reading import read_closed_between
@@ -185,7 +187,7 @@ def _read_store(
     return series
 
 
-def _make_series(path: Path, name: str, timeframe: str, candles: Candles) -> Series:
+def _make_series(path: Path, name: str, timeframe: str, candles: Candles) -> RecordedSeries:
     if timeframe not in TIMEFRAMES or TIMEFRAMES[timeframe].seconds > TIMEFRAMES["1d"].seconds:
         raise UsageError(f"{path}: candles of {timeframe} cannot be replayed, only 1m to 1d")
     length = TIMEFRAMES[timeframe]
@@ -212,7 +214,7 @@ def _make_series(path: Path, name: str, timeframe: str, candles: Candles) -> Ser
         max_price=f"{max(10_000_000, 10 * math.ceil(float(candles.high.max())))}.00000000",
         min_notional=_MIN_NOTIONAL.get(quote, "5.00000000"),
     )
-    return Series(symbol, length, candles)
+    return RecordedSeries(symbol, length, candles)
 
 
 def _check_candles(path: Path, candles: Candles, timeframe: Timeframe) -> None:

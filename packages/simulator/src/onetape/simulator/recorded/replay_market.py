@@ -1,10 +1,10 @@
 """A market of recorded candles; the trades inside each candle are invented to fit it.
 
 The trades of a candle begin at its open, reach high and low and end at its close, and sum up to its
-volume. They are a function of seed, symbol and candle. Candles of
-the recorded timeframe are those of the file; higher timeframes are built from them, lower ones from
-the invented trades. Where the file has no candle nothing happens. A candle with volume 0 whose
-price moved has no trade to show it: it is flat at its open, and its price moves in its last minute.
+volume. They are a function of seed, symbol and candle. Candles of the recorded timeframe are those
+of the file; higher timeframes are built from them, lower ones from the invented trades. During a
+gap of the file there are no trades and no events. A candle with volume 0 whose price moved has no
+trades: it is flat at its open until its last minute, whose bar has the recorded prices.
 """
 
 from collections import OrderedDict
@@ -23,7 +23,7 @@ from onetape.simulator.market.bars import (
     compute_opens,
     compute_values,
     concat_bars,
-    flatten_quiet_bars,
+    flatten_untraded_bars,
     group_bars,
 )
 from onetape.simulator.market.minutes import Minutes
@@ -32,7 +32,7 @@ from onetape.simulator.market.prng import IntArray, extract_16_bits, hash_indice
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.market.trades import NO_TRADES, Trades, make_bar_trades
-from onetape.simulator.recorded.replay import Replay, Series
+from onetape.simulator.recorded.replay import RecordedSeries, Replay
 
 #: Number of candles whose trades, and whose minutes, are cached.
 MAX_CACHED_CANDLES: Final = 1_024
@@ -243,10 +243,10 @@ def _make_minutes_from_trades(trades: Trades, minutes: IntArray) -> Bars:
     # For each minute the last traded one at or before it.
     source = np.searchsorted(traded.timestamp, minutes, side="right") - 1
     picked = Bars(*(column[source] for column in traded.get_columns()))
-    return flatten_quiet_bars(picked, minutes, picked.timestamp != minutes)
+    return flatten_untraded_bars(picked, minutes, picked.timestamp != minutes)
 
 
-def _make_candle_parts(seed: int, series: Series) -> Minutes:
+def _make_candle_parts(seed: int, series: RecordedSeries) -> Minutes:
     """Return recorded candles in ticks and steps, with amounts for the trades inside them."""
     symbol, candles = series.symbol, series.candles
     opened, high, low, close = (
@@ -254,21 +254,21 @@ def _make_candle_parts(seed: int, series: Series) -> Minutes:
         for column in (candles.open, candles.high, candles.low, candles.close)
     )
     volume = _scale_to_integers(candles.volume, symbol.amount_digits)
-    wish = min(2 * (series.timeframe.seconds // 60), MAX_PAIRS)
+    most_pairs = min(2 * (series.timeframe.seconds // 60), MAX_PAIRS)
     noise = hash_indices(make_key(seed, symbol.id, "amounts"), candles.timestamp)
-    # Four trades show open, high, low and close, if the volume is enough; the rest is pairs.
-    real = np.clip((volume - 4) // 2, 0, wish)
-    each = np.where(volume >= 4, np.maximum(volume // (2 * real + 4), 1), 0)
-    lots = np.where(volume >= 4, (volume - 4 * each) // 2, 0)
-    first = np.where(volume >= 4, volume - 3 * each - 2 * lots, np.minimum(volume, 1))
-    top = high > np.maximum(opened, close)
-    high_amount = np.where(volume >= 4, each, (volume == 3) & top)
-    low_amount = np.where(volume >= 4, each, (volume == 3) & ~top)
-    last = np.where(volume >= 4, each, np.where(volume >= 2, 1, 0))
-    buyers = real // 2
-    buy_lots = np.where(buyers > 0, np.clip(lots // 2, buyers, lots - (real - buyers)), 0)
+    # Four trades are at open, high, low and close, if the volume is enough; all others are pairs.
+    pairs = np.clip((volume - 4) // 2, 0, most_pairs)
+    single = np.where(volume >= 4, np.maximum(volume // (2 * pairs + 4), 1), 0)
+    lots = np.where(volume >= 4, (volume - 4 * single) // 2, 0)
+    first = np.where(volume >= 4, volume - 3 * single - 2 * lots, np.minimum(volume, 1))
+    is_high_beyond = high > np.maximum(opened, close)
+    high_amount = np.where(volume >= 4, single, (volume == 3) & is_high_beyond)
+    low_amount = np.where(volume >= 4, single, (volume == 3) & ~is_high_beyond)
+    last = np.where(volume >= 4, single, np.where(volume >= 2, 1, 0))
+    buy_pairs = pairs // 2
+    buy_lots = np.where(buy_pairs > 0, np.clip(lots // 2, buy_pairs, lots - (pairs - buy_pairs)), 0)
     first_buys, last_buys = (extract_16_bits(noise, 0) & 1) == 1, close >= opened
-    trades = 2 * real
+    trades = 2 * pairs
     for amount in (first, high_amount, low_amount, last):
         trades = trades + (amount > 0)
     bars = Bars(

@@ -76,12 +76,12 @@ def _format_changed_symbol(
 ) -> str:
     """Return a market whose steps or limits were changed."""
     entry = _make_symbol_entry(symbol, permission_sets, status)
-    price_step, amount_step, least, most = rules.format_rules(symbol)
+    price_step, amount_step, smallest_value, largest_amount = rules.format_rules(symbol)
     changes: dict[str, JsonObject] = {
         "PRICE_FILTER": {"minPrice": price_step, "tickSize": price_step},
         "LOT_SIZE": {"minQty": amount_step, "stepSize": amount_step},
-        "MARKET_LOT_SIZE": {"maxQty": most},
-        "NOTIONAL": {"minNotional": least},
+        "MARKET_LOT_SIZE": {"maxQty": largest_amount},
+        "NOTIONAL": {"minNotional": smallest_value},
     }
     filters = _make_filters(symbol)
     entry["filters"] = [one | changes.get(str(one["filterType"]), {}) for one in filters]

@@ -32,7 +32,7 @@ Query = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class KlineBlock:
-    """The text of some closed candles, as they stand in a reply."""
+    """Closed candles of one market and timeframe as JSON text, ready for a reply."""
 
     timestamp: IntArray
     """Opens of the candles, epoch seconds, shape (n,)."""
@@ -40,6 +40,7 @@ class KlineBlock:
     """Position in `text` where each candle begins, and where the last ends with its comma, shape (n
     + 1,)."""
     text: bytes
+    """JSON of the candles, each followed by a comma."""
     end: int
     """End of the range of opens that the block covers, epoch seconds."""
 

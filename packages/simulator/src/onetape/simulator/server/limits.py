@@ -1,6 +1,6 @@
 """Binance's limits: request weight, order counts, bans, WebSocket dials and messages.
 
-All are counted by real time, also in an accelerated or stepped market, because clients wait and
+All limits count real time, also in an accelerated or stepped market, because clients wait and
 spread their requests by real time too. With `--speed 60` a strategy sends sixty times as many
 requests, and the limits count all of them.
 """
@@ -87,8 +87,11 @@ class _Window:
     """Counts in windows that begin at multiples of their length."""
 
     rate: Rate
+    """Limit whose windows are counted."""
     window: int = -1
+    """Number of the present window."""
     used: int = 0
+    """Sum in the present window."""
 
     def roll_to(self, now: float) -> int:
         """Return the used count of the present window."""
@@ -104,14 +107,20 @@ class _Window:
 
 @dataclass(slots=True)
 class _Client:
-    """Usage of one client address."""
+    """Requests, refusals and bans of one client address."""
 
     weight: _Window
+    """Request weight that is used."""
     raw: _Window
+    """Number of requests."""
     refusals: int = 0
+    """Number of refusals since the client last used less than half of its weight."""
     bans: int = 0
+    """Number of bans so far; each ban doubles the next one."""
     banned_until: float = 0.0
+    """End of the ban, seconds of the monotonic clock; 0: never banned."""
     dials: deque[float] = field(default_factory=deque[float])
+    """Times of the WebSocket handshakes of the last five minutes, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,7 @@ class Excess:
     code: int
     """Binance's error code."""
     text: str
+    """Text of the error, in Binance's words."""
     left_seconds: float
     """Real time until the next request is served, seconds."""
 
@@ -130,11 +140,12 @@ class Excess:
 class Limits:
     """Counts the requests of each client address and writes the counts into headers.
 
-    Where limits are enforced, requests beyond them are refused, and clients that go on are banned.
+    If limits are enforced, a request beyond a limit is refused, and a client that sends more after
+    several refusals is banned.
     """
 
     def __init__(self, clock: Clock, *, enforced: bool) -> None:
-        """Count from nothing.
+        """Begin with all counts at 0.
 
         Args:
             clock: Clock for the end of a ban, which Binance states in its own time.
@@ -290,7 +301,7 @@ class MessageLimit:
         self._wall = WALL
         self._times: deque[float] = deque(maxlen=MAX_MESSAGES)
 
-    def is_over(self) -> bool:
+    def is_over_after_message(self) -> bool:
         """Count a message; return whether the limit is exceeded."""
         if not self._enforced:
             return False

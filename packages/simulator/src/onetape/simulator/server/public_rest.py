@@ -13,7 +13,7 @@ from onetape.simulator.market.order_book import LEVELS
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import (
     ACCEPTED_NAMES,
-    STATED_NAMES,
+    REFUSED_NAME_PATTERN,
     SpotSymbol,
     UnknownSymbol,
 )
@@ -197,7 +197,7 @@ class PublicRest:
         if not name:
             raise error_replies.make_missing_parameter_refusal("symbol")
         if not ACCEPTED_NAMES.fullmatch(name):
-            raise error_replies.make_illegal_characters_refusal("symbol", STATED_NAMES)
+            raise error_replies.make_illegal_characters_refusal("symbol", REFUSED_NAME_PATTERN)
         return self._get_listed_symbol(name)
 
     def _get_listed_symbol(self, name: str) -> SpotSymbol:

@@ -69,14 +69,14 @@ def make_aggregate_rows(
 
 
 def make_aggregate(
-    texts: NumberFormat, number: int, time_ms: int, cells: tuple[int, int, bool]
+    numbers: NumberFormat, number: int, time_ms: int, cells: tuple[int, int, bool]
 ) -> JsonObject:
     """Return a trade as an aggregate; `cells` are price, amount and whether the taker bought."""
     price, amount, buys = cells
     return {
         "a": number,
-        "p": texts.format_price(price),
-        "q": texts.format_amount(amount),
+        "p": numbers.format_price(price),
+        "q": numbers.format_amount(amount),
         "f": number,
         "l": number,
         "T": time_ms,
@@ -153,13 +153,13 @@ def _take_first(parts: Iterator[Trades], limit: int) -> list[Trades]:
 
 
 def _iterate_rows(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
-    texts = NumberFormat(symbol)
+    numbers = NumberFormat(symbol)
     for number, time_ms, price, amount, buys in trades.iterate_rows():
         yield {
             "id": number,
-            "price": texts.format_price(price),
-            "qty": texts.format_amount(amount),
-            "quoteQty": texts.format_value(price * amount),
+            "price": numbers.format_price(price),
+            "qty": numbers.format_amount(amount),
+            "quoteQty": numbers.format_value(price * amount),
             "time": time_ms,
             "isBuyerMaker": not buys,
             "isBestMatch": True,
@@ -167,6 +167,6 @@ def _iterate_rows(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
 
 
 def _iterate_aggregates(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
-    texts = NumberFormat(symbol)
+    numbers = NumberFormat(symbol)
     for number, time_ms, price, amount, buys in trades.iterate_rows():
-        yield make_aggregate(texts, number, time_ms, (price, amount, buys))
+        yield make_aggregate(numbers, number, time_ms, (price, amount, buys))

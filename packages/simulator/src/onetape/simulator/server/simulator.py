@@ -13,11 +13,11 @@ from aiohttp import web
 
 from onetape.core.clock import Clock, SystemClock
 from onetape.simulator.defaults import DEFAULT_SEED
-from onetape.simulator.faults.control import FaultControl
+from onetape.simulator.faults.fault_endpoints import FaultEndpoints
+from onetape.simulator.faults.lasting_faults import LastingFaults
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Faults
 from onetape.simulator.faults.rest import RestFaults
-from onetape.simulator.faults.states import States
 from onetape.simulator.market.clock import REAL, get_clock_kind
 from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.market.simulated_market import SimulatedMarket
@@ -25,7 +25,7 @@ from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.recorded.replay_market import ReplayMarket
 from onetape.simulator.server.context import ServerContext
-from onetape.simulator.server.control import ControlEndpoints
+from onetape.simulator.server.control_endpoints import ControlEndpoints
 from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.limits import Limits
 from onetape.simulator.server.listening import format_url, listen, refuse_remote
@@ -83,7 +83,7 @@ class Simulator:
             fees: Fee rates; None is 0.1 % in the received coin.
             keys: API keys that may use the account.
             limits: Refuse requests over Binance's limits, ban clients that go on, end each socket
-                after 24 hours of market time (in real time that end comes in any case).
+                after 24 hours of market time (with a clock in real time, sockets end in any case).
             account_id: The account's number (`uid`), by which programs distinguish accounts.
             strict_timestamps: Refuse requests older than their recvWindow (-1021) in a stepped
                 market too, where the clocks of most clients run on.
@@ -99,10 +99,12 @@ class Simulator:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.faults = faults if isinstance(faults, Faults) else Faults(faults)
         self.faults.start(self.clock, seed)
-        self._states = States(self.faults, self.clock)
+        self._lasting_faults = LastingFaults(self.faults, self.clock)
         self._limits = Limits(self.clock, enforced=limits)
-        ends = limits or get_clock_kind(self.clock) == REAL
-        self.context = ServerContext(self.faults, self._states, self._limits, ends, RuleBook())
+        has_age_limit = limits or get_clock_kind(self.clock) == REAL
+        self.context = ServerContext(
+            self.faults, self._lasting_faults, self._limits, has_age_limit, RuleBook()
+        )
         self.streams = MarketStreamSockets(self.market, self.clock, self.context)
         self.account = AccountService(
             self.market,
@@ -120,7 +122,7 @@ class Simulator:
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._maintenance_task: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -135,8 +137,8 @@ class Simulator:
         """
         self.faults.start(self.clock, self.market.seed)
         guard = RequestGuard(self._host, lambda: self._port).middleware
-        # Faults may keep a request from the exchange, or its response from a client.
-        faults = RestFaults(self.faults, self._states).middleware
+        # Faults may drop a request on its way to the exchange, or a response on its way back.
+        faults = RestFaults(self.faults, self._lasting_faults).middleware
         app = web.Application(
             middlewares=[guard, faults, self._limits.middleware, _convert_errors_to_replies]
         )
@@ -145,15 +147,15 @@ class Simulator:
         self.account.add_routes(app)
         ManualControl(self.account).add_routes(app)
         self._control.add_routes(app)
-        FaultControl(self.faults).add_routes(app)
+        FaultEndpoints(self.faults).add_routes(app)
         self._runner, self._port = await listen(app, self._host, self._port)
-        self._keeper = asyncio.create_task(self._watch_maintenance())
+        self._maintenance_task = asyncio.create_task(self._watch_maintenance())
 
     async def stop(self) -> None:
         """Cut all sockets and stop listening."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            self._keeper = None
+        if self._maintenance_task is not None:
+            self._maintenance_task.cancel()
+            self._maintenance_task = None
         self.streams.disconnect(refuse_seconds=float("inf"))
         self.account.sockets.disconnect(refuse_seconds=float("inf"))
         if self._runner is not None:
@@ -175,14 +177,14 @@ class Simulator:
     def move_price(
         self, symbol: str, factor: float, *, start_ms: int | None = None, end_ms: int | None = None
     ) -> PriceMove:
-        """Script the price of an invented market: a spike, or without an end a gap.
+        """Script the price of an invented market: a spike, or a lasting jump without an end.
 
         Args:
             symbol: Such as `BTC/USDT`.
             factor: Factor of the prices, such as 0.9.
-            start_ms: Market time from which on; None: the next minute. The move begins with a
-                whole minute.
-            end_ms: Market time up to which; None: permanently.
+            start_ms: Start in market time, epoch milliseconds; the move begins with the next whole
+                minute after it. None: now.
+            end_ms: End in market time, epoch milliseconds; None: the move has no end.
 
         Raises:
             UnknownSymbol: there is no such market.
@@ -204,7 +206,7 @@ class Simulator:
         """Cut the sockets that are open when maintenance begins, until the task is cancelled."""
         while True:
             await asyncio.sleep(_MAINTENANCE_CHECK_SECONDS)
-            if self.faults.has_faults and self._states.is_in_maintenance("all sockets"):
+            if self.faults.has_faults and self._lasting_faults.is_in_maintenance("all sockets"):
                 self.streams.cut()
                 self.account.sockets.cut()
 

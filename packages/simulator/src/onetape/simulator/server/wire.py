@@ -1,7 +1,6 @@
 """Numbers and bars in the form of Binance's messages: decimals as strings of 8 digits, times in ms.
 
-Prices of a market whose tick is finer than that, which only recorded files have, are written with
-the digits of the tick.
+A recorded market may have a tick with more than 8 digits; its prices have the digits of the tick.
 """
 
 import json

@@ -39,8 +39,8 @@ class CommandError(Exception):
 class StreamConnection(Socket):
     """One client of market streams.
 
-    A slow reader gets fewer forming candles, never fewer closed ones, and delays no other client.
-    Nothing is queued: the events that are due are computed when the socket can take them.
+    A client that reads slowly gets fewer forming candles, but all closed ones, and delays no other
+    client. No events are queued: due events are computed when the socket can send them.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class StreamConnection(Socket):
         """
         super().__init__(socket, request, clock, context)
         self._market = market
-        self._combined = combined
+        self._is_combined = combined
         self._feeds: dict[str, EventFeed] = {}
         self._due: dict[str, float] = {}
         self._collected: list[str] = []
-        """NumberFormat of events that leave together."""
+        """Events as JSON texts, which the next `_flush` sends together."""
 
     def subscribe(self, names: list[str]) -> None:
         """Add streams; streams that are subscribed already go on unchanged.
@@ -117,7 +117,7 @@ class StreamConnection(Socket):
                 continue
             events = feed.iterate_events(now_ms)
             while batch := list(itertools.islice(events, TURN_EVENTS)):
-                if self._closed:
+                if self._is_closed:
                     return
                 if name not in self._feeds:
                     break
@@ -139,7 +139,7 @@ class StreamConnection(Socket):
 
     def _wrap_event(self, event: JsonObject, stream: str) -> JsonObject:
         """Return the content of the frame of an event."""
-        return {"stream": stream, "data": event} if self._combined else event
+        return {"stream": stream, "data": event} if self._is_combined else event
 
     async def _send_all(self, events: list[JsonObject], stream: str) -> None:
         """Send some events of one stream; collect them for `_flush` where no fault changes them."""
@@ -148,7 +148,7 @@ class StreamConnection(Socket):
             return
         await self._flush()
         for event in events:
-            if self._closed or stream not in self._feeds:
+            if self._is_closed or stream not in self._feeds:
                 return
             await self._send(event, stream)
 
@@ -178,7 +178,7 @@ class StreamConnection(Socket):
             "UNSUBSCRIBE": self._unsubscribe,
             "LIST_SUBSCRIPTIONS": lambda _: list(self._feeds),
             "SET_PROPERTY": self._set_property,
-            "GET_PROPERTY": lambda _: self._combined,
+            "GET_PROPERTY": lambda _: self._is_combined,
         }
         method = methods.get(str(command.get("method")))
         if method is None:
@@ -201,7 +201,7 @@ class StreamConnection(Socket):
     def _set_property(self, params: list[object]) -> None:
         if len(params) != 2 or params[0] != "combined" or not isinstance(params[1], bool):
             raise CommandError(0, "Unknown property")
-        self._combined = params[1]
+        self._is_combined = params[1]
 
 
 def _make_error_reply(error: CommandError, number: object) -> JsonObject:

@@ -21,7 +21,7 @@ from onetape.simulator.server.wire import JsonObject, NumberFormat, iterate_klin
 REAL_SECONDS: Final = 1.0
 FAST_SECONDS: Final = 0.25
 MIN_SECONDS: Final = 0.02
-#: A candle is shown about this often while it forms.
+#: About the number of events of a candle while it forms.
 SHOWN_PER_CANDLE: Final = 8
 #: Closed candles are read in pieces of this many.
 _CLOSED_PER_READ: Final = 500
@@ -68,7 +68,7 @@ class KlineFeed:
             bars = self._market.get_bars(self._symbol, self._timeframe, self._open, end)
             for row in range(len(bars)):
                 closed_bar = bars[row : row + 1]
-                # Noted before the event leaves: a reader that stops here continues with the next.
+                # Set before the event is sent, so that a stopped iteration continues after it.
                 self._open = self._timeframe.next(int(closed_bar.timestamp[0]))
                 yield from iterate_kline_events(
                     self._symbol, self._timeframe, closed_bar, now_ms, closed=True
@@ -90,8 +90,8 @@ class KlineFeed:
         now_ms = clock.now_ms()
         ends_ms = self._timeframe.next(now_ms // 1_000) * 1_000
         length = clock.wall_seconds(self._timeframe.seconds * 1_000)
-        look = max(min(_get_check_seconds(clock), length / SHOWN_PER_CANDLE), MIN_SECONDS)
-        return min(look, clock.wall_seconds(ends_ms - now_ms))
+        interval = max(min(_get_check_seconds(clock), length / SHOWN_PER_CANDLE), MIN_SECONDS)
+        return min(interval, clock.wall_seconds(ends_ms - now_ms))
 
 
 class TickerEventFeed:
@@ -148,7 +148,7 @@ class TradeEventFeed:
         self, market: SimulatedMarket, symbol: SpotSymbol, *, aggregated: bool = False
     ) -> None:
         """Begin with the first trade after the first check; `aggregated`: send `aggTrade`."""
-        self._aggregated = aggregated
+        self._is_aggregated = aggregated
         self._market = market
         self._symbol = symbol
         self._seen_ms: int | None = None
@@ -170,10 +170,10 @@ class TradeEventFeed:
         return _get_check_seconds(clock) / 4
 
     def _iterate_trade_events(self, trades: Trades, now_ms: int) -> Iterator[JsonObject]:
-        texts = NumberFormat(self._symbol)
+        numbers = NumberFormat(self._symbol)
         for number, time_ms, price, amount, buys in trades.iterate_rows():
-            if self._aggregated:
-                cells = make_aggregate(texts, number, time_ms, (price, amount, buys))
+            if self._is_aggregated:
+                cells = make_aggregate(numbers, number, time_ms, (price, amount, buys))
                 yield {"e": "aggTrade", "E": now_ms, "s": self._symbol.id, **cells}
                 continue
             # Order ids are invented: a new order on each side of each trade.
@@ -182,8 +182,8 @@ class TradeEventFeed:
                 "E": now_ms,
                 "s": self._symbol.id,
                 "t": number,
-                "p": texts.format_price(price),
-                "q": texts.format_amount(amount),
+                "p": numbers.format_price(price),
+                "q": numbers.format_amount(amount),
                 "b": 2 * number,
                 "a": 2 * number + 1,
                 "T": time_ms,
@@ -193,7 +193,7 @@ class TradeEventFeed:
 
 
 class UnservedFeed:
-    """Feed of a stream that is accepted, as on Binance, and never has an event."""
+    """Feed of a stream that the simulator accepts, as Binance does, but sends no events for."""
 
     def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield nothing."""

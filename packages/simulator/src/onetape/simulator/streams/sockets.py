@@ -1,4 +1,4 @@
-"""Behaviour of every WebSocket: reading, pings, timely sending, and its end after 24 hours.
+"""Behaviour of every WebSocket: reading, pings, sending of due events, and its end after 24 hours.
 
 `Socket` is the base of one client's socket, `Sockets` that of all sockets of one kind.
 """
@@ -16,30 +16,30 @@ from onetape.simulator.server.context import ServerContext
 from onetape.simulator.server.limits import MessageLimit
 from onetape.simulator.server.wire import JsonObject
 
-#: Time without progress of its reader after which a socket is cut, wall seconds.
+#: Time after which a socket is cut if its client reads nothing, wall seconds.
 SEND_SECONDS: Final = 10.0
 #: Interval of pings, and time without a pong after which a socket is cut, seconds, as at Binance.
 PING_SECONDS: Final = 20.0
 PONG_TIMEOUT_SECONDS: Final = 60.0
-#: Amount of data that may wait for a slow reader, and the interval of the check of its progress.
+#: Amount of data that may wait for a slow client, and the interval of the check of that amount.
 MAX_UNSENT_BYTES: Final = 256 * 1_024
 DRAIN_SECONDS: Final = 0.002
-#: Life of a socket in market time, and the time between the warning and the end.
-LIFE_MS: Final = 24 * 3_600_000
+#: Age at which a socket is closed, in market time, and the time between the warning and the end.
+MAX_AGE_MS: Final = 24 * 3_600_000
 WARNING_MS: Final = 10 * 60_000
-#: Errors of a socket whose client is gone; they are ignored.
+#: Errors of a socket whose client has disconnected; they are ignored.
 CLIENT_GONE_ERRORS: Final = (ConnectionError, ClientError, RuntimeError)
 
 
 class Socket:
-    """One client, served by separate tasks at the pace of its reader.
+    """The socket of one client, with separate tasks for reading, sending and pings.
 
     A subclass defines how a text is handled (`_process_message`), which events are due
     (`_send_due`), the seconds until the next ones are due (`_compute_idle_seconds`), and how an
     event is sent (`_send`).
     """
 
-    #: Whether texts count among the messages that a client may send in a second.
+    #: Whether text messages count in the limit of messages that a client may send in a second.
     counts_texts = True
 
     def __init__(
@@ -53,33 +53,33 @@ class Socket:
         self._socket = socket
         self._transport = request.transport
         self._clock = clock
-        self._is_mortal = context.sockets_end
+        self._has_age_limit = context.has_socket_age_limit
         self._messages = MessageLimit(enforced=context.limits.enforced)
         self._injector = FaultInjector(
-            socket, self._transport, context.faults, context.states, self._put
+            socket, self._transport, context.faults, context.lasting_faults, self._put
         )
         self._wake = asyncio.Event()
         self._progress = asyncio.Condition()
         self._reached_ms = -1
         self._last_received = time.monotonic()
-        self._closed = False
+        self._is_closed = False
         self._began_ms = clock.now_ms()
-        self._warned = False
+        self._has_warned = False
 
     def wake(self) -> None:
         """Send the events that are due now."""
         self._wake.set()
 
     def abort(self) -> None:
-        """Cut the connection at once, without a close frame: the client gets a broken socket."""
-        self._closed = True
+        """Reset the connection at once, without a close frame."""
+        self._is_closed = True
         self._wake.set()
         reset(self._transport)
 
     async def wait_until_sent(self, market_ms: int) -> None:
         """Wait until everything up to this market time was sent, or the connection ended."""
         async with self._progress:
-            await self._progress.wait_for(lambda: self._closed or self._reached_ms >= market_ms)
+            await self._progress.wait_for(lambda: self._is_closed or self._reached_ms >= market_ms)
 
     async def serve(self) -> None:
         """Handle messages and send due frames until the socket ends."""
@@ -87,7 +87,7 @@ class Socket:
         try:
             await self._read_loop()
         finally:
-            self._closed = True
+            self._is_closed = True
             self._injector.end()
             for task in tasks:
                 task.cancel()
@@ -114,10 +114,10 @@ class Socket:
     async def _read_loop(self) -> None:
         async for message in self._socket:
             self._last_received = time.monotonic()
-            if self._injector.half_open:
+            if self._injector.is_half_open:
                 continue
             is_text = message.type is WSMsgType.TEXT
-            if (self.counts_texts or not is_text) and self._messages.is_over():
+            if (self.counts_texts or not is_text) and self._messages.is_over_after_message():
                 await self._socket.close(code=1008, message=b"Too many requests")
                 return
             if is_text:
@@ -128,7 +128,7 @@ class Socket:
     async def _ping_loop(self) -> None:
         while True:
             await asyncio.sleep(PING_SECONDS)
-            if self._injector.half_open:
+            if self._injector.is_half_open:
                 continue
             if time.monotonic() - self._last_received > PONG_TIMEOUT_SECONDS:
                 self.abort()
@@ -139,7 +139,7 @@ class Socket:
                 return
 
     async def _send_loop(self) -> None:
-        while not self._closed:
+        while not self._is_closed:
             self._wake.clear()
             now_ms = self._clock.now_ms()
             try:
@@ -158,15 +158,15 @@ class Socket:
                 continue
 
     async def _apply_age_limit(self, now_ms: int) -> None:
-        """Warn the client before the end of the socket's life, and end it then."""
-        if not self._is_mortal:
+        """Warn the client before the socket is 24 hours old, and close the socket at that age."""
+        if not self._has_age_limit:
             return
         age_ms = now_ms - self._began_ms
-        if age_ms >= LIFE_MS - WARNING_MS and not self._warned:
-            self._warned = True
+        if age_ms >= MAX_AGE_MS - WARNING_MS and not self._has_warned:
+            self._has_warned = True
             await self._send({"e": "serverShutdown", "E": now_ms}, "!serverShutdown")
-        if age_ms >= LIFE_MS:
-            self._closed = True
+        if age_ms >= MAX_AGE_MS:
+            self._is_closed = True
             await self._socket.close(code=1001, message=b"24 hours are over")
 
     async def _put(self, frame: str | bytes) -> None:
@@ -177,20 +177,20 @@ class Socket:
             self.abort()
 
     async def _put_frames(self, frames: bytes) -> None:
-        """Send frames that are made already, at the reader's pace.
+        """Send encoded frames, no faster than the client reads.
 
         Raises:
-            ConnectionResetError: the reader does not read, or has gone.
+            ConnectionResetError: the client does not read, or has disconnected.
         """
         if self._transport is None:
             return
         if self._transport.is_closing():
-            raise ConnectionResetError("the reader is gone")
+            raise ConnectionResetError("the client has disconnected")
         self._transport.write(frames)
         deadline = time.monotonic() + SEND_SECONDS
         while self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
             if time.monotonic() > deadline or self._transport.is_closing():
-                raise ConnectionResetError("the reader does not read, or has gone")
+                raise ConnectionResetError("the client does not read, or has disconnected")
             await asyncio.sleep(DRAIN_SECONDS)
 
 

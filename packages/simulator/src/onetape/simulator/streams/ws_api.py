@@ -97,7 +97,7 @@ class ApiSocket(Socket):
     def _take_next_event(self) -> JsonObject | None:
         """Return the next event of the subscription, and count it as sent; None: there is none."""
         events = self._hub.exchange.ledger.events
-        if self._closed or self._subscription is None or self._sent_events >= len(events):
+        if self._is_closed or self._subscription is None or self._sent_events >= len(events):
             return None
         self._sent_events += 1
         return events[self._sent_events - 1]
@@ -122,7 +122,7 @@ class ApiSocket(Socket):
             await self._injector.send(_make_error_reply(number, refusal))
             return
         on, symbol = f"{method} over WebSocket", params.get("symbol", "")
-        if self._hub.context.states.is_in_maintenance(on):
+        if self._hub.context.lasting_faults.is_in_maintenance(on):
             self.abort()
             return
 
@@ -168,7 +168,7 @@ class ApiSocket(Socket):
         plain: dict[str, Callable[[], object]] = {
             "ping": dict,
             "time": lambda: {
-                "serverTime": hub.clock.now_ms() + hub.context.states.compute_skew_ms()
+                "serverTime": hub.clock.now_ms() + hub.context.lasting_faults.compute_skew_ms()
             },
             UNSUBSCRIBE: self._unsubscribe,
         }
@@ -177,7 +177,7 @@ class ApiSocket(Socket):
         if method != SUBSCRIBE and method not in hub.api.operations:
             raise Refusal(-1000, f"Unknown method '{method}'.")
         on, symbol = f"{method} over WebSocket", params.get("symbol", "")
-        closed = hub.context.states.find_market_refusal(
+        closed = hub.context.lasting_faults.find_market_refusal(
             on, symbol, orders=method in NEW_ORDER_METHODS
         )
         if closed is not None:

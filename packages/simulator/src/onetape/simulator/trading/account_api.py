@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from onetape.core.clock import Clock
 from onetape.simulator.faults.registry import Faults
-from onetape.simulator.market.symbols import ACCEPTED_NAMES, STATED_NAMES, SpotSymbol
+from onetape.simulator.market.symbols import ACCEPTED_NAMES, REFUSED_NAME_PATTERN, SpotSymbol
 from onetape.simulator.server import error_replies
 from onetape.simulator.server.exchange_info import RATE_LIMITS
 from onetape.simulator.server.wire import JsonObject
@@ -122,7 +122,7 @@ class AccountApi:
         """
         name = require(params, "symbol")
         if not ACCEPTED_NAMES.fullmatch(name):
-            raise error_replies.make_illegal_characters_refusal("symbol", STATED_NAMES)
+            raise error_replies.make_illegal_characters_refusal("symbol", REFUSED_NAME_PATTERN)
         symbol = self._ids.get(name)
         if symbol is None or symbol.listed * 1_000 > self._clock.now_ms():
             raise error_replies.make_invalid_symbol_refusal()
@@ -236,7 +236,7 @@ class AccountApi:
         ]
 
     def _cancel_all(self, params: Params) -> list[JsonObject]:
-        orders = self._exchange.open_orders(self.parse_symbol(params))
+        orders = self._exchange.get_open_orders(self.parse_symbol(params))
         if not orders:
             raise order_refusals.make_unknown_order_refusal()
         replies: list[JsonObject] = []

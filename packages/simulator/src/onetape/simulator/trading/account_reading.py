@@ -43,7 +43,7 @@ class AccountReading:
         seen_ms = self._find_seen_ms("orders")
         if seen_ms is None:
             return self._exchange.orders.values()
-        return self._exchange.orders_at(seen_ms)
+        return self._exchange.get_orders_at(seen_ms)
 
     def find_order(self, order: SimulatedOrder) -> SimulatedOrder | None:
         """Return an order as a client reads it now; None: it is not visible yet."""
@@ -63,7 +63,7 @@ class AccountReading:
         seen_ms = self._find_seen_ms("balances")
         if seen_ms is None:
             return self._exchange.account.get_rows(assets)
-        past = self._exchange.balances_at(seen_ms)
+        past = self._exchange.get_balances_at(seen_ms)
         return [(asset, *past.get(asset, (ZERO, ZERO))) for asset in assets]
 
     def _find_seen_ms(self, content: str) -> int | None:
@@ -74,7 +74,7 @@ class AccountReading:
         """
         delays = [
             firing.fault.seconds or 0.0
-            for firing in self._faults.fire_states("visibility_delay", f"reading {content}")
+            for firing in self._faults.fire_lasting("visibility_delay", f"reading {content}")
             if firing.fault.variant in ("all", content)
         ]
         return self._clock.now_ms() - round(max(delays) * 1_000) if delays else None

@@ -28,7 +28,7 @@ from onetape.simulator.trading.money import UNIT, format_money
 from onetape.simulator.trading.orders import SimulatedOrder
 from onetape.simulator.trading.replies import USER_ID
 from onetape.simulator.trading.signed_rest import SignedRest
-from onetape.simulator.trading.taker import Liquidity
+from onetape.simulator.trading.taker import ThinBook
 from onetape.simulator.trading.trade_feed import Side
 
 #: Default balances of the account.
@@ -81,12 +81,14 @@ class AccountService:
             balance=DEFAULT_BALANCE if balance is None else balance,
             now_ms=clock.now_ms(),
             fees=fees,
-            find_stop=self._find_market_stop,
-            find_liquidity=self._find_liquidity,
+            find_market_halt=self._find_market_halt,
+            find_thin_book=self._find_thin_book,
             rules=context.rules,
         )
         self._actions = ManualActions(self.exchange)
-        self.keys = KeyRing(keys, clock, context.states.compute_skew_ms, strict=strict_timestamps)
+        self.keys = KeyRing(
+            keys, clock, context.lasting_faults.compute_skew_ms, strict=strict_timestamps
+        )
         self._api = AccountApi(self.exchange, clock, context.faults, account_id)
         self.sockets = WsApi(self.exchange, self._api, self.keys, clock, context)
         self._rest = SignedRest(self.exchange, self._api, self.keys, clock, self.sockets.wake)
@@ -96,20 +98,23 @@ class AccountService:
         self._rest.add_routes(app)
         self.sockets.add_routes(app)
 
-    def _find_market_stop(self, symbol: SpotSymbol) -> tuple[int, bool] | None:
-        """Return since when a fault stops a market, and if permanently; None (see `FindStop`)."""
-        for kind, for_good in (("delisted", True), ("halted", False)):
-            firings = self._faults.fire_states(kind, "open orders", symbol.id)
+    def _find_market_halt(self, symbol: SpotSymbol) -> tuple[int, bool] | None:
+        """Return the time since which a fault halts a market, and whether it is delisted.
+
+        None: no fault halts the market (see `exchange.FindMarketHalt`).
+        """
+        for kind, is_delisted in (("delisted", True), ("halted", False)):
+            firings = self._faults.fire_lasting(kind, "open orders", symbol.id)
             if firings:
-                return min(firing.began_ms for firing in firings), for_good
+                return min(firing.began_ms for firing in firings), is_delisted
         return None
 
-    def _find_liquidity(self, symbol: SpotSymbol) -> Liquidity | None:
+    def _find_thin_book(self, symbol: SpotSymbol) -> ThinBook | None:
         """Return the offers that a fault leaves in a market's order book; None: no such fault."""
-        for firing in self._faults.fire_states("thin_book", "an order book", symbol.id):
+        for firing in self._faults.fire_lasting("thin_book", "an order book", symbol.id):
             fault = firing.fault
             amount = Decimal(repr(THIN_AMOUNT if fault.amount is None else fault.amount))
-            return Liquidity(fault.levels or THIN_LEVELS, amount, fault.ticks or 1)
+            return ThinBook(fault.levels or THIN_LEVELS, amount, fault.ticks or 1)
         return None
 
     def get_balances(self) -> dict[str, JsonObject]:

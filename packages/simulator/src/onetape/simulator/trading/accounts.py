@@ -26,7 +26,7 @@ class Overdrawn(Exception):
 
 
 class SimulatedAccount:
-    """All balances. Every change is written to the ledger with its reason."""
+    """All balances of the account. Each change is written to the ledger with its reason."""
 
     def __init__(self, ledger: Ledger) -> None:
         """Begin without a balance."""

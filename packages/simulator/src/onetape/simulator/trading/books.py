@@ -1,7 +1,7 @@
 """Books each order, fill and balance change of the account, and writes the ledger and the stream.
 
-`exchange.py` decides what happens to an order; the class here carries the decision out. So
-balances, ledger and user data stream (Binance's stream of account events) always agree.
+`exchange.py` decides what happens to an order; `Books` carries the decision out. So balances,
+ledger and user data stream (Binance's stream of account events) always agree.
 """
 
 import copy
@@ -57,12 +57,12 @@ class Books:
         """The open orders by market and number."""
         self._history: dict[int, list[tuple[int, SimulatedOrder]]] = {}
         """Each state of each order with its time, by the order's number."""
-        self._touched: dict[str, None] = {}
+        self._changed_assets: dict[str, None] = {}
         """Assets whose balance has changed since the last event of the stream, in order."""
         for asset, amount in balance.items():
             self.account.change(now_ms, asset, "opening", free=amount)
 
-    def open_orders(self, symbol: SpotSymbol | None = None) -> list[SimulatedOrder]:
+    def get_open_orders(self, symbol: SpotSymbol | None = None) -> list[SimulatedOrder]:
         """Return the open orders of a market, or of all markets (None), oldest first."""
         names = self.open if symbol is None else [symbol.id]
         found = [order for name in names for order in self.open.get(name, {}).values()]
@@ -263,7 +263,7 @@ class Books:
         """Change a balance because of an order; the next event of the stream states it."""
         self.account.change(now_ms, asset, reason, free=free, locked=locked, order_id=order.id)
         if free or locked:
-            self._touched[asset] = None
+            self._changed_assets[asset] = None
 
     def report_list(self, order_list: OrderList, now_ms: int) -> None:
         """Write to the stream that an order list began or ended."""
@@ -298,8 +298,8 @@ class Books:
         events.append(
             make_execution_report(order, execution, now_ms, fill, cancel_id, len(events) + 1)
         )
-        if self._touched:
+        if self._changed_assets:
             events.append(
-                make_account_position(self.account.get_rows(sorted(self._touched)), now_ms)
+                make_account_position(self.account.get_rows(sorted(self._changed_assets)), now_ms)
             )
-            self._touched.clear()
+            self._changed_assets.clear()

@@ -29,8 +29,8 @@ def make_execution_report(
         cancel_id: Client id of the cancel request, for CANCELED.
         number: Number of the event, which rises from event to event.
     """
-    texts, request = NumberFormat(order.symbol), order.request
-    zero = texts.format_amount(0)
+    numbers, request = NumberFormat(order.symbol), order.request
+    zero = numbers.format_amount(0)
     report: JsonObject = {
         "e": "executionReport",
         "E": time_ms,
@@ -39,9 +39,9 @@ def make_execution_report(
         "S": order.side,
         "o": request.type,
         "f": request.time_in_force,
-        "q": texts.format_amount(order.quantity),
-        "p": texts.format_price(request.price),
-        "P": texts.format_price(request.stop),
+        "q": numbers.format_amount(order.quantity),
+        "p": numbers.format_price(request.price),
+        "P": numbers.format_price(request.stop),
         "F": zero,
         "g": order.list_id,
         "C": order.client_id if cancel_id else "",
@@ -49,9 +49,9 @@ def make_execution_report(
         "X": order.status,
         "r": "NONE",
         "i": order.id,
-        "l": texts.format_amount(fill.quantity) if fill else zero,
-        "z": texts.format_amount(order.filled),
-        "L": texts.format_price(fill.price) if fill else texts.format_price(0),
+        "l": numbers.format_amount(fill.quantity) if fill else zero,
+        "z": numbers.format_amount(order.filled),
+        "L": numbers.format_price(fill.price) if fill else numbers.format_price(0),
         "n": format_money(fill.fee) if fill else "0",
         "N": fill.fee_asset if fill else None,
         "T": time_ms,

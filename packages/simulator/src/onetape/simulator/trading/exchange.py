@@ -1,4 +1,4 @@
-"""The exchange: accepts orders, matches them with the market's trades, and has the results booked.
+"""The exchange: accepts orders and matches them with the market's trades; `books.py` books fills.
 
 The market's trades are a pure function of time, and orders of the account do not change them: the
 account is too small to move the market. The rules of matching:
@@ -13,8 +13,8 @@ account is too small to move the market. The rules of matching:
 - A stop is triggered by the first trade at its stop price or beyond, and takes the offers after it.
 - Of the two orders of a list (OCO) the first that trades or is triggered ends the other.
 
-Orders are matched only when somebody reads or changes the account: `settle(now_ms)` processes all
-trades since the last call, in the order of time over all markets.
+Orders are matched only when the account is read or changed: `settle(now_ms)` processes all trades
+since the last call, in the order of time over all markets.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,20 +30,20 @@ from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.filters import check_filters
 from onetape.simulator.trading.money import scale_to_decimal
 from onetape.simulator.trading.orders import (
-    LIMITS,
-    STOPS,
-    TARGETS,
+    LIMIT_TYPES,
+    STOP_TYPES,
+    TARGET_TYPES,
     OrderList,
     RequestedOrder,
     SimulatedOrder,
 )
 from onetape.simulator.trading.rules import RuleBook
-from onetape.simulator.trading.taker import FindLiquidity, Taker
-from onetape.simulator.trading.trade_feed import AFTER_ALL, Cursor, Side, Tick, TradeFeed
+from onetape.simulator.trading.taker import FindThinBook, Taker
+from onetape.simulator.trading.trade_feed import AFTER_ALL, Cursor, MarketTrade, Side, TradeFeed
 
-#: Function that returns the time since which a fault stops a market, epoch milliseconds, and
-#: whether it is delisted for good; None: no fault stops it.
-FindStop = Callable[[SpotSymbol], tuple[int, bool] | None]
+#: Function that returns the time since which a fault halts a market, epoch milliseconds, and
+#: whether the fault has delisted the market; None: no fault halts it.
+FindMarketHalt = Callable[[SpotSymbol], tuple[int, bool] | None]
 _NEVER: Final = 1 << 62
 
 
@@ -58,8 +58,8 @@ class Exchange:
         balance: Mapping[str, Decimal],
         now_ms: int,
         fees: Fees | None = None,
-        find_stop: FindStop = lambda _: None,
-        find_liquidity: FindLiquidity = lambda _: None,
+        find_market_halt: FindMarketHalt = lambda _: None,
+        find_thin_book: FindThinBook = lambda _: None,
         rules: RuleBook | None = None,
     ) -> None:
         """Open an account.
@@ -70,11 +70,12 @@ class Exchange:
             balance: Start balance of the account.
             now_ms: Market time, epoch milliseconds.
             fees: Fee rates; None is 0.1 % in the received coin.
-            find_stop: Returns since when a fault has halted or delisted a market; None: it has not.
-            find_liquidity: Returns the few offers that a fault leaves in a market; None: no fault.
+            find_market_halt: Returns the time since which a fault has halted or delisted a market;
+                None: no fault has.
+            find_thin_book: Returns the few offers that a fault leaves in a market; None: no fault.
             rules: Steps and smallest values; None is each market's own.
         """
-        self._find_stop = find_stop
+        self._find_market_halt = find_market_halt
         self._books = Books(balance, fees or Fees(), now_ms)
         self.ledger = self._books.ledger
         self.account = self._books.account
@@ -82,14 +83,14 @@ class Exchange:
         self.orders = self._books.orders
         self.fills = self._books.fills
         self.lists = self._books.lists
-        self.orders_at = self._books.get_orders_at
-        self.balances_at = self._books.get_balances_at
-        self.open_orders = self._books.open_orders
+        self.get_orders_at = self._books.get_orders_at
+        self.get_balances_at = self._books.get_balances_at
+        self.get_open_orders = self._books.get_open_orders
         self.symbols = symbols
         self.opened_ms = now_ms
         self._feed = feed
         self.rules = RuleBook() if rules is None else rules
-        self._taker = Taker(feed, self.account, find_liquidity, self.rules)
+        self._taker = Taker(feed, self.account, find_thin_book, self.rules)
         self._cursors: dict[str, Cursor] = {}
         self._settled_ms = now_ms
         self._by_name = {(symbol.base, symbol.quote): symbol for symbol in symbols}
@@ -117,7 +118,7 @@ class Exchange:
             return None
         return scale_to_decimal(last.price, symbol.price_digits)
 
-    def check(self, request: RequestedOrder, now_ms: int) -> Tick:
+    def check(self, request: RequestedOrder, now_ms: int) -> MarketTrade:
         """Return the market's last trade if the exchange would accept an order, else refuse it.
 
         Raises:
@@ -127,7 +128,7 @@ class Exchange:
         self._check_at_market(request, last, now_ms)
         return last
 
-    def check_filters(self, request: RequestedOrder, now_ms: int) -> Tick:
+    def check_filters(self, request: RequestedOrder, now_ms: int) -> MarketTrade:
         """Return the market's last trade if an order passes the filters, else refuse it.
 
         Raises:
@@ -144,11 +145,11 @@ class Exchange:
         check_filters(request, average, open_types, self.rules)
         return last
 
-    def _check_at_market(self, request: RequestedOrder, last: Tick, now_ms: int) -> None:
+    def _check_at_market(self, request: RequestedOrder, last: MarketTrade, now_ms: int) -> None:
         """Refuse a used client id, a stop or maker price that acts at once, or too little money."""
         self._check_client_id(request)
         trial = SimulatedOrder(request, 0, "", now_ms, request.quantity)
-        if request.type in STOPS and trial.is_stopped_by(last.price):
+        if request.type in STOP_TYPES and trial.is_stopped_by(last.price):
             raise order_refusals.make_would_trigger_refusal()
         if request.type == "LIMIT_MAKER" and next(
             self._taker.iterate_within_limit(trial, last), None
@@ -197,7 +198,7 @@ class Exchange:
             if order.is_open:
                 self._books.end(order, "EXPIRED", now_ms)
             return order
-        waits = request.type in STOPS
+        waits = request.type in STOP_TYPES
         order.working_ms = -1 if waits else now_ms
         self._books.relock(order, now_ms, "order placed")
         self._books.report(order, "NEW", now_ms)
@@ -229,7 +230,8 @@ class Exchange:
             raise order_refusals.make_duplicate_order_refusal()
         below, above = requests
         target, stop = (above, below) if above.side == "SELL" else (below, above)
-        if target.type not in ("LIMIT_MAKER", *TARGETS) or stop.type in ("LIMIT_MAKER", *TARGETS):
+        targets = ("LIMIT_MAKER", *TARGET_TYPES)
+        if target.type not in targets or stop.type in targets:
             raise order_refusals.make_price_relation_refusal()
         if not (below.stop or below.price) < last.price < (above.stop or above.price):
             raise order_refusals.make_price_relation_refusal()
@@ -280,27 +282,27 @@ class Exchange:
         """Match all open orders against every trade up to and including `now_ms`."""
         if now_ms <= self._settled_ms:
             return
-        hits: dict[str, Tick | None] = {}
+        hits: dict[str, MarketTrade | None] = {}
         # The time until which each market trades, and the time at which it closes permanently.
-        open_orders = self._books.open.items()
-        ends = {name: self._find_ends_ms(name) for name, orders in open_orders if orders}
+        open_by_market = self._books.open.items()
+        ends = {name: self._find_ends_ms(name) for name, orders in open_by_market if orders}
         while True:
             for name, orders in self._books.open.items():
                 if name not in hits and orders:
                     hits[name] = self._find_next_hit(name, min(now_ms, ends[name][0]))
             due = [
-                (ends[name][1] if tick is None else tick.time_ms, name, tick)
-                for name, tick in hits.items()
+                (ends[name][1] if trade is None else trade.time_ms, name, trade)
+                for name, trade in hits.items()
             ]
-            time_ms, name, tick = min(due, key=lambda item: item[:2], default=(_NEVER, "", None))
+            time_ms, name, trade = min(due, key=lambda item: item[:2], default=(_NEVER, "", None))
             if time_ms > now_ms:
                 break
             del hits[name]
-            if tick is None:
+            if trade is None:
                 self._close_market(name, time_ms)
                 continue
-            self._cursors[name] = (tick.time_ms, tick.id)
-            self._match(name, tick)
+            self._cursors[name] = (trade.time_ms, trade.id)
+            self._match(name, trade)
         self._settled_ms = now_ms
         for name in self._books.open:
             self._cursors[name] = (now_ms, AFTER_ALL)
@@ -309,11 +311,11 @@ class Exchange:
         """Return the end of trading of a market with open orders, and its permanent close."""
         symbol = next(iter(self._books.open[name].values())).symbol
         closes = _NEVER if symbol.delisted is None else symbol.delisted * 1_000
-        stop = self._find_stop(symbol)
-        if stop is None:
+        halt = self._find_market_halt(symbol)
+        if halt is None:
             return closes, closes
-        since_ms = max(stop[0], self._settled_ms)
-        return since_ms, since_ms if stop[1] else closes
+        since_ms = max(halt[0], self._settled_ms)
+        return since_ms, since_ms if halt[1] else closes
 
     def _close_market(self, name: str, now_ms: int) -> None:
         """Expire the open orders of a market that is delisted, as the exchange itself does."""
@@ -321,7 +323,7 @@ class Exchange:
             if order.is_open:
                 self._books.end(order, "EXPIRED", now_ms)
 
-    def _find_next_hit(self, name: str, until_ms: int) -> Tick | None:
+    def _find_next_hit(self, name: str, until_ms: int) -> MarketTrade | None:
         """Return the next trade that fills or triggers an open order of a market; None: none."""
         falls: list[int] = []
         rises: list[int] = []
@@ -340,29 +342,29 @@ class Exchange:
         high = min(rises) if rises else None
         return self._feed.find_next_hit(symbol, self._cursors[name], until_ms, low, high)
 
-    def _match(self, name: str, tick: Tick) -> None:
+    def _match(self, name: str, trade: MarketTrade) -> None:
         """Fill the open orders and activate the stops that one trade reaches."""
         orders = list(self._books.open[name].values())
-        left = tick.amount
+        left = trade.amount
         for order in sorted(orders, key=_compute_priority):
             price = order.request.price
             if (
                 not order.is_open
                 or order.is_waiting
-                or not (tick.price < price if order.side == "BUY" else tick.price > price)
+                or not (trade.price < price if order.side == "BUY" else trade.price > price)
             ):
                 continue
             amount = min(left, order.remaining)
             if amount:
-                self._fill(order, (price, amount), tick.time_ms, maker=True)
+                self._fill(order, (price, amount), trade.time_ms, maker=True)
                 left -= amount
         for order in orders:
-            if order.is_open and order.is_waiting and order.is_stopped_by(tick.price):
-                order.working_ms = order.update_ms = tick.time_ms
-                self._end_sibling(order, tick.time_ms)
-                self._books.relock(order, tick.time_ms, "stop reached")
-                self._books.report(order, "TRIGGERED", tick.time_ms)
-                self._take(order, tick, tick.time_ms)
+            if order.is_open and order.is_waiting and order.is_stopped_by(trade.price):
+                order.working_ms = order.update_ms = trade.time_ms
+                self._end_sibling(order, trade.time_ms)
+                self._books.relock(order, trade.time_ms, "stop reached")
+                self._books.report(order, "TRIGGERED", trade.time_ms)
+                self._take(order, trade, trade.time_ms)
 
     def _fill(
         self, order: SimulatedOrder, level: tuple[int, int], now_ms: int, *, maker: bool
@@ -378,15 +380,15 @@ class Exchange:
             sibling.lost_to_sibling = True
             self._books.end(sibling, "EXPIRED", now_ms)
 
-    def _take(self, order: SimulatedOrder, tick: Tick, now_ms: int) -> None:
+    def _take(self, order: SimulatedOrder, trade: MarketTrade, now_ms: int) -> None:
         """Fill an order from the market's offers within its limit; the rest stays or expires."""
-        levels = list(self._taker.iterate_within_limit(order, tick))
+        levels = list(self._taker.iterate_within_limit(order, trade))
         kind = order.request.time_in_force
         enough = sum(amount for _, amount in levels) >= order.remaining
         if enough or kind != "FOK":
             for price, amount in levels:
                 self._fill(order, (price, amount), now_ms, maker=False)
-        stands = order.request.type in LIMITS and kind == "GTC"
+        stands = order.request.type in LIMIT_TYPES and kind == "GTC"
         if order.is_open and not stands:
             self._books.end(order, "EXPIRED", now_ms)
 

@@ -6,7 +6,7 @@ from typing import Final
 from onetape.simulator.market.symbols import MAX_NOTIONAL, SpotSymbol
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.money import scale_to_decimal
-from onetape.simulator.trading.orders import STOPS, RequestedOrder, compute_exact_value
+from onetape.simulator.trading.orders import STOP_TYPES, RequestedOrder, compute_exact_value
 from onetape.simulator.trading.rules import RuleBook
 
 #: Highest limit price as a multiple of the five-minute mean (PERCENT_PRICE_BY_SIDE).
@@ -40,8 +40,8 @@ def check_filters(
     _check_value(request, average, rules.get_rules(request.symbol).min_notional)
     if len(open_types) >= MOST_ORDERS:
         raise order_refusals.make_filter_refusal("MAX_NUM_ORDERS")
-    stops = sum(kind in STOPS for kind in open_types)
-    if request.type in STOPS and stops >= MOST_STOPS:
+    stops = sum(kind in STOP_TYPES for kind in open_types)
+    if request.type in STOP_TYPES and stops >= MOST_STOPS:
         raise order_refusals.make_filter_refusal("MAX_NUM_ALGO_ORDERS")
 
 
@@ -95,7 +95,7 @@ def _check_quantity(request: RequestedOrder, most_at_market: Decimal) -> None:
         raise order_refusals.make_filter_refusal("MARKET_LOT_SIZE")
 
 
-def _check_value(request: RequestedOrder, average: Decimal | None, least: Decimal) -> None:
+def _check_value(request: RequestedOrder, average: Decimal | None, smallest_value: Decimal) -> None:
     """Refuse a value outside NOTIONAL, at the limit, the stop price or the five-minute mean."""
     symbol = request.symbol
     limit = request.price or request.stop
@@ -108,5 +108,5 @@ def _check_value(request: RequestedOrder, average: Decimal | None, least: Decima
     else:
         return
     too_much = bool(request.price) and value > MAX_NOTIONAL
-    if value < least or too_much:
+    if value < smallest_value or too_much:
         raise order_refusals.make_filter_refusal("NOTIONAL")

@@ -38,7 +38,7 @@ class Ledger:
             time_ms: Market time of the event, epoch milliseconds.
             reason: Refusal of a REJECTED order; empty for other events.
         """
-        texts = NumberFormat(order.symbol)
+        numbers = NumberFormat(order.symbol)
         request = order.request
         self.orders.append(
             {
@@ -51,12 +51,12 @@ class Ledger:
                 "side": order.side,
                 "type": request.type,
                 "time_in_force": request.time_in_force,
-                "price": texts.format_price(request.price),
-                "stop_price": texts.format_price(request.stop),
-                "quantity": texts.format_amount(order.quantity),
+                "price": numbers.format_price(request.price),
+                "stop_price": numbers.format_price(request.stop),
+                "quantity": numbers.format_amount(order.quantity),
                 "quote_quantity": format_money(request.quote_quantity),
                 "status": order.status,
-                "filled": texts.format_amount(order.filled),
+                "filled": numbers.format_amount(order.filled),
                 "value": format_money(order.value),
                 "locked": format_money(order.locked),
                 "reason": reason,
@@ -66,7 +66,7 @@ class Ledger:
 
     def record_fill(self, fill: SimulatedFill) -> None:
         """Add the row of an execution."""
-        texts = NumberFormat(fill.symbol)
+        numbers = NumberFormat(fill.symbol)
         self.fills.append(
             {
                 "n": len(self.fills),
@@ -75,8 +75,8 @@ class Ledger:
                 "order_id": fill.order_id,
                 "symbol": fill.symbol.id,
                 "side": fill.side,
-                "price": texts.format_price(fill.price),
-                "quantity": texts.format_amount(fill.quantity),
+                "price": numbers.format_price(fill.price),
+                "quantity": numbers.format_amount(fill.quantity),
                 "value": format_money(fill.value),
                 "fee": format_money(fill.fee),
                 "fee_asset": fill.fee_asset,

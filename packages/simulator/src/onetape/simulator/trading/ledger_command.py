@@ -7,6 +7,7 @@ import urllib.request
 from typing import Any, Final, cast
 
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
+from onetape.core.message_text import format_count
 from onetape.simulator.embedded import is_running
 
 _READ_SECONDS: Final = 30.0
@@ -50,10 +51,12 @@ def format_summary(document: dict[str, Any]) -> str:
     lines = [f"{'asset':<8}{'free':>24}{'locked':>24}"]
     for asset, balance in document["account"].items():
         lines.append(f"{asset:<8}{balance['free']:>24}{balance['locked']:>24}")
-    open_orders = {row["order_id"]: row["status"] for row in document["orders"]}
-    still_open = sum(status in ("NEW", "PARTIALLY_FILLED") for status in open_orders.values())
-    orders = len([number for number in open_orders if number > 0])
-    lines.append(f"orders {orders}, of them open {still_open}; fills {len(document['fills'])}")
+    statuses = {row["order_id"]: row["status"] for row in document["orders"]}
+    still_open = sum(status in ("NEW", "PARTIALLY_FILLED") for status in statuses.values())
+    # Refused orders have the number -1.
+    orders = format_count(len([number for number in statuses if number > 0]), "order")
+    fills = format_count(len(document["fills"]), "fill")
+    lines.append(f"{orders} ({still_open} open), {fills}")
     return "\n".join(lines)
 
 

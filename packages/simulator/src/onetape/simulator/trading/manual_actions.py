@@ -17,7 +17,7 @@ from onetape.simulator.trading.money import ZERO, round_down_to_unit
 from onetape.simulator.trading.orders import RequestedOrder, SimulatedOrder
 from onetape.simulator.trading.trade_feed import Side
 
-#: Share of the value that Binance keeps when it converts dust to BNB.
+#: Fee of a conversion of dust to BNB, as a share of the value.
 DUST_FEE: Final = Decimal("0.02")
 
 
@@ -95,7 +95,7 @@ class ManualActions:
         exchange = self._exchange
         exchange.settle(now_ms)
         if order_id is None and client_id is None:
-            orders = exchange.open_orders(symbol)
+            orders = exchange.get_open_orders(symbol)
         else:
             found = exchange.find(symbol, order_id, client_id)
             orders = [] if found is None or not found.is_open else [found]

@@ -1,6 +1,6 @@
-"""MarketTradeFeed: the `TradeFeed` (trade_feed.py) of the simulated market.
+"""The trades of the simulated market, as the exchange reads them to match orders.
 
-The exchange matches orders with the same trades that the market's streams send.
+`MarketTradeFeed` implements `trade_feed.TradeFeed`; its trades are those that the streams send.
 """
 
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from onetape.simulator.market.order_book import make_book_after_trade
 from onetape.simulator.market.simulated_market import BATCH_DAYS, SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.market.trades import Trades
-from onetape.simulator.trading.trade_feed import Cursor, Side, Tick
+from onetape.simulator.trading.trade_feed import Cursor, MarketTrade, Side
 
 _MINUTE: Final = TIMEFRAMES["1m"]
 #: Range of minute bars that is searched at a time for a trade that reaches a price, seconds.
 _PIECE_SECONDS: Final = BATCH_DAYS * 86_400
 #: Minutes of the mean price that filters use (Binance's `avgPriceMins`).
 AVERAGE_MINUTES: Final = 5
-#: Amount that is offered at the last price while the clock is stepped, in steps.
+#: Amount that is offered at the last price with a stepped clock, in steps; more than any order.
 _ENDLESS: Final = 1 << 60
 
 
 class MarketTradeFeed:
-    """Trade feed of a simulated market, without a state of its own.
+    """Trades of a simulated market, and the offers after each of them; without a state.
 
-    A taker finds one of two kinds of offers:
+    The offers depend on the clock:
 
     - While the clock runs: the order book that `depth` shows (`market/order_book.py`).
     - With a stepped clock (`held`): any amount at the price of the last trade. So a market order
@@ -50,7 +50,7 @@ class MarketTradeFeed:
         now = now_ms // 1_000
         return self._market.is_open(symbol, now) and not self._market.is_without_events(now, symbol)
 
-    def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
+    def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> MarketTrade | None:
         """Return the last trade up to and including `now_ms`.
 
         None: the market is closed, or had no trade yet.
@@ -58,11 +58,11 @@ class MarketTradeFeed:
         if not self._market.is_open(symbol, now_ms // 1_000):
             return None
         trades = self._market.get_last_trades(symbol, now_ms)
-        return _make_tick(trades, len(trades) - 1) if len(trades) else None
+        return _make_market_trade(trades, len(trades) - 1) if len(trades) else None
 
     def find_next_hit(
         self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
-    ) -> Tick | None:
+    ) -> MarketTrade | None:
         """Return the first trade after a cursor whose price is at most `low` or at least `high`.
 
         None: no trade reaches one of them.
@@ -91,14 +91,14 @@ class MarketTradeFeed:
         return found
 
     def iterate_offers(
-        self, symbol: SpotSymbol, tick: Tick, side: Side
+        self, symbol: SpotSymbol, trade: MarketTrade, side: Side
     ) -> Iterator[tuple[int, int]]:
         """Yield price (ticks) and amount (steps) of each offer after a trade, best first."""
         if self._held:
-            yield tick.price, _ENDLESS
+            yield trade.price, _ENDLESS
             return
-        trade = (tick.price, tick.amount, tick.buys)
-        book = make_book_after_trade(self._market.seed, symbol, tick.id, trade)
+        columns = (trade.price, trade.amount, trade.buys)
+        book = make_book_after_trade(self._market.seed, symbol, trade.id, columns)
         yield from book.iterate_levels("ask" if side == "BUY" else "bid")
 
     def compute_average_price(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
@@ -140,7 +140,7 @@ class MarketTradeFeed:
         until_ms: int,
         low: int | None,
         high: int | None,
-    ) -> Tick | None:
+    ) -> MarketTrade | None:
         """Return the first trade of a minute that reaches `low` or `high`; None: none."""
         if not self._market.is_open(symbol, minute):
             return None
@@ -154,11 +154,11 @@ class MarketTradeFeed:
         if high is not None:
             reached |= trades.price >= high
         rows = np.flatnonzero(reached & to_come & (trades.time_ms <= until_ms))
-        return _make_tick(trades, int(rows[0])) if len(rows) else None
+        return _make_market_trade(trades, int(rows[0])) if len(rows) else None
 
 
-def _make_tick(trades: Trades, row: int) -> Tick:
-    return Tick(
+def _make_market_trade(trades: Trades, row: int) -> MarketTrade:
+    return MarketTrade(
         int(trades.id[row]),
         int(trades.time_ms[row]),
         int(trades.price[row]),

@@ -23,13 +23,13 @@ OrderType = Literal[
 TimeInForce = Literal["GTC", "IOC", "FOK"]
 Status = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 #: Types of orders that wait until their stop price is reached.
-STOPS: Final = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
+STOP_TYPES: Final = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 #: Types of orders that wait for a price better than the market's.
-TARGETS: Final = ("TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
+TARGET_TYPES: Final = ("TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 #: Types of orders without a limit price: they are filled at any price once they trade.
-BY_MARKET: Final = ("MARKET", "STOP_LOSS", "TAKE_PROFIT")
+MARKET_TYPES: Final = ("MARKET", "STOP_LOSS", "TAKE_PROFIT")
 #: Types of orders with a limit price.
-LIMITS: Final = ("LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
+LIMIT_TYPES: Final = ("LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class SimulatedOrder:
     @property
     def falls_to_stop(self) -> bool:
         """Whether a falling price triggers the order: the stop of a sell or the target of a buy."""
-        return (self.request.type not in TARGETS) == (self.side == "SELL")
+        return (self.request.type not in TARGET_TYPES) == (self.side == "SELL")
 
     @property
     def expiry_reason(self) -> str:
@@ -140,10 +140,10 @@ class SimulatedOrder:
             return "OCO_TRIGGER"
         if self.is_waiting:
             return "EXCHANGE_CANCELED"  # its market was delisted
-        if request.type in LIMITS:
+        if request.type in LIMIT_TYPES:
             unfilled = {"IOC": "UNFILLED_IOC_QUANTITY_EXPIRED", "FOK": "UNFILLED_FOK_ORDER_EXPIRED"}
             return unfilled.get(request.time_in_force, "EXCHANGE_CANCELED")
-        if request.type in BY_MARKET and request.stop and self.side == "BUY":
+        if request.type in MARKET_TYPES and request.stop and self.side == "BUY":
             return "REJECTED"  # it was triggered, and the account could not pay its cost then
         return "INSUFFICIENT_LIQUIDITY"
 
@@ -166,7 +166,7 @@ class SimulatedOrder:
 
     def _compute_own_lock(self) -> Decimal:
         kind = self.request.type
-        by_market = kind == "MARKET" or (kind in BY_MARKET and not self.is_waiting)
+        by_market = kind == "MARKET" or (kind in MARKET_TYPES and not self.is_waiting)
         if not self.is_open or by_market:
             return ZERO
         if self.side == "SELL":

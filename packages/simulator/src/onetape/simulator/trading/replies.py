@@ -44,7 +44,7 @@ def make_new_order_reply(
 
 def make_order_reply(order: SimulatedOrder) -> JsonObject:
     """Return an order as `GET /api/v3/order`, `openOrders` and `allOrders` show it."""
-    texts = NumberFormat(order.symbol)
+    numbers = NumberFormat(order.symbol)
     state = _make_order_state(order)
     quote_quantity = state.pop("origQuoteOrderQty")
     return {
@@ -53,8 +53,8 @@ def make_order_reply(order: SimulatedOrder) -> JsonObject:
         "orderListId": order.list_id,
         "clientOrderId": order.client_id,
         **state,
-        "stopPrice": texts.format_price(order.request.stop),
-        "icebergQty": texts.format_amount(0),
+        "stopPrice": numbers.format_price(order.request.stop),
+        "icebergQty": numbers.format_amount(0),
         "time": order.time_ms,
         "updateTime": order.update_ms,
         "isWorking": not order.is_waiting,
@@ -113,14 +113,14 @@ def make_list_reply(order_list: OrderList, reports: list[JsonObject] | None = No
 
 def make_own_fill_reply(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
     """Return a fill as `GET /api/v3/myTrades` shows it."""
-    texts = NumberFormat(fill.symbol)
+    numbers = NumberFormat(fill.symbol)
     return {
         "symbol": fill.symbol.id,
         "id": fill.id,
         "orderId": fill.order_id,
         "orderListId": list_id,
-        "price": texts.format_price(fill.price),
-        "qty": texts.format_amount(fill.quantity),
+        "price": numbers.format_price(fill.price),
+        "qty": numbers.format_amount(fill.quantity),
         "quoteQty": format_money(fill.value),
         "commission": format_money(fill.fee),
         "commissionAsset": fill.fee_asset,
@@ -160,11 +160,11 @@ def make_fee_rates(fees: Fees) -> JsonObject:
 
 
 def _make_order_state(order: SimulatedOrder) -> JsonObject:
-    texts, request = NumberFormat(order.symbol), order.request
+    numbers, request = NumberFormat(order.symbol), order.request
     return {
-        "price": texts.format_price(request.price),
-        "origQty": texts.format_amount(order.quantity),
-        "executedQty": texts.format_amount(order.filled),
+        "price": numbers.format_price(request.price),
+        "origQty": numbers.format_amount(order.quantity),
+        "executedQty": numbers.format_amount(order.filled),
         "origQuoteOrderQty": format_money(request.quote_quantity),
         "cummulativeQuoteQty": format_money(order.value),
         "status": order.status,
@@ -180,10 +180,10 @@ def _make_expiry(order: SimulatedOrder) -> JsonObject:
 
 
 def _make_short_fill(fill: SimulatedFill) -> JsonObject:
-    texts = NumberFormat(fill.symbol)
+    numbers = NumberFormat(fill.symbol)
     return {
-        "price": texts.format_price(fill.price),
-        "qty": texts.format_amount(fill.quantity),
+        "price": numbers.format_price(fill.price),
+        "qty": numbers.format_amount(fill.quantity),
         "commission": format_money(fill.fee),
         "commissionAsset": fill.fee_asset,
         "tradeId": fill.id,

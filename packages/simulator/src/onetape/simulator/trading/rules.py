@@ -12,8 +12,8 @@ from onetape.simulator.trading.money import scale_to_decimal
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """The rules of one market."""
+class MarketRules:
+    """Trading rules of one market: its steps, and the limits of an order."""
 
     ticks: int
     """Price step, in multiples of the market's original tick."""
@@ -22,22 +22,22 @@ class Rules:
     min_notional: Decimal
     """Smallest value of an order, quote currency."""
     max_market_quantity: Decimal
-    """Largest amount of an order that fills at the market, base currency."""
+    """Largest amount of a market order, base currency."""
 
 
 class RuleBook:
-    """The present rules of every market: those of the market, unless they were changed."""
+    """The present trading rules of all markets: those of each `SpotSymbol`, and changes of them."""
 
     def __init__(self) -> None:
         """Initialise without a change."""
-        self._changed: dict[str, Rules] = {}
+        self._changed: dict[str, MarketRules] = {}
 
-    def get_rules(self, symbol: SpotSymbol) -> Rules:
+    def get_rules(self, symbol: SpotSymbol) -> MarketRules:
         """Return the rules of a market."""
         found = self._changed.get(symbol.id)
         if found is not None:
             return found
-        return Rules(1, 1, Decimal(symbol.min_notional), Decimal(symbol.max_market_quantity))
+        return MarketRules(1, 1, Decimal(symbol.min_notional), Decimal(symbol.max_market_quantity))
 
     def is_changed(self, symbol: SpotSymbol) -> bool:
         """Return whether the rules of a market were changed."""
@@ -51,7 +51,7 @@ class RuleBook:
         amount_step: Decimal | None = None,
         min_notional: Decimal | None = None,
         max_market_quantity: Decimal | None = None,
-    ) -> Rules:
+    ) -> MarketRules:
         """Change some rules of a market and return all of them. None: no change.
 
         Args:
@@ -73,9 +73,13 @@ class RuleBook:
             if amount_step is None
             else _convert_to_units(amount_step, symbol.amount_digits)
         )
-        least = old.min_notional if min_notional is None else min_notional
-        most = old.max_market_quantity if max_market_quantity is None else max_market_quantity
-        rules = self._changed[symbol.id] = Rules(ticks, steps, least, most)
+        if min_notional is None:
+            min_notional = old.min_notional
+        if max_market_quantity is None:
+            max_market_quantity = old.max_market_quantity
+        rules = self._changed[symbol.id] = MarketRules(
+            ticks, steps, min_notional, max_market_quantity
+        )
         return rules
 
     def check_price(self, symbol: SpotSymbol, price: int) -> None:

@@ -57,7 +57,7 @@ class SignedRest:
         api: AccountApi,
         keys: KeyRing,
         clock: Clock,
-        changed: Callable[[], None],
+        on_request: Callable[[], None],
     ) -> None:
         """Initialise with an account.
 
@@ -66,13 +66,13 @@ class SignedRest:
             api: Operations of the account.
             keys: API keys of the account.
             clock: Market time.
-            changed: Called after each request, so that streams send the new events.
+            on_request: Called after each request, so that streams send the new events.
         """
         self._exchange = exchange
         self._api = api
         self._keys = keys
         self._clock = clock
-        self._changed = changed
+        self._on_request = on_request
 
     def add_routes(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
@@ -107,7 +107,7 @@ class SignedRest:
             try:
                 body = respond(params, key)
             finally:
-                self._changed()
+                self._on_request()
             return web.Response(text=format_json(body), content_type="application/json")
 
         return handle

@@ -1,6 +1,6 @@
-"""Computes which offers of the order book a taker takes: an order that is filled at once.
+"""The offers of the order book that an order takes when it is filled at once (a taker).
 
-The offers are those that the market's last trade left, or the few that a fault `thin_book` leaves.
+The offers are those after the market's last trade, or the few that a fault `thin_book` leaves.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,15 +13,15 @@ from onetape.simulator.trading.accounts import SimulatedAccount
 from onetape.simulator.trading.money import ZERO, scale_to_decimal
 from onetape.simulator.trading.orders import RequestedOrder, SimulatedOrder, compute_booked_value
 from onetape.simulator.trading.rules import RuleBook
-from onetape.simulator.trading.trade_feed import Side, Tick, TradeFeed
+from onetape.simulator.trading.trade_feed import MarketTrade, Side, TradeFeed
 
 #: An offer: price in ticks, amount in steps.
 Level = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Liquidity:
-    """A thin order book by a fault: a few equal offers on each side, with any kind of clock."""
+class ThinBook:
+    """Order book under the fault `thin_book`: a few equal offers on each side, with any clock."""
 
     levels: int
     """Number of offers on a side."""
@@ -32,7 +32,7 @@ class Liquidity:
 
 
 #: Function that returns the thin order book of a market; None: its order book is as usual.
-FindLiquidity = Callable[[SpotSymbol], Liquidity | None]
+FindThinBook = Callable[[SpotSymbol], ThinBook | None]
 
 
 class Taker:
@@ -42,7 +42,7 @@ class Taker:
         self,
         feed: TradeFeed,
         account: SimulatedAccount,
-        find_liquidity: FindLiquidity,
+        find_thin_book: FindThinBook,
         rules: RuleBook,
     ) -> None:
         """Initialise; nothing is read yet.
@@ -50,29 +50,31 @@ class Taker:
         Args:
             feed: The market's trades and the offers after them.
             account: Balances of the account.
-            find_liquidity: Returns the thin order book of a market under a fault.
+            find_thin_book: Returns the thin order book of a market under a fault.
             rules: Present amount steps of the markets.
         """
         self._feed = feed
         self._account = account
-        self._find_liquidity = find_liquidity
+        self._find_thin_book = find_thin_book
         self._rules = rules
 
-    def iterate_offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[Level]:
+    def iterate_offers(self, symbol: SpotSymbol, trade: MarketTrade, side: Side) -> Iterator[Level]:
         """Yield price (ticks) and amount (steps) of each offer after a trade, best first."""
-        thin = self._find_liquidity(symbol)
+        thin = self._find_thin_book(symbol)
         if thin is None:
-            yield from self._feed.iterate_offers(symbol, tick, side)
+            yield from self._feed.iterate_offers(symbol, trade, side)
             return
         amount = max(int(thin.amount.scaleb(symbol.amount_digits)), 1)
         step = thin.ticks if side == "BUY" else -thin.ticks
         for level in range(thin.levels):
-            price = tick.price + level * step
+            price = trade.price + level * step
             if price < 1:
                 return
             yield price, amount
 
-    def plan_market_order(self, request: RequestedOrder, last: Tick) -> tuple[list[Level], Decimal]:
+    def plan_market_order(
+        self, request: RequestedOrder, last: MarketTrade
+    ) -> tuple[list[Level], Decimal]:
         """Return the offers that a market order takes, and the amount that it spends.
 
         Args:
@@ -107,16 +109,16 @@ class Taker:
         sold = request.quantity or sum(amount for _, amount in levels)
         return levels, scale_to_decimal(sold, symbol.amount_digits)
 
-    def iterate_within_limit(self, order: SimulatedOrder, tick: Tick) -> Iterator[Level]:
+    def iterate_within_limit(self, order: SimulatedOrder, trade: MarketTrade) -> Iterator[Level]:
         """Yield the offers (ticks, steps) that an order takes, as far as the account can pay.
 
         Args:
             order: An open order; a limit price of 0 means any price.
-            tick: The market's last trade, after which the offers are taken.
+            trade: The market's last trade, after which the offers are taken.
         """
         limit, symbol, left = order.request.price, order.symbol, order.remaining
         funds = self._account.get_free(order.spends) + order.locked
-        for price, offered in self.iterate_offers(symbol, tick, order.side):
+        for price, offered in self.iterate_offers(symbol, trade, order.side):
             beyond = price > limit if order.side == "BUY" else price < limit
             if not left or (limit and beyond):
                 return

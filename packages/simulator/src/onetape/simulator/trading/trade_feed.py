@@ -18,8 +18,8 @@ Cursor = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """One trade of the market."""
+class MarketTrade:
+    """One trade of the market; prices are whole ticks, amounts whole steps."""
 
     id: int
     """Trade id, rising from trade to trade within a market."""
@@ -40,7 +40,7 @@ class TradeFeed(Protocol):
         """Return whether orders are taken at `now_ms`."""
         ...
 
-    def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
+    def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> MarketTrade | None:
         """Return the last trade up to and including `now_ms`.
 
         None: the market is closed, or had no trade yet.
@@ -49,7 +49,7 @@ class TradeFeed(Protocol):
 
     def find_next_hit(
         self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
-    ) -> Tick | None:
+    ) -> MarketTrade | None:
         """Return the first trade that reaches a price; None: no trade does.
 
         Args:
@@ -62,7 +62,7 @@ class TradeFeed(Protocol):
         ...
 
     def iterate_offers(
-        self, symbol: SpotSymbol, tick: Tick, side: Side
+        self, symbol: SpotSymbol, trade: MarketTrade, side: Side
     ) -> Iterator[tuple[int, int]]:
         """Yield the offers that a taker of a side finds after a trade, best first.
 

@@ -19,7 +19,7 @@ import numpy as np
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.freqtrade.import_modules import freqtrade_modules
+from onetape.strategies.freqtrade.import_modules import replace_freqtrade_modules
 from onetape.strategies.freqtrade.informative import (
     TIMEFRAME,
     Informative,
@@ -30,7 +30,7 @@ from onetape.strategies.freqtrade.informative import (
 from onetape.strategies.freqtrade.interface import TRADED_PAIR, DataProvider, IStrategy
 from onetape.strategies.freqtrade.loaded_values import check_loaded
 from onetape.strategies.freqtrade.parameters import (
-    Adjustable,
+    AdjustableParameter,
     BaseParameter,
     collect_class_parameters,
     copy_with_value,
@@ -40,7 +40,7 @@ from onetape.strategies.freqtrade.settings_without_effect import format_settings
 from onetape.strategies.freqtrade.source import FreqtradeClass
 from onetape.strategies.freqtrade.stated_settings import StatedSettings, read_settings_of_class
 from onetape.strategies.freqtrade.unsupported_features import check_supported
-from onetape.strategies.higher_timeframes import HigherCandles
+from onetape.strategies.higher_timeframes import HigherCandles, Market
 from onetape.strategies.interface import BUY, HOLD, SELL, Signals, Strategy
 from onetape.strategies.parameters import parameter
 from onetape.strategies.user_modules import run_file
@@ -54,7 +54,7 @@ _SHORT_COLUMNS: Final = ("enter_short", "exit_short")
 _TAG_COLUMNS: Final = ("enter_tag", "exit_tag", "buy_tag", "sell_tag")
 _NOT_DRAWN: Final = frozenset((*_CANDLE_COLUMNS, *_LONG_COLUMNS, *_SHORT_COLUMNS, *_TAG_COLUMNS))
 #: Maximum number of indicators that are drawn.
-_MOST_DRAWN: Final = 40
+_MAX_DRAWN: Final = 40
 #: An indicator this near to the price, as a ratio of medians, is drawn over the candles.
 _PRICE_LIKE: Final = (0.5, 2.0)
 _LONGEST_TAG: Final = 200
@@ -77,7 +77,7 @@ class FreqtradeStrategy(Strategy):
     tables: ClassVar[dict[str, BaseParameter]]
     """The class's own parameters by name."""
     methods: ClassVar[list[tuple[str, Informative]]]
-    """Methods that compute indicators of higher timeframes."""
+    """Methods that compute indicators of higher timeframes and of other pairs."""
     candle_timeframe: ClassVar[str]
     """Timeframe that the class states."""
     source: ClassVar[FreqtradeClass]
@@ -108,10 +108,11 @@ class FreqtradeStrategy(Strategy):
         """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
         made = self._make_instance()
         frames = {
-            name: _make_frame(higher_candles, name) for name, higher_candles in higher.items()
+            (one.symbol or TRADED_PAIR, one.timeframe.name): _make_frame(one, one.timeframe.name)
+            for one in higher.values()
         }
         frame = _make_frame(candles, type(self).candle_timeframe)
-        frames.setdefault(type(self).candle_timeframe, frame)
+        frames.setdefault((TRADED_PAIR, type(self).candle_timeframe), frame)
         made.dp = DataProvider(frames)
         metadata = {"pair": TRADED_PAIR}
         for name, mark in type(self).methods:
@@ -156,7 +157,7 @@ def load_class(found: FreqtradeClass) -> type[FreqtradeStrategy]:
     """
     check_supported(found)
     _check_parameter_file(found.path)
-    with freqtrade_modules():
+    with replace_freqtrade_modules():
         module = run_file(found.path)
         cls = getattr(module, found.name)
         check_loaded(found, cls({}))
@@ -185,7 +186,7 @@ def make_strategy_class(cls: type[IStrategy], found: FreqtradeClass) -> type[Fre
         "candle_timeframe": cls.timeframe,
         "source": found,
         "without_effect": format_settings_without_effect(found),
-        "higher_timeframes": _collect_higher_timeframes(cls, methods, where),
+        **_collect_inputs(cls, methods, where),
     }
     fields = [_make_field(where, one) for one in iterate_adjustable_parameters(tables)]
     made = dataclasses.make_dataclass(
@@ -204,7 +205,7 @@ def _check_parameter_file(path: Path) -> None:
         )
 
 
-def _make_field(where: str, one: Adjustable) -> tuple[str, type, Any]:
+def _make_field(where: str, one: AdjustableParameter) -> tuple[str, type, Any]:
     if one.name in _RESERVED:
         raise ConfigurationError(f"{where}: a parameter cannot be called {one.name}; rename it")
     choices: Any = one.choices
@@ -212,23 +213,33 @@ def _make_field(where: str, one: Adjustable) -> tuple[str, type, Any]:
     return one.name, cast("type", one.default.__class__), declared
 
 
-def _collect_higher_timeframes(
+def _collect_inputs(
     cls: type[IStrategy], methods: Iterable[tuple[str, Informative]], where: str
-) -> tuple[str, ...]:
-    """Return the timeframes above the traded one that the class reads."""
+) -> dict[str, Any]:
+    """Return `higher_timeframes` and `informative` of the strategy: all candles that it reads.
+
+    Raises:
+        ConfigurationError: the class reads other candles than those of spot pairs.
+    """
     made = cls({})
     made.dp = DataProvider({})
-    pairs = [(TRADED_PAIR, mark.timeframe) for _, mark in methods]
-    pairs += [(one[0], one[1]) for one in made.informative_pairs()]
-    others = sorted({str(pair) for pair, _ in pairs if pair != TRADED_PAIR})
-    if others:
-        raise ConfigurationError(
-            f"{where}: informative_pairs names {', '.join(others)}; "
-            "candles of other pairs are not there (docs/freqtrade.md)"
-        )
-    names = dict.fromkeys(timeframe for _, timeframe in pairs)
-    own = cls.timeframe and Timeframe.parse(cls.timeframe)
-    return tuple(name for name in names if not own or Timeframe.parse(name) != own)
+    pairs = [(mark.asset or TRADED_PAIR, mark.timeframe) for _, mark in methods]
+    for one in made.informative_pairs():
+        if len(one) > 2 and one[2] not in ("", "spot"):
+            raise ConfigurationError(
+                f"{where}: informative_pairs names candles of {one[2]}; only spot candles are "
+                "available (docs/freqtrade.md)"
+            )
+        pairs.append((str(one[0]), one[1]))
+    traded = cls.timeframe and Timeframe.parse(cls.timeframe)
+    higher = [name for pair, name in pairs if pair == TRADED_PAIR]
+    others = [Market(pair, name) for pair, name in pairs if pair != TRADED_PAIR]
+    return {
+        "higher_timeframes": tuple(
+            name for name in dict.fromkeys(higher) if not traded or Timeframe.parse(name) != traded
+        ),
+        "informative": tuple(dict.fromkeys(others)),
+    }
 
 
 def _make_frame(candles: Candles, timeframe: str) -> Any:
@@ -251,18 +262,19 @@ def _add_informative_columns(
     higher: Mapping[str, HigherCandles],
     metadata: dict[str, str],
 ) -> Any:
-    """Return the traded candles with the columns of one method for a higher timeframe."""
-    higher_candles = higher.get(mark.timeframe)
+    """Return the traded candles with the columns of one method for other candles."""
+    higher_candles = higher.get(mark.input_name)
     source = candles if higher_candles is None else higher_candles
-    of_method = {**metadata, "timeframe": mark.timeframe}
+    symbol = "" if higher_candles is None else higher_candles.symbol
+    of_method = {"pair": symbol or metadata["pair"], "timeframe": mark.timeframe}
     columns = getattr(made, name)(_make_frame(source, mark.timeframe), of_method)
-    kept = find_rows_of_dates(source.timestamp, columns, f"the frame of {name}")
-    named = columns.rename(columns={one: mark.make_column_name(one) for one in columns})
+    candle_rows = find_rows_of_dates(source.timestamp, columns, f"the frame of {name}")
+    named = columns.rename(columns={one: mark.make_column_name(one, symbol) for one in columns})
     rows = np.arange(len(candles))
     if higher_candles is None:
-        return join_columns(frame, named, rows[kept], rows, ffill=mark.ffill)
+        return join_columns(frame, named, rows[candle_rows], rows, ffill=mark.ffill)
     known_from = np.searchsorted(higher_candles.visible, np.arange(1, len(higher_candles) + 1))
-    return join_columns(frame, named, known_from[kept], rows, ffill=mark.ffill)
+    return join_columns(frame, named, known_from[candle_rows], rows, ffill=mark.ffill)
 
 
 def _uses_exits(made: IStrategy) -> bool:
@@ -299,7 +311,7 @@ def _collect_conditions(frame: Any) -> dict[str, Any]:
     """Return columns of true and false as conditions."""
     names = [name for name in frame if frame[name].dtype == bool and name not in _NOT_DRAWN]
     return {
-        str(name)[:_LONGEST_TAG]: frame[name].to_numpy(copy=True) for name in names[:_MOST_DRAWN]
+        str(name)[:_LONGEST_TAG]: frame[name].to_numpy(copy=True) for name in names[:_MAX_DRAWN]
     }
 
 
@@ -332,12 +344,12 @@ def _make_reason_codes(signal: Any, tags: Mapping[int, Any]) -> tuple[Any, dict[
 
 
 def _collect_indicators(frame: Any) -> tuple[dict[str, FloatArray], frozenset[str]]:
-    """Return columns of numbers as indicators, and those that look like prices."""
+    """Return columns of numbers as indicators, and those whose values are near the price."""
     found: dict[str, FloatArray] = {}
     overlays: set[str] = set()
     price = float(np.median(frame["close"]))
     for name in frame:
-        if name in _NOT_DRAWN or len(found) >= _MOST_DRAWN or frame[name].dtype.kind not in "iuf":
+        if name in _NOT_DRAWN or len(found) >= _MAX_DRAWN or frame[name].dtype.kind not in "iuf":
             continue
         column = frame[name].to_numpy(dtype=np.float64, copy=True)
         label = str(name)[:_LONGEST_TAG]

@@ -123,7 +123,7 @@ def find_offered_names(module: str) -> frozenset[str] | None:
 
 
 @contextmanager
-def freqtrade_modules() -> Generator[None]:
+def replace_freqtrade_modules() -> Generator[None]:
     """Make imports of `freqtrade` inside the block find the replacing modules."""
     names = _collect_names_by_module()
     tops = {name.partition(".")[0] for name in names}

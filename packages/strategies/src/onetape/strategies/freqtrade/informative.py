@@ -1,7 +1,7 @@
-"""Indicators of higher timeframes: `@informative` and `merge_informative_pair`.
+"""Indicators of higher timeframes and other pairs: `@informative` and `merge_informative_pair`.
 
-The values of a higher candle are joined to the traded candles from the one at whose close the
-higher candle has closed.
+The values of a candle are joined to the traded candles from the one at whose close that candle has
+closed.
 """
 
 from collections.abc import Callable
@@ -12,30 +12,55 @@ from msgspec import Struct
 
 from onetape.core.candle_gaps import compute_next_opens
 from onetape.core.candles import IntArray
+from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
+from onetape.strategies.higher_timeframes import Market
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__onetape_informative__"
 #: Attribute of a DataFrame that holds the timeframe of its candles.
 TIMEFRAME: Final = "onetape_timeframe"
+#: Names in an asset of `@informative`, by what they stand for in the symbol of a `Market`.
+_ASSET_NAMES: Final = {
+    **dict.fromkeys(("stake", "stake_currency", "quote", "QUOTE"), "{quote}"),
+    **dict.fromkeys(("base", "BASE"), "{base}"),
+}
 
 
 class Informative(Struct, frozen=True):
-    """A method that computes indicators of a higher timeframe."""
+    """A method that computes indicators of a higher timeframe or of another pair."""
 
     timeframe: str
-    """Higher timeframe, such as `1d`."""
+    """Timeframe of the candles, such as `1d`."""
     fmt: str | Callable[..., str] | None
-    """Name of the merged columns; None: `{column}_{timeframe}`."""
+    """Name of the merged columns; None: `{column}_{timeframe}`, of another pair
+    `{base}_{quote}_{column}_{timeframe}`."""
     ffill: bool
-    """Whether a value holds until the next higher candle; else only for one traded candle."""
+    """Whether a value holds until the next candle; else only for one traded candle."""
+    asset: str = ""
+    """Symbol of another pair, as a `Market` declares it; empty: the traded pair."""
 
-    def make_column_name(self, column: str) -> str:
-        """Return the name of a column among the columns of the traded candles."""
-        if self.fmt is None:
-            return f"{column}_{self.timeframe}"
-        make = self.fmt.format if isinstance(self.fmt, str) else self.fmt
-        return make(column=column, timeframe=self.timeframe)
+    @property
+    def input_name(self) -> str:
+        """Return the key of the candles in the argument `higher` of `evaluate`."""
+        return Market(self.asset, self.timeframe).name if self.asset else self.timeframe
+
+    def make_column_name(self, column: str, symbol: str = "") -> str:
+        """Return the name of a column among the columns of the traded candles.
+
+        Args:
+            column: Name that the method has given the column.
+            symbol: Symbol of the other pair; empty: the traded pair.
+        """
+        values = {"column": column, "timeframe": self.timeframe}
+        fmt = "{column}_{timeframe}" if self.fmt is None else self.fmt
+        if self.asset:
+            base, quote = split_symbol(symbol)
+            values |= {"base": base.lower(), "quote": quote.lower(), "asset": symbol}
+            values |= {"BASE": base.upper(), "QUOTE": quote.upper()}
+            fmt = f"{{base}}_{{quote}}_{fmt}" if self.fmt is None else self.fmt
+        make = fmt.format if isinstance(fmt, str) else fmt
+        return make(**values)
 
 
 def informative(
@@ -47,22 +72,23 @@ def informative(
     ffill: bool = True,
     cache: bool = True,
 ) -> Callable[[_Function], _Function]:
-    """Declare that a method computes indicators of a higher timeframe of the traded pair.
+    """Declare that a method computes indicators of a higher timeframe or of another pair.
 
     Raises:
-        ValueError: the candles are those of another pair or of futures, or their columns are named
-            by the pair.
+        ValueError: the candles are those of futures, or `asset` or `fmt` has a name that is not
+            known here.
     """
     del cache
     # unsupported_features.py has refused them by line where the text states them.
-    if asset or candle_type not in (None, "", "spot"):
-        msg = f"@informative: only the traded pair has candles, found {asset or candle_type}"
+    if candle_type not in (None, "", "spot"):
+        msg = f"@informative: only spot candles are there, found {candle_type}"
         raise ValueError(msg)
-    mark = Informative(timeframe, fmt, ffill)
+    mark = Informative(timeframe, fmt, ffill, _make_market_symbol(asset))
     try:
-        mark.make_column_name("close")
+        mark.make_column_name("close", "BASE/QUOTE")
     except (KeyError, IndexError) as error:
-        msg = f"@informative: fmt may use column and timeframe alone, found {error} in {fmt!r}"
+        known = "column, timeframe, asset, base and quote" if asset else "column and timeframe"
+        msg = f"@informative: fmt may use {known} alone, found {error} in {fmt!r}"
         raise ValueError(msg) from error
 
     def declare(function: _Function) -> _Function:
@@ -71,6 +97,16 @@ def informative(
         return function
 
     return declare
+
+
+def _make_market_symbol(asset: str) -> str:
+    """Return an asset such as `BTC/{stake}` as the symbol of a `Market`; empty stays empty."""
+    try:
+        symbol = asset.format(**_ASSET_NAMES).upper()
+    except (KeyError, IndexError, ValueError) as error:
+        msg = f"@informative: asset may use stake, base and quote alone, found {error} in {asset!r}"
+        raise ValueError(msg) from error
+    return symbol.replace("{QUOTE}", "{quote}").replace("{BASE}", "{base}")
 
 
 def collect_informative_methods(cls: type) -> list[tuple[str, Informative]]:
@@ -111,19 +147,19 @@ def merge_informative_pair(
     if suffix and append_timeframe:
         msg = "merge_informative_pair: give a suffix with append_timeframe=False"
         raise ValueError(msg)
-    own, other = Timeframe.parse(timeframe), Timeframe.parse(timeframe_inf)
-    if other.seconds < own.seconds:
+    traded, other = Timeframe.parse(timeframe), Timeframe.parse(timeframe_inf)
+    if other.seconds < traded.seconds:
         msg = f"merge_informative_pair: {timeframe_inf} must not be under {timeframe}"
         raise ValueError(msg)
     ending = timeframe_inf if append_timeframe else suffix
     named = informative if not ending else informative.add_suffix(f"_{ending}")
-    _check_timeframe(dataframe, "timeframe", own)
+    _check_timeframe(dataframe, "timeframe", traded)
     _check_timeframe(informative, "timeframe_inf", other)
     dates = informative[date_column]
     known_from = (
         _convert_to_epoch_seconds(dates)
-        if own == other
-        else _compute_closes(dates, other) - own.seconds
+        if traded == other
+        else _compute_closes(dates, other) - traded.seconds
     )
     order = np.argsort(known_from, kind="stable")
     if not (order[1:] > order[:-1]).all():

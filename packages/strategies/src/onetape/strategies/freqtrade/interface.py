@@ -11,10 +11,10 @@ TRADED_PAIR = "traded pair"
 
 
 class DataProvider:
-    """Candles of the traded pair in higher timeframes, for `self.dp`."""
+    """Candles of the traded pair in higher timeframes, and of other pairs, for `self.dp`."""
 
-    def __init__(self, frames: Mapping[str, Any]) -> None:
-        """Take a DataFrame for each timeframe."""
+    def __init__(self, frames: Mapping[tuple[str, str], Any]) -> None:
+        """Take a DataFrame for each pair and timeframe."""
         self._frames = frames
 
     def current_whitelist(self) -> list[str]:
@@ -27,19 +27,21 @@ class DataProvider:
         """Return the closed candles of a timeframe as a DataFrame.
 
         Raises:
-            ValueError: it is another pair, or a timeframe that the strategy has not declared.
+            ValueError: the strategy has not declared pair and timeframe, or the candles are not
+                those of a spot market.
         """
-        if pair != TRADED_PAIR or candle_type not in ("", "spot"):
-            msg = f"only candles of the traded pair are there, found {pair!r} {candle_type}"
+        if candle_type not in ("", "spot"):
+            msg = f"only spot candles are there, found {candle_type} of {pair!r}"
             raise ValueError(msg)
-        if timeframe is None or timeframe not in self._frames:
-            msg = f"informative_pairs() must return (pair, {timeframe!r}) for these candles"
+        if timeframe is None or (pair, timeframe) not in self._frames:
+            name = "pair" if pair == TRADED_PAIR else repr(pair)
+            msg = f"informative_pairs() must return ({name}, {timeframe!r}) for these candles"
             raise ValueError(msg)
-        return self._frames[timeframe].copy()
+        return self._frames[pair, timeframe].copy()
 
 
 class IStrategy:
-    """Base of a strategy file's class; without the signals that a subclass sets it never trades."""
+    """Base class of freqtrade strategies, as strategy files import it; makes no signals itself."""
 
     INTERFACE_VERSION: ClassVar[int] = 3
     timeframe: str = ""

@@ -98,7 +98,7 @@ class BooleanParameter(CategoricalParameter):
         super().__init__([True, False], default=default, **rest)
 
 
-class Adjustable(Struct, frozen=True):
+class AdjustableParameter(Struct, frozen=True):
     """A freqtrade parameter as a parameter of a Onetape strategy."""
 
     name: str
@@ -128,19 +128,21 @@ def collect_class_parameters(cls: type) -> dict[str, BaseParameter]:
     }
 
 
-def iterate_adjustable_parameters(parameters: Mapping[str, BaseParameter]) -> Iterator[Adjustable]:
+def iterate_adjustable_parameters(
+    parameters: Mapping[str, BaseParameter],
+) -> Iterator[AdjustableParameter]:
     """Yield those parameters whose values are numbers, texts or yes/no of one type."""
     for name, one in parameters.items():
         if isinstance(one, CategoricalParameter):
             kinds: set[type] = {type(value) for value in (*one.categories, one.value)}
             if len(kinds) == 1 and kinds <= set(_PLAIN_TYPES):
                 choices = () if kinds == {bool} else tuple(one.categories)
-                yield Adjustable(name, one.value, None, None, choices)
+                yield AdjustableParameter(name, one.value, None, None, choices)
         elif isinstance(one, NumericParameter):
             default = one.value if isinstance(one, IntParameter) else float(one.value)
             # As in freqtrade, a stated value is allowed even if it lies outside the bounds.
             low, high = min(one.low, default), max(one.high, default)
-            yield Adjustable(name, default, float(low), float(high), ())
+            yield AdjustableParameter(name, default, float(low), float(high), ())
 
 
 def copy_with_value(parameter: BaseParameter, value: Any) -> BaseParameter:

@@ -54,7 +54,7 @@ def make_guard_text(protection: Mapping[str, Any], timeframe_minutes: float) -> 
         "trade_limit": _require_whole(values.pop("trade_limit"), method),
         "lookback_period_candles": lookback,
         "stop_duration_candles": stop,
-        **{name: _format(value, method) for name, value in values.items()},
+        **{name: _format_value(value, method) for name, value in values.items()},
     }
     return ",".join(f"{name}={value}" for name, value in given.items())
 
@@ -85,7 +85,7 @@ def _require_whole(value: object, method: str) -> int:
     raise ValueError(msg)
 
 
-def _format(value: object, method: str) -> str:
+def _format_value(value: object, method: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float) and math.isfinite(value):

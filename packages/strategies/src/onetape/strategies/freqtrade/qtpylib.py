@@ -74,8 +74,8 @@ def rolling_weighted_mean(
     series: Any, window: float = 200, min_periods: float | None = None
 ) -> Any:
     """Return the exponential average with a span of `window`; qtpylib's name is misleading."""
-    least = window if min_periods is None else min_periods
-    return _to_series(series).ewm(span=window, min_periods=int(least)).mean()
+    minimum = window if min_periods is None else min_periods
+    return _to_series(series).ewm(span=window, min_periods=int(minimum)).mean()
 
 
 def wma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
@@ -85,10 +85,10 @@ def wma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
 
 def hull_moving_average(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
     """Return Hull's average made of exponential ones."""
-    least = window if min_periods is None else min_periods
-    short = rolling_weighted_mean(series, window / 2, least)
-    raw = 2 * short - rolling_weighted_mean(series, window, least)
-    return rolling_weighted_mean(raw, np.sqrt(window), least)
+    minimum = window if min_periods is None else min_periods
+    short = rolling_weighted_mean(series, window / 2, minimum)
+    raw = 2 * short - rolling_weighted_mean(series, window, minimum)
+    return rolling_weighted_mean(raw, np.sqrt(window), minimum)
 
 
 def hma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
@@ -142,8 +142,8 @@ def heikinashi(bars: Any) -> Any:
 
 
 def _make_rolling_window(series: Any, window: int, min_periods: int | None) -> Any:
-    least = window if min_periods is None else min_periods
-    return _to_series(series).rolling(window=window, min_periods=least)
+    minimum = window if min_periods is None else min_periods
+    return _to_series(series).rolling(window=window, min_periods=minimum)
 
 
 def _to_series(values: Any, index: Any = None) -> Any:

@@ -71,7 +71,7 @@ class FreqtradeClass(Struct, frozen=True):
 
 
 def is_freqtrade_file(text: bytes) -> bool:
-    """Return whether a file may hold a freqtrade strategy: it names the base class."""
+    """Return whether a file may hold a freqtrade strategy: the text names the base class."""
     return BASE_CLASS.encode() in text and b"freqtrade" in text
 
 
@@ -187,6 +187,7 @@ def _make_freqtrade_class(
     module: ast.Module,
     base_names: frozenset[str],
 ) -> FreqtradeClass:
+    """Return a strategy class with the attributes and methods that it inherits."""
     attributes: dict[str, Attribute] = {}
     methods: dict[str, ast.FunctionDef] = {}
     for body in reversed(bodies):

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from msgspec import Struct
 
-from onetape.core.errors import ConfigurationError, UsageError, naming_settings
+from onetape.core.errors import ConfigurationError, UsageError, name_settings
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.freqtrade.settings_without_effect import format_settings_without_effect
 from onetape.strategies.freqtrade.source import (
@@ -96,9 +96,9 @@ def check_timeframe(used: str, stated: str, place: str) -> None:
     Raises:
         UsageError: the timeframes differ.
     """
-    with naming_settings("timeframe"):
-        own, other = Timeframe.parse(stated), Timeframe.parse(used)
-        if (own.seconds, own.is_month) != (other.seconds, other.is_month):
+    with name_settings("timeframe"):
+        stated_timeframe, other = Timeframe.parse(stated), Timeframe.parse(used)
+        if (stated_timeframe.seconds, stated_timeframe.is_month) != (other.seconds, other.is_month):
             raise UsageError(
                 f"timeframe must be {stated}, which {place} states and counts its minutes in, "
                 f"found {used}; give {stated}, or write {used} into the file"
@@ -154,7 +154,7 @@ class _Reader:
             if ratio == _EXIT_AT_MARKET:
                 if candles == 0:
                     raise self._make_invalid_value_error(
-                        "minimal_roi", "such that it does not leave at once"
+                        "minimal_roi", "such that it does not sell at once"
                     )
                 self.take("exits.time_stop_bars", candles, "minimal_roi")
                 break
@@ -206,7 +206,7 @@ class _Reader:
                 self.take("exits.exit_profit_offset", self._read_number(offset, 0.0), switch)
 
     def read_protections(self) -> None:
-        """Read `protections`: the cool-down, and the entry guards."""
+        """Read `protections`: the cooldown and the entry guards."""
         listed = read_protection_list(self._found)
         if "protections" in self._found.methods:
             self.lines["protections"] = self._found.methods["protections"].lineno
@@ -224,13 +224,17 @@ class _Reader:
             self.take("account.cooldown_bars", max(candles), "protections")
 
     def _read_cooldown(self, one: dict[str, Any]) -> int:
-        """Return the candles of one CooldownPeriod."""
+        """Return the candles of one CooldownPeriod.
+
+        freqtrade locks the pair up to the first candle that opens after the duration, counted from
+        the candle of the exit, so a duration in minutes counts whole candles only.
+        """
         candles, minutes = one.get("stop_duration_candles"), one.get("stop_duration")
         try:
             if candles is not None:
                 return int(candles)
             minutes = _DEFAULT_COOLDOWN_MINUTES if minutes is None else minutes
-            return math.ceil(minutes / self._minutes)
+            return math.floor(int(minutes) / self._minutes)
         except (TypeError, ValueError, OverflowError) as error:
             raise self._make_invalid_value_error(
                 "protections", "with a duration in whole numbers"

@@ -41,6 +41,7 @@ def check_supported(found: FreqtradeClass) -> None:
 
 
 def _iterate_faults(found: FreqtradeClass) -> Iterator[_Fault]:
+    """Yield line, name and reason of each feature that is not supported."""
     for name, what in METHODS.items():
         method = found.methods.get(name)
         if method is not None and not _is_empty(method) and not _is_switched_off(found, name):
@@ -78,10 +79,11 @@ def _is_empty(method: ast.FunctionDef) -> bool:
 
 
 def _iterate_node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_Fault]:
+    """Yield the faults of one node of the syntax tree."""
     match node:
         case ast.Attribute(ast.Attribute(ast.Name("self"), "dp"), name):
             if name not in _DATA_PROVIDER:
-                yield node.lineno, f"self.dp.{name}", "other data than candles of the traded pair"
+                yield node.lineno, f"self.dp.{name}", "other data than candles of pairs"
         case ast.Attribute(ast.Name("self"), name) if name in RUNTIME_ATTRIBUTES:
             yield node.lineno, f"self.{name}", RUNTIME_ATTRIBUTES[name]
         case ast.Attribute():
@@ -137,9 +139,6 @@ def _iterate_decorator_faults(node: ast.expr, names: Mapping[str, str]) -> Itera
     if full.rpartition(".")[2] != "informative":
         return
     given = {keyword.arg: keyword.value for keyword in node.keywords}
-    asset = node.args[1] if len(node.args) > 1 else given.get("asset")
-    if asset is not None and not (isinstance(asset, ast.Constant) and not asset.value):
-        yield node.lineno, "@informative of another pair", "candles of other pairs"
     if given.get("candle_type") is not None:
         yield node.lineno, "@informative with candle_type", "candles of futures"
 

@@ -126,15 +126,15 @@ def ema_lookback(window: int) -> int:
     return window + compute_memory(1.0 - 2.0 / (window + 1))
 
 
-def check_window(window: Any, name: str = "window", least: int = 1) -> None:
+def check_window(window: Any, name: str = "window", minimum: int = 1) -> None:
     """Check a length in bars.
 
     Raises:
         ValueError: the length is no whole number, or below the minimum.
     """
-    if not isinstance(window, (int, np.integer)) or window < least:
-        bars = "bar" if least == 1 else "bars"
-        raise ValueError(f"{name} must be {least} {bars} or more, found {window}")
+    if not isinstance(window, (int, np.integer)) or window < minimum:
+        bars = "bar" if minimum == 1 else "bars"
+        raise ValueError(f"{name} must be {minimum} {bars} or more, found {window}")
 
 
 def compute_memory(ratio: float, tolerance: float = MEMORY_TOLERANCE) -> int:

@@ -81,7 +81,7 @@ def hma(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 2.
     """
-    check_window(window, least=2)
+    check_window(window, minimum=2)
     return wma(2.0 * wma(values, window // 2) - wma(values, window), math.isqrt(window))
 
 
@@ -100,7 +100,7 @@ def linear_regression(values: FloatArray, window: int) -> LinearRegression:
     Raises:
         ValueError: window is under 2.
     """
-    check_window(window, least=2)
+    check_window(window, minimum=2)
     values = as_array(values)
     weighted, plain = wma(values, window), sma(values, window)
     slope = (weighted - plain) * (6.0 / (window - 1))
@@ -158,16 +158,16 @@ def kama_lookback(period: int, slow: int = 30) -> int:
 def _compute_varying_decay(values: FloatArray, rate: FloatArray, memory: int) -> FloatArray:
     """Return y[i] = (1 - rate[i]) y[i-1] + rate[i] x[i] over `memory` bars, weights scaled to one.
 
-    Each bar maps y to keep * y + add. Two windows are joined by applying the newer map to the older
-    one, so that the map of any window takes about log2(memory) passes.
+    Each bar maps y to factor * y + add. Two windows are joined by applying the newer map to the
+    older one, so that the map of any window takes about log2(memory) passes.
     """
 
     def begin(rows: slice) -> tuple[FloatArray, ...]:
         return 1.0 - rate[rows], rate[rows] * values[rows]
 
     def join(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
-        (keep, add), (old_keep, old_add) = newer.columns, older.columns
-        return keep * old_keep, keep * old_add + add
+        (factor, add), (old_factor, old_add) = newer.columns, older.columns
+        return factor * old_factor, factor * old_add + add
 
     def end(part: WindowPart) -> FloatArray:
         return part.columns[1] / (1.0 - part.columns[0])

@@ -193,7 +193,7 @@ def cci(high: FloatArray, low: FloatArray, close: FloatArray, window: int) -> Fl
     Raises:
         ValueError: window is under 2, or the columns differ in length.
     """
-    check_window(window, least=2)
+    check_window(window, minimum=2)
     high, low, close = as_columns(high=high, low=low, close=close)
     price = typical_price(high, low, close)
     mean = sma(price, window)

@@ -3,7 +3,7 @@
 The value at bar i is that of a recursion which started at bar i - memory + 1. Running each of these
 recursions would take `memory` passes. But two recursions whose states become equal, to the last
 bit, stay equal. So a few reference recursions are run to their end, and each other recursion only
-until its state equals that of a reference, whose later values it then takes.
+until its state equals that of a reference; from there on both have equal values.
 """
 
 from collections.abc import Callable
@@ -37,18 +37,18 @@ def run_windows(
     Returns:
         The columns of the states, each of shape (count,).
     """
-    own, following = _compute_references(count, memory, start, advance)
+    references, following = _compute_references(count, memory, start, advance)
     # A window begins in a block of `memory` bars and, but for the block's first, ends in the next.
     found = tuple(column.copy() for column in following)
     firsts = np.arange(memory - 1, count, memory)
-    for result, column in zip(found, own, strict=True):
+    for result, column in zip(found, references, strict=True):
         result[:memory] = column[:memory]
         result[firsts] = column[firsts]
     starts = np.arange(max(count - memory + 1, 0))
     starts = starts[starts % memory != 0]
     for first in range(0, len(starts), _CHUNK_ROWS):
         chunk = starts[first : first + _CHUNK_ROWS]
-        ends, state = _run_remaining_windows(chunk, memory, own, following, start, advance)
+        ends, state = _run_remaining_windows(chunk, memory, references, following, start, advance)
         for result, column in zip(found, state, strict=True):
             result[ends] = column
     return found
@@ -68,7 +68,7 @@ def _compute_references(
     """
     bars = np.arange(0, count, memory)
     state = start(bars)
-    own = tuple(np.full(count, np.nan) for _ in state)
+    references = tuple(np.full(count, np.nan) for _ in state)
     following = tuple(np.full(count, np.nan) for _ in state)
     for step in range(2 * memory):
         if step:
@@ -78,15 +78,15 @@ def _compute_references(
             if inside == 0:
                 break
             state = advance(tuple(column[:inside] for column in state), bars)
-        for result, column in zip(own if step < memory else following, state, strict=True):
+        for result, column in zip(references if step < memory else following, state, strict=True):
             result[bars] = column
-    return own, following
+    return references, following
 
 
 def _run_remaining_windows(
     starts: IntArray,
     memory: int,
-    own: State,
+    references: State,
     following: State,
     start: Callable[[IntArray], State],
     advance: Callable[[State, IntArray], State],
@@ -100,7 +100,7 @@ def _run_remaining_windows(
             state = advance(state, bars)
         is_own = bars // memory == blocks
         apart = np.zeros(len(bars), dtype=np.bool_)
-        for column, mine, next_ones in zip(state, own, following, strict=True):
+        for column, mine, next_ones in zip(state, references, following, strict=True):
             reference = np.where(is_own, mine[bars], next_ones[bars])
             apart |= (column != reference) & ~(np.isnan(column) & np.isnan(reference))
         if not apart.all():

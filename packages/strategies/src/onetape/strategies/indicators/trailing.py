@@ -110,6 +110,7 @@ class _Sar:
         high_before: FloatArray,
         low_before: FloatArray,
     ) -> State:
+        """Return the state of the recursions one bar later, in columns."""
         _, up, stop, extreme, accelerations = state
         is_up = up > 0.0
         top, bottom = np.maximum(high, high_before), np.minimum(low, low_before)

@@ -67,7 +67,7 @@ def plus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -
     Raises:
         ValueError: period is under 2, or the columns differ in length.
     """
-    check_window(period, "period", least=2)
+    check_window(period, "period", minimum=2)
     high, low, close = as_columns(high=high, low=low, close=close)
     return _compute_directions(high, low, close, period)[0]
 
@@ -82,7 +82,7 @@ def minus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) 
     Raises:
         ValueError: period is under 2, or the columns differ in length.
     """
-    check_window(period, "period", least=2)
+    check_window(period, "period", minimum=2)
     high, low, close = as_columns(high=high, low=low, close=close)
     return _compute_directions(high, low, close, period)[1]
 
@@ -98,7 +98,7 @@ def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> Fl
     Raises:
         ValueError: period is under 2, or the columns differ in length.
     """
-    check_window(period, "period", least=2)
+    check_window(period, "period", minimum=2)
     high, low, close = as_columns(high=high, low=low, close=close)
     plus, minus = _compute_directions(high, low, close, period)
     return wilder(_compute_percent(np.abs(plus - minus), plus + minus), period)
@@ -229,8 +229,8 @@ def heikin_ashi(
 
     close' = (open + high + low + close) / 4, open' = the mean of open' and close' of the bar before
     (of the first bar: of open and close), high' and low' the extremes of high or low, open' and
-    close'. Source: Munehisa Homma; Dan Valcu, Using the Heikin-Ashi Technique, 2004. What open'
-    remembers halves with each bar and is cut where under 1e-12 is left. Lookback:
+    close'. Source: Munehisa Homma; Dan Valcu, Using the Heikin-Ashi Technique, 2004. The weight of
+    a bar in open' halves with each later bar; weights under 1e-12 are left out. Lookback:
     `heikin_ashi_lookback`.
 
     Raises:

@@ -63,7 +63,7 @@ def z_score(values: FloatArray, window: int, ddof: int = 0) -> FloatArray:
     Raises:
         ValueError: window is under 2, or ddof is under 0 or not under window.
     """
-    check_window(window, least=2)
+    check_window(window, minimum=2)
     mean = sma(values, window)
     spread = _compute_deviation(values, window, ddof)
     spread[spread <= np.abs(mean) * NOISE] = np.nan

@@ -12,8 +12,8 @@ from typing import Final
 from onetape.execution.reconcile import AccountDifference
 from onetape.store.live_accounts import add_difference, end_difference, read_open_differences
 from trader.live.account_history import STOPS_ALONE
-from trader.live.adopting import write_off
 from trader.live.book import LiveBook
+from trader.live.order_adoption import write_off
 from trader.states import Problem
 
 #: Source of the problem that others trade the symbol on the account.
@@ -46,7 +46,7 @@ class DifferenceReporter:
         """Return whether coins of the position are missing, so that nothing may be sold."""
         return self._book.states.has_problem(COINS_PROBLEM)
 
-    def forget_missing(self) -> None:
+    def clear_missing(self) -> None:
         """Note that no coins are missing: a reading has them, or the position was corrected."""
         self._missing_since = None
 

@@ -22,28 +22,28 @@ _ORDER_PATHS: Final = (
 _PATHS_WITH_TIME: Final = ("/api/v3/time", "/api/v3/exchangeInfo")
 
 
-class States:
-    """The lasting faults that are active now."""
+class LastingFaults:
+    """Effects of the lasting faults that are active now, on requests, responses and events."""
 
     def __init__(self, faults: Faults, clock: Clock) -> None:
-        """Derive the states from these faults and this clock of market time."""
+        """Take all faults of the simulator, and the clock of market time."""
         self._faults = faults
         self._clock = clock
 
     def is_in_maintenance(self, on: str) -> bool:
         """Return whether the exchange is in maintenance; `on` names the request in the log."""
-        return bool(self._faults.fire_states("maintenance", on))
+        return bool(self._faults.fire_lasting("maintenance", on))
 
     def compute_skew_ms(self) -> int:
         """Return the milliseconds by which the exchange's clock is ahead of market time."""
-        firings = self._faults.fire_states("clock_skew", "the exchange's clock")
+        firings = self._faults.fire_lasting("clock_skew", "the exchange's clock")
         return round(sum(firing.fault.seconds or 0.0 for firing in firings) * 1_000)
 
-    def is_quiet(self, symbol: str) -> bool:
+    def is_halted_or_delisted(self, symbol: str) -> bool:
         """Return whether a market has no trades now: it is halted or delisted."""
         return bool(
-            self._faults.fire_states("halted", "a stream", symbol)
-            or self._faults.fire_states("delisted", "a stream", symbol)
+            self._faults.fire_lasting("halted", "a stream", symbol)
+            or self._faults.fire_lasting("delisted", "a stream", symbol)
         )
 
     def make_unavailable_response(self) -> web.Response:
@@ -71,9 +71,9 @@ class States:
         """
         if not symbol:
             return None
-        if self._faults.fire_states("delisted", on, symbol):
+        if self._faults.fire_lasting("delisted", on, symbol):
             return make_invalid_symbol_refusal()
-        if orders and self._faults.fire_states("halted", on, symbol):
+        if orders and self._faults.fire_lasting("halted", on, symbol):
             return make_market_closed_refusal()
         return None
 
@@ -95,35 +95,35 @@ class States:
             return self._cut_at_halt(request.query.get("symbol", ""), response)
         if request.path.startswith("/api/v3/ticker/") and (response.text or "").startswith("["):
             entries: Any = json.loads(response.text or "[]")
-            kept = [entry for entry in entries if not self._is_delisted(str(entry["symbol"]))]
-            return web.Response(text=format_json(kept), content_type="application/json")
+            listed = [entry for entry in entries if not self._is_delisted(str(entry["symbol"]))]
+            return web.Response(text=format_json(listed), content_type="application/json")
         return response
 
     def _edit_market_list(self, document: JsonObject) -> JsonObject:
         entries: Any = document.get("symbols")
         if entries is None:
             return document
-        kept: list[object] = []
+        listed: list[object] = []
         for entry in entries:
             name = str(entry["symbol"])
             if self._is_delisted(name):
                 continue
-            halted = self._faults.fire_states("halted", "GET /api/v3/exchangeInfo", name)
-            kept.append({**entry, "status": "BREAK"} if halted else entry)
-        return {**document, "symbols": kept}
+            halted = self._faults.fire_lasting("halted", "GET /api/v3/exchangeInfo", name)
+            listed.append({**entry, "status": "BREAK"} if halted else entry)
+        return {**document, "symbols": listed}
 
     def _is_delisted(self, name: str) -> bool:
-        return bool(self._faults.fire_states("delisted", "a list of markets", name))
+        return bool(self._faults.fire_lasting("delisted", "a list of markets", name))
 
     def _cut_at_halt(self, symbol: str, response: web.Response) -> web.Response:
         """Return klines without those that opened after the market was halted."""
-        firings = self._faults.fire_states("halted", "GET /api/v3/klines", symbol)
+        firings = self._faults.fire_lasting("halted", "GET /api/v3/klines", symbol)
         if not firings:
             return response
         began_ms = min(firing.began_ms for firing in firings)
         rows: Any = json.loads(response.text or "[]")
-        kept = [row for row in rows if row[0] <= began_ms]
-        return web.Response(text=format_json(kept), content_type="application/json")
+        before_halt = [row for row in rows if row[0] <= began_ms]
+        return web.Response(text=format_json(before_halt), content_type="application/json")
 
 
 def _make_refusal_response(refusal: Refusal) -> web.Response:

@@ -20,6 +20,7 @@ from onetape.store.corrections import (
 from onetape.store.gaps import find_unexplained
 from onetape.strategies import BUY, SELL
 from trader.evaluations import Evaluations
+from trader.higher_window import find_late_markets
 from trader.session_context import SessionContext
 from trader.window import MOST_ROWS
 
@@ -112,6 +113,8 @@ class CorrectionReview:
         gaps = find_series_gaps(context.store, context.key, first, last)
         missing = find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
         end = min(last, missing[0][0] - 1) if missing else last
+        if find_late_markets(context, end):
+            return
         together = [opened for opened in candles if opened <= end]
         self._under_review = [each for each in marked if each.timestamp in together]
         if self._under_review:

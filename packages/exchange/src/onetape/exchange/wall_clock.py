@@ -1,4 +1,4 @@
-"""The computer's clocks and sleep, which pauses of reads use, and a place for rate limit bans.
+"""The computer's clocks and sleep, for pauses of reads, and the rate limit bans of an exchange.
 
 Pauses and bans count wall seconds, never market time. Tests pass other implementations.
 """
@@ -14,7 +14,7 @@ from onetape.core.rate_limit_ban import RateLimitBan
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-class Wall(Protocol):
+class WallClock(Protocol):
     """The computer's clocks and sleep; a test passes an object whose sleep takes no time."""
 
     def get_monotonic_seconds(self) -> float:
@@ -30,7 +30,7 @@ class Wall(Protocol):
         ...
 
 
-class ComputerWall:
+class ComputerWallClock:
     """The clocks and sleep of this computer."""
 
     def get_monotonic_seconds(self) -> float:

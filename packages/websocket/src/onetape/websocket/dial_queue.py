@@ -36,7 +36,7 @@ _LOCK_TRIES: Final = 50
 _LOCK_PAUSE_SECONDS: Final = 0.005
 
 
-class DialPace:
+class DialQueue:
     """The queue of dials of one exchange, in a file that programs share, or in memory."""
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.monotonic) -> None:

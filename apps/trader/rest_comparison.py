@@ -22,7 +22,7 @@ from trader.session_context import SessionContext
 COMPARE_AFTER_CANDLES = 5
 #: One request in this number may be a comparison: a tenth of the exchange's request rate.
 REQUESTS_PER_COMPARISON = 10
-#: Least time between two comparisons, and longest pause if REST lacks the candle, wall seconds.
+#: Minimum time between two comparisons, and longest pause if REST lacks the candle, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
@@ -30,14 +30,19 @@ LONGEST_PAUSE_SECONDS = 60.0
 class RestComparison:
     """Fetches candles of one series again over REST that only the stream has closed so far."""
 
-    def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
+    def __init__(
+        self, context: SessionContext, exchange: RestExchange, *, is_early: bool = False
+    ) -> None:
         """Initialise; candles that an earlier session did not compare are compared too.
 
         Args:
             context: Context of the traded symbol.
             exchange: Exchange of the candles.
+            is_early: Whether each candle is compared a minute after its close, also without a
+                position.
         """
         self._context = context
+        self._is_early = is_early
         self._exchange = exchange
         self._next_after = 0.0
         self._pause_seconds = FIRST_PAUSE_SECONDS
@@ -78,7 +83,7 @@ class RestComparison:
             return []
         limit = self._exchange.quirks.page_limit
         is_late = timeframe.count_between(found[0], now_ms // 1_000) > COMPARE_AFTER_CANDLES
-        if is_late or self._has_position():
+        if is_late or self._is_early or self._has_position():
             return [each for each in found if timeframe.count_between(found[0], each) < limit - 5]
         return []
 

@@ -17,7 +17,7 @@ from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.folders import USER_FOLDER
 from onetape.strategies import Higher
 from trader.evaluator.messages import (
-    Evaluated,
+    EvaluationReply,
     FailureReply,
     LoadedStrategy,
     LoadRequest,
@@ -55,7 +55,7 @@ class _Request(Struct, eq=False):
     """Rest of the message that the worker's pipe could not take yet."""
 
 
-class StrategyEvaluator:
+class ProcessEvaluator:
     """Evaluates one strategy; its worker process is replaced when it is late or ends."""
 
     def __init__(
@@ -295,7 +295,7 @@ class StrategyEvaluator:
 
 def _parse_evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | None:
     """Return the evaluation of a reply; None: it does not fit the request."""
-    if not isinstance(reply, Evaluated) or len(reply.views) != rows:
+    if not isinstance(reply, EvaluationReply) or len(reply.views) != rows:
         return None
     signal = np.frombuffer(reply.signal, np.int8)
     if len(signal) != candles or np.abs(signal).max(initial=0) > 1:
@@ -306,8 +306,10 @@ def _parse_evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | Non
         levels = reply.levels.decode()
     except ValueError:
         return None
-    columns = [one for one in (levels.stop, levels.target) if one is not None]
+    prices = (levels.stop, levels.target, levels.limit)
+    columns = [one for one in prices if one is not None]
     is_valid = all(len(one) == candles and not (one <= 0).any() for one in columns)
+    is_valid &= levels.expiry_candles > 0
     return Evaluation(signal, reply.views, levels) if is_valid else None
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from busy_loop import BusyLoop
 from onetape.websocket.client import FIRST_DIALS, LONGEST_PAUSE_SECONDS
-from onetape.websocket.dial_pace import BURST_DIALS, DIAL_SECONDS, DialPace
+from onetape.websocket.dial_queue import BURST_DIALS, DIAL_SECONDS, DialQueue
 from onetape.websocket.events import StreamEvent, StreamLost
 from repeatable import count_examples
 
@@ -40,14 +40,14 @@ class Clock:
 async def simulate_dials(programs: int, pause_seconds: float) -> list[float]:
     """Return when programs dial that share a queue, in 20 minutes in which every dial fails."""
     clock = Clock()
-    pace = DialPace(None, clock=clock)
+    dial_queue = DialQueue(None, clock=clock)
     dials: list[float] = []
     due = [(clock.seconds, number) for number in range(programs)]
     end = clock.seconds + 1_200.0
     while due[0][0] < end:
         clock.seconds, number = heapq.heappop(due)
         dials.append(clock.seconds)
-        wait = max(pause_seconds, await pace.reserve())
+        wait = max(pause_seconds, await dial_queue.reserve())
         heapq.heappush(due, (clock.seconds + wait, number))
     return dials
 
@@ -67,7 +67,7 @@ def test_programs_that_share_a_queue_stay_under_the_limit_of_dials(
 
 def test_programs_that_share_a_file_dial_one_after_the_other(tmp_path: Path) -> None:
     clock = Clock()
-    first, second = (DialPace(tmp_path / "dials", clock=clock) for _ in range(2))
+    first, second = (DialQueue(tmp_path / "dials", clock=clock) for _ in range(2))
 
     async def scene() -> None:
         for _ in range(BURST_DIALS):
@@ -89,10 +89,10 @@ def test_programs_that_share_a_file_dial_one_after_the_other(tmp_path: Path) -> 
 )
 def test_a_file_with_outdated_times_delays_no_dial(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "dials").write_bytes(content)
-    pace = DialPace(tmp_path / "dials", clock=Clock())
-    assert asyncio.run(pace.read_last_connection()) == 0.0
-    assert asyncio.run(pace.reserve()) == 0.0
-    assert pace.fault is None
+    dial_queue = DialQueue(tmp_path / "dials", clock=Clock())
+    assert asyncio.run(dial_queue.read_last_connection()) == 0.0
+    assert asyncio.run(dial_queue.reserve()) == 0.0
+    assert dial_queue.fault is None
 
 
 @pytest.mark.parametrize("kind", ["a folder", "no folder", "locked"])
@@ -104,14 +104,14 @@ def test_an_unusable_file_delays_no_dial_and_is_named(tmp_path: Path, kind: str)
     if holder is not None:
         # As a process that was suspended while it held the lock.
         fcntl.flock(holder, fcntl.LOCK_EX)
-    pace = DialPace(path, clock=Clock())
-    assert asyncio.run(pace.reserve()) == 0.0
-    assert pace.fault is not None
-    assert str(path) in pace.fault
+    dial_queue = DialQueue(path, clock=Clock())
+    assert asyncio.run(dial_queue.reserve()) == 0.0
+    assert dial_queue.fault is not None
+    assert str(path) in dial_queue.fault
     if holder is not None:
         holder.close()
-        assert asyncio.run(pace.reserve()) == 0.0
-        assert pace.fault is None
+        assert asyncio.run(dial_queue.reserve()) == 0.0
+        assert dial_queue.fault is None
 
 
 def has_lost(events: list[StreamEvent]) -> bool:

@@ -11,21 +11,22 @@ from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.message_text import format_error
 from onetape.core.strategy_levels import is_same_row
 from onetape.strategies.interface import SignalArray, Signals, Strategy
-from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
+from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, shift_clock
 
-#: Number of candles that a lookback is measured on, and of the bars that are compared.
+#: Number of candles that a lookback is measured on, and number of the bars that are compared.
 _CANDLE_COUNT: Final = 4_000
 _COMPARED_BARS: Final = 120
 #: The longest lookback that can be measured; a longer one must be declared.
-MOST_MEASURED: Final = 2_000
+MAX_MEASURED: Final = 2_000
 #: Seconds by which the clock is moved for each further evaluation of the same candles.
 _CLOCK_SHIFTS: Final = (0, AHEAD_SECONDS, AHEAD_SECONDS + 1, FURTHER_SECONDS, 0)
 
 
 def measure_lookback(strategy: Strategy) -> int:
-    """Return the smallest lookback with which a window gives the signal of all candles.
+    """Return the smallest lookback with which windows give the same signals as all candles.
 
-    It must do so on each compared bar. A window on which the strategy fails is too short.
+    On each compared bar, the window that ends with the bar must give the same signal. A window on
+    which the strategy fails is too short.
 
     Raises:
         ConfigurationError: no lookback up to 2,000 is enough, or the strategy fails with all.
@@ -48,9 +49,9 @@ def measure_lookback(strategy: Strategy) -> int:
             return False
 
     enough = 1
-    while enough <= MOST_MEASURED and not is_enough(enough):
+    while enough <= MAX_MEASURED and not is_enough(enough):
         enough *= 2
-    if enough > MOST_MEASURED:
+    if enough > MAX_MEASURED:
         raise _make_unmeasurable_error(strategy, candles, whole.signal, failures[-1:])
     short = enough // 2
     while enough - short > 1:
@@ -63,10 +64,10 @@ def _is_repeated(window: Signals, whole: Signals, bar: int) -> bool:
     """Return whether the last signal of a window, and its levels, are those of all candles."""
     if window.signal[-1] != whole.signal[bar]:
         return False
-    own, columns = window.level_columns, whole.level_columns
-    if own is None or columns is None:
-        return own is columns
-    return is_same_row(own.get_row(-1), columns.get_row(bar))
+    window_columns, columns = window.level_columns, whole.level_columns
+    if window_columns is None or columns is None:
+        return window_columns is columns
+    return is_same_row(window_columns.get_row(-1), columns.get_row(bar))
 
 
 def _make_unmeasurable_error(
@@ -81,7 +82,7 @@ def _make_unmeasurable_error(
             f"of them{also}"
         )
     return ConfigurationError(
-        f"strategy function {strategy.name}: no lookback up to {MOST_MEASURED:,} candles "
+        f"strategy function {strategy.name}: no lookback up to {MAX_MEASURED:,} candles "
         "repeats its signals: it looks further back, or into the future; correct it, or "
         f"declare a longer one: @strategy_function(lookback=...){also}"
     )
@@ -90,7 +91,7 @@ def _make_unmeasurable_error(
 def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -> bool:
     """Return whether the same candles give other signals, also at other times of day."""
     for ahead_seconds in _CLOCK_SHIFTS:
-        with moved_clock(ahead_seconds):
+        with shift_clock(ahead_seconds):
             try:
                 again = _evaluate_columns(strategy, candles).signal
             except OnetapeError:
@@ -101,12 +102,16 @@ def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -
 
 
 def _evaluate_columns(strategy: Strategy, candles: Candles) -> Signals:
+    """Return the signals of some candles, with one value per candle."""
     try:
         signals = strategy.evaluate(candles, {})
-        columns = (signals.signal, signals.stop, signals.target)
+        columns = (signals.signal, signals.stop, signals.target, signals.limit)
         wrong = [len(one) for one in columns if one is not None and len(one) != len(candles)]
         if wrong:
-            msg = f"entry, exit, stop and target must have one value per candle, found {wrong[0]:,}"
+            msg = (
+                "entry, exit, stop, target and limit must have one value per candle, "
+                f"found {wrong[0]:,}"
+            )
             raise ValueError(msg)  # noqa: TRY301 - the text below has function and candles
     except OnetapeError:
         raise
@@ -127,7 +132,7 @@ def _format_failure(error: ConfigurationError) -> str:
 
 def _choose_bars_to_compare(whole: SignalArray) -> list[int]:
     """Return bars with a signal, the bars after them, and others, spread over the candles."""
-    first = MOST_MEASURED
+    first = MAX_MEASURED
     later = whole[first:]
     signalling = np.flatnonzero(later != 0) + first
     bars = {

@@ -75,7 +75,7 @@ def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
     """Remove missing coins from the position, on a person's command.
 
     Args:
-        book: The orders and trades of the symbol.
+        book: The orders and fills of the symbol.
         answer: `adopt`: the amount in the account stays a position; `forget`: no position is left.
         held: Amount of the position that is in the account, base currency.
         now_ms: Market time, epoch milliseconds.
@@ -93,7 +93,7 @@ def write_off_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
     The account gets no money for these coins.
 
     Args:
-        book: The orders and trades of the symbol.
+        book: The orders and fills of the symbol.
         amount: Amount, base currency.
         now_ms: Market time, epoch milliseconds.
     """
@@ -107,7 +107,7 @@ def write_off_entry(book: LiveBook, answer: str, now_ms: int) -> None:
     """Remove the coins of an entry from the position, on a person's command.
 
     Args:
-        book: The orders and trades of the symbol.
+        book: The orders and fills of the symbol.
         answer: `forget`: the coins are gone; `keep`: the coins stay in the account as its own.
         now_ms: Market time, epoch milliseconds.
     """
@@ -119,7 +119,7 @@ def write_off_dust(book: LiveBook, reason: str, now_ms: int) -> None:
     """Remove a position that no order can sell; its coins stay in the account. Print a line.
 
     Args:
-        book: The orders and trades of the symbol.
+        book: The orders and fills of the symbol.
         reason: Reason why the position cannot be sold.
         now_ms: Market time, epoch milliseconds.
     """
@@ -135,7 +135,7 @@ def _book_correction(
     """Book a sale that no order has made, at the price of the entry.
 
     Args:
-        book: The orders and trades of the symbol.
+        book: The orders and fills of the symbol.
         amount: Amount, base currency.
         reason: Reason as a text.
         now_ms: Market time, epoch milliseconds.

@@ -9,7 +9,7 @@ from onetape.simulator.faults.registry import Faults
 from onetape.simulator.server.wire import format_json, parse_json
 
 
-class FaultControl:
+class FaultEndpoints:
     """Endpoints under /simulator/faults.
 
     - `GET /simulator/faults`: `{"seed": int, "faults": [{"number", "added_ms", "calls", "fired",

@@ -109,7 +109,7 @@ def accept_gaps(
     return sum(gap.candles for gaps in gaps_by_series.values() for gap in gaps)
 
 
-def undo_accepted(store: Store, keys: Sequence[SeriesKey], requested: Range) -> int:
+def undo_acceptance(store: Store, keys: Sequence[SeriesKey], requested: Range) -> int:
     """Undo accepted gaps of a range; return the number of candles that are "not fetched" now.
 
     Args:

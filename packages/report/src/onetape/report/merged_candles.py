@@ -12,7 +12,7 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 MAX_DRAWN_CANDLES: Final = 50_000
 #: Number of candles (hours of a year) that are drawn of each market, however many there are.
 _YEAR_OF_HOURS: Final = 366 * 24
-_STEPS: Final = {
+_TIMEFRAME_SECONDS: Final = {
     "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1_800, "1h": 3_600, "2h": 7_200,
     "4h": 14_400, "6h": 21_600, "12h": 43_200, "1d": 86_400, "3d": 259_200, "10d": 864_000,
 }  # fmt: skip
@@ -47,7 +47,7 @@ def compute_drawn_limit(markets: int) -> int:
     return max(MAX_DRAWN_CANDLES // markets, _YEAR_OF_HOURS)
 
 
-def group(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
+def group_by_timeframe(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
     """Return the groups of the shortest usual timeframe with at most `limit` candles."""
     return group_times(candles.timestamp, limit)
 
@@ -62,7 +62,7 @@ def group_times(timestamp: IntArray, limit: int) -> Grouping:
     count = len(timestamp)
     if count <= limit:
         return Grouping("", np.arange(count), timestamp)
-    for name, seconds in _STEPS.items():
+    for name, seconds in _TIMEFRAME_SECONDS.items():
         buckets = timestamp // seconds
         starts = np.flatnonzero(np.diff(buckets, prepend=buckets[0] - 1))
         if len(starts) <= limit:
