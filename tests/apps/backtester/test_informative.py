@@ -230,7 +230,8 @@ def test_a_traded_symbol_may_be_the_market_that_others_read(
 ) -> None:
     del hours
     follower(symbol, "1h")
-    together = backtest_json(*FLAGS, "--symbol", "BTC/USDT,ETH/USDT").document
+    sizing = ("--sizing", "quote_amount=100")
+    together = backtest_json(*FLAGS, *sizing, "--symbol", "BTC/USDT,ETH/USDT").document
     assert {trade["symbol"] for trade in together["trades"]} == {"BTC/USDT", "ETH/USDT"}
     assert together["check"]["clean"] is True
 
@@ -283,7 +284,7 @@ def test_an_optimization_sees_what_a_backtest_of_the_part_sees(
 def test_other_candles_of_the_other_market_are_another_optimization(
     optimize: Run, four_hours: Path
 ) -> None:
-    flags = ("-s", "follower", "--param", "bars=2", "--from", "2024-02-01")
+    flags = ("-s", "follower", "--param", "bars=2,3", "--from", "2024-02-01")
     first = optimize(*flags)["folder"]
     assert optimize(*flags)["folder"] == first
     with open_store(four_hours, create=False) as store, store.write() as connection:
