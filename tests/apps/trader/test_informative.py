@@ -304,7 +304,7 @@ def test_a_market_that_a_session_trades_too_is_read_from_its_stream(
                 MARCH + HOUR,
                 MARCH + 2 * HOUR,
             )
-            assert {origin for (origin,) in rows} == {"stream"}
+            assert {origin for (origin,) in rows} == {"ws"}
             assert len(rows) == 2
 
     run(scene())
