@@ -192,15 +192,8 @@ def test_after_an_allowed_gap_of_the_other_market_trading_waits_for_a_warm_up(
     since = START + (1_100 + 4 * 100 + 100) * HOUR
     (pause,) = document["pauses"]
     assert (pause["timeframe"], pause["trading_since"]) == ("ETH/USDT 4h", since)
-<<<<<<< HEAD
-    assert (
-        f"behind the gap of ETH/USDT 4h candles {format_utc(START + 1_000 * HOUR)}"
-        in json.dumps(document["notes"])
-    )
-=======
     gap = f"behind the gap of ETH/USDT 4h candles {format_utc(START + 1_000 * HOUR)}"
     assert gap in json.dumps(document["notes"])
->>>>>>> informative16
     # The candle of hour 1,000 would have closed with hour 1,003.
     silent = range(START + 1_004 * HOUR, since)
     assert not any(trade["entry_timestamp"] in silent for trade in document["trades"])
