@@ -9,7 +9,7 @@ from onetape.core.digits import Digits
 from onetape.core.strategy_levels import LevelRow
 from onetape.core.trading import Fill
 from onetape.core.trading_rules import TradingRules
-from onetape.engine.limit_orders import round_limit_down
+from onetape.engine.limit_orders import compute_fill_bound, round_limit_down
 from onetape.store.database import Store
 from onetape.store.orders import read_limit_order
 
@@ -31,7 +31,7 @@ class LimitEntry(Struct, frozen=True):
         Args:
             opened: Open of the candle that filled the order, quote currency.
         """
-        return opened >= self.limit
+        return opened >= compute_fill_bound(self.limit)
 
 
 def read_limit_entry(store: Store, fills: Sequence[Fill]) -> LimitEntry | None:

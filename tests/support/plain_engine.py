@@ -172,9 +172,10 @@ class PlainLoop:
 
     def _fill_limit(self, bar: int, open_: float, low: float) -> None:
         limit = self.limit
-        if limit is None or min(open_, low) >= limit.price:
+        # Prices are in hundredths, with the noise of floats.
+        if limit is None or min(open_, low) > limit.price - 1e-9:
             return
-        self.limit, is_inside = None, open_ >= limit.price
+        self.limit, is_inside = None, open_ > limit.price - 1e-9
         price = limit.price if is_inside else open_
         values = self.model.compute_limit_fill(
             limit.reserved, None if is_inside else open_, float(self.candles.volume[bar - 1])

@@ -103,7 +103,7 @@ def limits_of(seed: int, candles: Candles) -> LevelColumns:
     away = rng.choice([-0.01, 0.0, 0.002, 0.01, 0.04], count, p=[0.05, 0.15, 0.35, 0.3, 0.15])
     limit = np.maximum(np.round(candles.close * (1 - away), 2), 0.01)
     touched = np.roll(candles.low, -1)
-    limit = np.where(rng.random(count) < 0.1, touched, limit)
+    limit = np.where(rng.random(count) < 0.1, np.round(touched, 2), limit)
     limit[rng.random(count) < rng.choice([0.0, 0.2, 0.6])] = np.nan
     given = levels_of(seed, candles) if rng.random() < 0.6 else LevelColumns()
     return replace(given, limit=limit, expiry_candles=int(rng.choice([1, 2, 3, 8, 60])))

@@ -66,12 +66,12 @@ def start_drill(
     given = {**collect_flag_values(TraderSettings, flags), "mode": "paper", "sandbox": False}
     loaded = load_trader_settings(file, given, params_from)
     settings = loaded.settings
-    scenarios = _choose_scenarios(only)
     with loaded.places.add_places_to_errors():
         check_settings(settings)
         drill = make_drill(settings, COMMAND)
     if loaded.run_text:
         note(loaded.run_text)
+    scenarios = _choose_scenarios(only)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     found = run_drill(drill, scenarios, at_once or 4, _print_result)
     if only is None:

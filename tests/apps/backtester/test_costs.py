@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from docs_pages import copy_config
 from onetape.backtest.config import BacktestConfig, StrategyChoice
 from onetape.backtest.spreads import measure_spreads
 from onetape.engine import AccountConfig
@@ -164,7 +165,7 @@ def test_the_example_in_the_docs_equals_the_output(
     backtester: Run, folder: Path, repository: Path
 ) -> None:
     """A day of tickers: a spread of one price step, and of two in every eighth second."""
-    del folder
+    copy_config(repository, folder)
     page = (repository / "docs/rules.md").read_text(encoding="utf-8")
     command, shown = re.findall(r"\$ uv run backtester (costs .*)\n((?:.+\n)+?)```", page)[0]
     for symbol, bid in (("BTC/USDT", 64_000.0), ("ETH/USDT", 3_400.0)):

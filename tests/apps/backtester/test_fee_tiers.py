@@ -19,7 +19,8 @@ RULES = ("-s", "sma_cross", "--take-profit", "0.02", "--no-check")
 
 @pytest.mark.parametrize("model", [BacktesterSettings, TraderSettings])
 def test_both_programs_take_maker_and_taker_fee_of_the_tier(model: Any) -> None:
-    flags = collect_flag_values(model, {"exchange": "kraken", "fee_tier": "60000"})
+    exchange = ["kraken"] if model is TraderSettings else "kraken"
+    flags = collect_flag_values(model, {"exchange": exchange, "fee_tier": "60000"})
     account = load_settings(model, "program", None, flags, {}).settings.account
     assert (account.fee_rate, account.maker_fee_rate) == (0.0024, 0.0014)
     assert account.fee_tier == "60000"
@@ -40,7 +41,7 @@ def test_a_result_names_the_tier_and_its_fees(database: Path, backtester: Run) -
 
 def test_a_saved_run_keeps_the_fees_of_its_tier(kept: Run, backtester: Run) -> None:
     run = kept(*RULES, "--fee-tier", "vip1")
-    ended = backtester("explain", "--run", run.name, "2024-02-01T00:00")
+    ended = backtester("explain", "--run", run.name, "--at", "2024-02-01T00:00")
     assert ended.code == 0, ended.err
     assert "changed since" not in ended.out + ended.err
 

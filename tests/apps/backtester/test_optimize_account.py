@@ -211,7 +211,7 @@ def test_a_random_search_draws_any_value_of_a_range(optimize: Run) -> None:
         ),
         (
             "account.stoploss_guard.trade_limits=2",
-            ("account.stoploss_guard has no number 'trade_limits'", "did you mean trade_limit"),
+            ("account.stoploss_guard has no number 'trade_limits'", "did you mean 'trade_limit'?"),
         ),
     ],
 )

@@ -64,7 +64,7 @@ def test_an_entry_inside_all_limits_passes() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"cost": Decimal(2_000)}, "over what limits and free money leave"),
+        ({"cost": Decimal(2_000)}, "is more than limits and free money allow"),
         ({"cost": Decimal(4)}, "below the market's minimum"),
         ({"cost": Decimal(0)}, "below the market's minimum"),
         ({"stop_cost": Decimal("4.99")}, "its stop would sell for 4.99"),

@@ -276,8 +276,7 @@ def test_each_attribute_becomes_its_setting(
         ("    def help(self):\n        self.dp.ticker('BTC/USDT')", "line 16: self.dp.ticker"),
         ("    def help(self):\n        return self.wallets", "line 16: self.wallets"),
         (
-            '    @informative("1h", candle_type="mark")\n'
-            "    def i(self, df, m):\n        return df",
+            '    @informative("1h", candle_type="mark")\n    def i(self, df, m):\n        pass',
             "line 15: @informative with candle_type",
         ),
         (

@@ -170,7 +170,7 @@ def test_a_running_trader_that_cannot_write_is_degraded_after_five_seconds(
     (shown,) = parse_traders(ended)
     assert (ended.code, shown["state"]) == (10, "degraded")
     assert shown["reason"].startswith(
-        "its process lives and has written nothing to the database for "
+        "its process runs and has written nothing to the database for "
     )
 
 

@@ -91,7 +91,7 @@ def test_an_account_without_trades_is_no_error(trader: Run, account: TradedAccou
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (["--from", "2025-01-01"], 4, "the stored ones go from 2024-03-01 01:00 to 2024-03-01 02"),
+        (["--from", "2025-01-01"], 4, "the stored fills go from 2024-03-01 01:00 to 2024-03-01 02"),
         (["--from", "yesterday"], 2, "--from 'yesterday' was not understood"),
         (["--from", "2024-03-02", "--to", "2024-03-01"], 2, "is not after from"),
         (["--csv", "--json"], 2, "--csv and --json are two formats"),

@@ -191,7 +191,7 @@ async def step(opened: Market, trading: Desk, hour: int) -> None:
 
 def stored_stops(trading: Desk) -> list[float]:
     """Return the prices of all stops that were stored, in their order."""
-    rows = trading.query("SELECT stop_price FROM orders WHERE is_protection ORDER BY rowid")
+    rows = trading.query("SELECT stop_price FROM orders WHERE is_protection ORDER BY decided_ms")
     return [float(row[0]) for row in rows]
 
 
@@ -221,7 +221,7 @@ def test_row_144_a_stop_of_each_candle_is_moved_up_by_one_request_and_kept_witho
             await trading.until(lambda: is_near(price_of(opened), close * 0.94))
             expected = [close * share for share in (0.90, 0.93, 0.94)]
             assert stored_stops(trading) == pytest.approx(expected, abs=0.011)
-            assert opened.simulator.faults.log == []
+            assert not opened.simulator.faults.log
 
     run_watched(scene(), 180.0)
 
@@ -260,7 +260,8 @@ def test_row_144_a_live_stop_moves_to_break_even_once_the_profit_is_reached(
         ):
             await enter(opened, trading)
             simulated = opened.simulator.market
-            rise = PriceMove(MARCH + HOUR + 1_800, None, 1.03)
+            # A rise at the open: the candle's low is above the break-even price.
+            rise = PriceMove(MARCH + 2 * HOUR, None, 1.03)
             simulated.add_move(simulated.get_symbol(KEY.symbol), rise)
             fills = trading.fills()
             paid = sum(one.price * one.amount for one in fills) / sum(one.amount for one in fills)
@@ -268,6 +269,8 @@ def test_row_144_a_live_stop_moves_to_break_even_once_the_profit_is_reached(
             await step(opened, trading, 2)
             even = float(paid) * trading.context.rules.exits.break_even_stop
             assert even > paid
+            # The resting stop moves once the candle with the rise has closed.
+            await step(opened, trading, 3)
             await trading.until(lambda: is_near(price_of(opened), even))
 
     run_watched(scene(), 180.0)

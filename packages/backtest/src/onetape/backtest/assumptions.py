@@ -140,7 +140,7 @@ def _describe_shared_account(backtest: Backtest, assumptions: dict[str, str]) ->
 
 def describe_slippage(rules: AccountConfig) -> str:
     """Return the description of the slippage of market orders."""
-    parts = [f"{rules.slippage_bps:g} bps worse"] if rules.slippage_bps else []
+    parts = [f"slippage {rules.slippage_bps:g} bps"] if rules.slippage_bps else []
     if rules.spread_bps:
         parts.append(f"half of a spread of {rules.spread_bps:g} bps")
     if rules.volume_impact:

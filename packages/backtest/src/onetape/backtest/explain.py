@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.backtest.intrabar_candles import explain_exit, explain_no_exit
-from onetape.backtest.limit_notes import (
+from onetape.backtest.limit_explanations import (
     describe_limit_fill,
     explain_ignored_buy,
     explain_limit_order,

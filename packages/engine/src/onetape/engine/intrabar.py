@@ -20,6 +20,7 @@ from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, IntArray
 from onetape.core.timeframes import Timeframe
 from onetape.core.untraded import find_untraded_rows
+from onetape.engine.exit_config import NOISE
 from onetape.engine.exit_search import compute_trailing_stops
 from onetape.engine.exits import BarExit, Levels, find_exit_after_limit, find_exit_in_bar
 
@@ -127,7 +128,7 @@ def find_intrabar_exit_after_limit(
     end = intrabar.timeframe.next(timestamp)
     candles = intrabar.read(timestamp, end)
     traded = ~find_untraded_rows(candles, has_volume=intrabar.has_volume)
-    is_below = traded & (candles.low < limit)
+    is_below = traded & (candles.low < limit * (1 - NOISE))
     filled = int(is_below.argmax()) if is_below.any() else len(candles)
     opened = int(candles.timestamp[filled]) if filled < len(candles) else end
     if _has_missing_candle(intrabar, candles.timestamp[:filled], timestamp, opened):

@@ -7,7 +7,8 @@ each of these candles with a trade it is filled
     at the open         if the open is below the limit (taker, with slippage, at most the limit)
     at the limit        if the low is below the limit (maker)
 
-A low that touches the limit fills nothing. A SELL cancels the order before the next candle, and so
+A low that touches the limit fills nothing, also if it is below the limit by no more than the
+rounding of floats. A SELL cancels the order before the next candle, and so
 does an unexplained gap; a candle that opens outside the trading hours cancels it too. None of this
 depends on the account, so it is computed from columns (entry guards: shared_account.py).
 """
@@ -21,6 +22,7 @@ from onetape.core.price_steps import find_price_step
 from onetape.core.trading_rules import count_floor_steps, multiply_step
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.due_orders import OrderBars
+from onetape.engine.exit_config import NOISE
 
 if TYPE_CHECKING:
     from onetape.core.strategy_levels import LevelColumns
@@ -61,6 +63,11 @@ def round_limit_down(price: float, step: float) -> float:
         step: Price step of the market, quote currency.
     """
     return multiply_step(max(1, count_floor_steps(price / step)), step) if step else price
+
+
+def compute_fill_bound(limit: float) -> float:
+    """Return the price below which a price is below a limit by more than the rounding of floats."""
+    return limit * (1 - NOISE)
 
 
 class LimitOrders:
@@ -133,14 +140,14 @@ class LimitOrders:
             order: The order.
             bar: Bar at whose open it is sent.
         """
-        width, price = _FIRST_BLOCK, order.price
+        width, price, bound = _FIRST_BLOCK, order.price, compute_fill_bound(order.price)
         while bar <= order.last:
-            is_below = self._low[bar : min(bar + width, order.last + 1)] < price
+            is_below = self._low[bar : min(bar + width, order.last + 1)] < bound
             first = int(is_below.argmax())
             if is_below[first]:
                 filled = bar + first
                 open_ = float(self._candles.open[filled])
-                is_inside = open_ >= price
+                is_inside = open_ >= bound
                 return LimitFill(filled, price if is_inside else open_, is_inside)
             bar, width = bar + width, 4 * width
         return None

@@ -46,7 +46,7 @@ from onetape.engine.exits import (
     find_final_exit_after_limit,
 )
 from onetape.engine.guard_log import insert_trade
-from onetape.engine.limit_orders import round_limit_down
+from onetape.engine.limit_orders import compute_fill_bound, round_limit_down
 from onetape.engine.step_events import (
     CancelLimit,
     CandleClosed,
@@ -292,14 +292,14 @@ def _apply_candle_to_limit(
 ) -> _Stepped:
     """Return the state after a candle with an open limit order, with its fill or its end."""
     candle, symbol = event.candle, event.symbol
-    timestamp = candle.timestamp
+    timestamp, bound = candle.timestamp, compute_fill_bound(limit.price)
     ended: LimitEnd | None = None
     if not rules.allows_entry(timestamp):
         ended = "trading_hours"
     elif is_paused:
         ended = "entry_guard"
-    elif state.opened is not None and min(candle.open, candle.low) < limit.price:
-        is_inside = candle.open >= limit.price
+    elif state.opened is not None and min(candle.open, candle.low) < bound:
+        is_inside = candle.open >= bound
         order = OrderInFlight(
             "buy",
             state.candles,

@@ -234,7 +234,7 @@ class _Reader:
             if candles is not None:
                 return int(candles)
             minutes = _DEFAULT_COOLDOWN_MINUTES if minutes is None else minutes
-            return math.floor(int(minutes) / self._minutes)
+            return math.floor(minutes / self._minutes)
         except (TypeError, ValueError, OverflowError) as error:
             raise self._make_invalid_value_error(
                 "protections", "with a duration in whole numbers"
