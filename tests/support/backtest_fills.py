@@ -164,7 +164,7 @@ def list_backtest_fills(
         start = first - BEFORE * HOUR
         candles = get_simulator_candles(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
         strategy = load_strategy(own.context.evaluator.settings.name)
-        leader = candles_of(opened, "BTC/USDT", start, MARCH + (last_hour + 1) * HOUR)
+        leader = get_simulator_candles(opened, "BTC/USDT", start, MARCH + (last_hour + 1) * HOUR)
         higher = higher_of(strategy, candles, markets={"BTC/USDT": leader}, symbol=symbol)
         signals = evaluate_strategy(strategy, candles, higher)
         signal = np.where(candles.timestamp < first, 0, signals.signal).astype(np.int8)

@@ -296,7 +296,9 @@ def _compute_trailing_level(symbol: _ExactSymbol, highest: Decimal) -> Decimal |
     """Return the trailing stop after the price has been this high; None: there is none yet."""
     exits = symbol.rules.exits
     found: list[Decimal] = []
-    begins = None if exits.trailing_offset is None else _compute_net_price(symbol, exits.trailing_offset)
+    begins = (
+        None if exits.trailing_offset is None else _compute_net_price(symbol, exits.trailing_offset)
+    )
     if exits.trailing_stop is not None and (begins is None or highest > begins):
         found.append(highest * (1 - make_exact(exits.trailing_stop)))
     if exits.break_even is not None and highest > _compute_net_price(symbol, exits.break_even):
@@ -341,10 +343,16 @@ def _compute_levels(
     if wins:
         least = min(wins)
         net = exits.net_targets
-        target = _compute_net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
+        target = (
+            _compute_net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
+        )
     if own_target is not None:
         target = make_exact(own_target) if target is None else min(target, make_exact(own_target))
-    return stop, kinds, None if target is None else _round_to_step(target, symbol, bar, ROUND_CEILING)
+    return (
+        stop,
+        kinds,
+        None if target is None else _round_to_step(target, symbol, bar, ROUND_CEILING),
+    )
 
 
 def _round_to_step(price: Decimal, symbol: _ExactSymbol, bar: int, rounding: str) -> Decimal:
@@ -417,7 +425,11 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, slots: int, mo
         account.skipped += symbol.skipped_run != symbol.run
         symbol.skipped_run = symbol.run
         return
-    equity = account.cash + sum(one.reserved for one in limits) + sum(_iterate_position_values(held, moment))
+    equity = (
+        account.cash
+        + sum(one.reserved for one in limits)
+        + sum(_iterate_position_values(held, moment))
+    )
     if price is not None:
         _send_limit(account, symbol, bar, make_exact(price), equity)
         return
@@ -506,8 +518,12 @@ def _follow_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int, moment:
         fee = fee if rules.maker_fee_rate is None else make_exact(rules.maker_fee_rate)
     else:
         at = prices.open[bar]
-        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(limit.amount, prices.volume[bar - 1])
-        slipped = _round_to_step(at * (1 + _compute_slippage(rules) + moved), symbol, bar, ROUND_CEILING)
+        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(
+            limit.amount, prices.volume[bar - 1]
+        )
+        slipped = _round_to_step(
+            at * (1 + _compute_slippage(rules) + moved), symbol, bar, ROUND_CEILING
+        )
         price = min(slipped, limit.price)
     in_coin, amount = rules.fee_currency == "base", limit.amount
     paid = amount * fee if in_coin else price * amount * fee
@@ -546,7 +562,9 @@ def _buy(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> Exac
         amount = min(amount, make_exact(rules.max_volume_share) * volume)
     if impact:
         amount = min(amount, _find_most_with_impact(rules, open_ * fee_factor, budget, volume))
-        moved = open_ * (1 + _compute_slippage(rules) + impact * _compute_volume_fraction(amount, volume))
+        moved = open_ * (
+            1 + _compute_slippage(rules) + impact * _compute_volume_fraction(amount, volume)
+        )
         price = _round_to_step(moved, symbol, bar, ROUND_CEILING)
         amount = min(amount, EXACT.divide(budget, price * fee_factor))
     amount = _round_to_steps(amount, symbol)
@@ -581,7 +599,9 @@ def _is_sellable(symbol: _ExactSymbol, bar: int, base: Decimal, entry: Decimal) 
         return False
     if loss is None:
         return True
-    moved = make_exact(rules.volume_impact) * _compute_volume_fraction(amount, symbol.prices.volume[bar - 1])
+    moved = make_exact(rules.volume_impact) * _compute_volume_fraction(
+        amount, symbol.prices.volume[bar - 1]
+    )
     stop = entry * (1 - make_exact(loss)) * (1 - _compute_slippage(rules) - moved)
     return _is_taken(symbol, _compute_sold_price(stop, symbol, bar), amount)
 
@@ -658,7 +678,9 @@ def _sell(
     if kinds == ("target",):
         rate = rate if rules.maker_fee_rate is None else make_exact(rules.maker_fee_rate)
     else:
-        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(amount, symbol.prices.volume[bar - 1])
+        moved = make_exact(rules.volume_impact) * _compute_volume_fraction(
+            amount, symbol.prices.volume[bar - 1]
+        )
         price = at * (1 - _compute_slippage(rules) - moved)
     price = _compute_sold_price(price, symbol, bar)
     if not _is_taken(symbol, price, amount):

@@ -45,7 +45,7 @@ class CurrentLevels:
 
     def limit(self, bar: int) -> float | None:
         """Return the limit of the BUY that is due at a bar; None: a market order."""
-        return None if self.levels is None or bar == 0 else _price(self.levels.limit, bar - 1)
+        return None if self.levels is None or bar == 0 else _get_price(self.levels.limit, bar - 1)
 
     @property
     def expiry(self) -> int:
@@ -105,7 +105,7 @@ def limits_of(seed: int, candles: Candles) -> LevelColumns:
     touched = np.roll(candles.low, -1)
     limit = np.where(rng.random(count) < 0.1, np.round(touched, 2), limit)
     limit[rng.random(count) < rng.choice([0.0, 0.2, 0.6])] = np.nan
-    given = levels_of(seed, candles) if rng.random() < 0.6 else LevelColumns()
+    given = make_levels(seed, candles) if rng.random() < 0.6 else LevelColumns()
     return replace(given, limit=limit, expiry_candles=int(rng.choice([1, 2, 3, 8, 60])))
 
 

@@ -39,8 +39,8 @@ def test_a_result_names_the_tier_and_its_fees(database: Path, backtester: Run) -
     assert "0.100%, 0.090% at a target, in quote currency (fee tier vip1)" in ended.out
 
 
-def test_a_saved_run_keeps_the_fees_of_its_tier(kept: Run, backtester: Run) -> None:
-    run = kept(*RULES, "--fee-tier", "vip1")
+def test_a_saved_run_keeps_the_fees_of_its_tier(save_run: Run, backtester: Run) -> None:
+    run = save_run(*RULES, "--fee-tier", "vip1")
     ended = backtester("explain", "--run", run.name, "--at", "2024-02-01T00:00")
     assert ended.code == 0, ended.err
     assert "changed since" not in ended.out + ended.err

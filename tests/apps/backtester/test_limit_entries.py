@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backtester.flags import load_backtest_from_flags
-from docs_pages import written
+from docs_pages import write_files
 from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.explain import explain
 from onetape.backtest.models import Backtest
@@ -19,8 +19,8 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def limit_dip(repository: Path, folder: Path) -> str:
-    """Return the strategy of docs/strategies.md, written to where the page names it."""
-    written(repository / "docs" / "strategies.md", folder)
+    """Return the strategy of docs/strategies.md, write_files to where the page names it."""
+    write_files(repository / "docs" / "strategies.md", folder)
     return "limit_dip"
 
 

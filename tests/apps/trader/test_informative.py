@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
+from run_symbol_sessions import run_symbol_sessions
+
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.strategies import align_higher_candles, evaluate_strategy
-from symbol_desk import symbol_desk
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -252,7 +252,7 @@ def test_symbols_that_read_one_market_request_each_of_its_candles_once(
         symbols = ("SOL/USDT", "XRP/USDT", "BNB/USDT")
         async with (
             market(0.25) as opened,
-            symbol_desk(
+            run_symbol_sessions(
                 opened,
                 db,
                 dict.fromkeys(symbols, name),
@@ -285,7 +285,7 @@ def test_a_market_that_a_session_trades_too_is_read_from_its_stream(
         name = strategy_file(source(), "follows")
         async with (
             market(0.25) as opened,
-            symbol_desk(
+            run_symbol_sessions(
                 opened,
                 db,
                 dict.fromkeys(("SOL/USDT", OTHER), name),

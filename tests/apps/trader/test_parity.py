@@ -162,7 +162,7 @@ def test_symbols_that_read_another_market_trade_as_in_the_backtest(
     record_property: Callable[[str, object], None],
     symbols: str,
 ) -> None:
-    account = account_of("equity_share", EXITS["stop and target"], slippage_bps=3)
+    account = make_account("equity_share", EXITS["stop and target"], slippage_bps=3)
     name = strategy_file(MARKET_DIPS, "dips")
     for key, value in {
         "symbols": symbols, "sizing": "equity_share", "hours": HOURS, "seed": 11,

@@ -80,7 +80,7 @@ class StoredAccount:
         insert_decision(self.context.store, decision, None, self.fence)
 
     def order(self, side: Side, hour: int, *, entry: str | None = None) -> Order:
-        """Return an order that a candle is to fill."""
+        """Return an order that a make_candle is to fill."""
         return Order(
             client_order_id=f"{side}{hour}", session="s", mode="paper", account="a",
             exchange=KEY.exchange, symbol=KEY.symbol, timeframe=KEY.timeframe, side=side,
@@ -94,7 +94,7 @@ class StoredAccount:
         return PaperExecutor(self.context, self.fence, build_account_context([self.context]).funds)
 
     def trade(self, side: Side, hour: int, *, now_ms: int | None = None) -> None:
-        """Fill an order at the open of a candle."""
+        """Fill an order at the open of a make_candle."""
         order, now_ms = self.order(side, hour), now_ms or hour
         executor = self.executor()
         insert_order(self.context.store, order, self.fence)
@@ -138,10 +138,10 @@ def stop_of(stepper: RuleStepper) -> float | None:
 
 
 def test_row_144_an_entry_that_was_taken_over_is_known_once_the_strategy_was_evaluated(
-    stored: Stored,
+    stored: StoredAccount,
 ) -> None:
     stored.close(0)
-    replace_forming(stored.context.store, KEY, candle(1), seen_ms=0)
+    replace_forming(stored.context.store, KEY, make_candle(1), seen_ms=0)
     # The order has no decision, as one that is taken over from the exchange.
     stored.trade("buy", 1)
     stored.close(1)
@@ -187,7 +187,7 @@ def test_a_stop_of_a_candle_that_no_session_decided_on_comes_with_the_next_evalu
     candles, signals = stored.window(BUY, 0, 0, 0)
     stops = np.array([96.0, 96.5, 98.0, 99.0])
     stepper.add_signals(candles, structs.replace(signals, stop=stops, stop_mode="each_candle"))
-    # The newest candle is decided on now: its stop comes with that decision.
+    # The newest make_candle is decided on now: its stop comes with that decision.
     assert stop_of(stepper) == 98.0
 
 
@@ -208,12 +208,12 @@ def test_an_entry_that_waited_has_the_stop_of_its_buy_after_a_restart(
 
 @pytest.mark.parametrize(("low", "price"), [(98.0, 99.0), (100.0, None)])
 def test_an_entry_at_a_limit_is_measured_from_it_after_a_restart(
-    stored: Stored, low: float, price: float | None
+    stored: StoredAccount, low: float, price: float | None
 ) -> None:
     stored.close(0, 1)
     stored.decide(0, BUY, stop__at_entry=97.0, limit__3_candles=99.0)
     stored.decide(1, BUY, stop__at_entry=96.0, limit__3_candles=90.0)
-    filled = candle(2, low)
+    filled = make_candle(2, low)
     replace_forming(stored.context.store, KEY, filled, seen_ms=0)
     order = structs.replace(
         stored.order("buy", 2), signal_timestamp=START, type="limit", intended_price=Decimal(99)
@@ -221,7 +221,7 @@ def test_an_entry_at_a_limit_is_measured_from_it_after_a_restart(
     insert_order(stored.context.store, order, stored.fence)
     executor = stored.executor()
     executor.place(order, 2)
-    assert executor.send_limit(candle(1), 99.0, 2) is not None
+    assert executor.send_limit(make_candle(1), 99.0, 2) is not None
     opened = 100.0 if price else 98.5
     row = filled._replace(open=opened)
     replace_forming(stored.context.store, KEY, row, seen_ms=0)
@@ -234,14 +234,14 @@ def test_an_entry_at_a_limit_is_measured_from_it_after_a_restart(
     assert stop_of(stepper) == 97.0
 
 
-def test_an_open_limit_order_is_cancelled_by_a_restart(stored: Stored) -> None:
+def test_an_open_limit_order_is_cancelled_by_a_restart(stored: StoredAccount) -> None:
     stored.close(0)
     stored.decide(0, BUY, limit__3_candles=99.0)
     order = structs.replace(stored.order("buy", 1), type="limit", intended_price=Decimal(99))
     insert_order(stored.context.store, order, stored.fence)
     executor = stored.executor()
     executor.place(order, 1)
-    assert executor.send_limit(candle(1), 99.0, 1) is not None
+    assert executor.send_limit(make_candle(1), 99.0, 1) is not None
     again = stored.executor()
     assert again.resume(2, "the session that placed it ended") == 1
     assert again.open_order is None
@@ -249,7 +249,7 @@ def test_an_open_limit_order_is_cancelled_by_a_restart(stored: Stored) -> None:
 
 
 def make_stepper_after_exit(stored: StoredAccount) -> RuleStepper:
-    """Return the rules after an entry in candle 1 and an exit in candle 2, decided on until 2."""
+    """Return the rules after an entry in make_candle 1 and an exit in make_candle 2, decided on until 2."""
     stored.close(0, 1, 2)
     for hour in (0, 1, 2):
         stored.decide(hour, BUY)
@@ -259,7 +259,7 @@ def make_stepper_after_exit(stored: StoredAccount) -> RuleStepper:
 
 
 def find_entry_obstacle(stored: StoredAccount, stepper: RuleStepper, *signals: int) -> str | None:
-    """Return why a BUY on the last candle may not enter, where the strategy gave these signals."""
+    """Return why a BUY on the last make_candle may not enter, where the strategy gave these signals."""
     hours = range(3, len(signals))
     stored.close(*hours)
     for hour in hours:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from make_cent_walk import make_cent_walk
 from msgspec.structs import replace
 
-from cent_walk import cent_walk
-from exact_account import ExactAccount, exact_run
+from exact_account import ExactAccount, run_exact
 from onetape.core.candles import Candles
 from onetape.core.resample import resample
 from onetape.core.strategy_levels import LevelColumns, LevelRow, parse_level_values
@@ -28,13 +28,13 @@ from onetape.engine import (
     simulate_portfolio,
 )
 from onetape.engine.intrabar import make_candle_reader
-from plain_engine import engine_rules, plain_run, signals_of, walk
+from plain_engine import draw_rules, make_signals, run_plain, walk
 from plain_guards import draw_guards
 from plain_hours import draw_hours
 from plain_levels import limits_of
-from repeatable import examples
+from repeatable import count_examples
 from step_broker import StepBroker
-from symbol_series import COARSE, FINE, busy_rules, busy_series, series_of
+from symbol_series import COARSE, FINE, draw_busy_rules, make_busy_series, make_symbol_series
 
 Bar = tuple[float, float, float, float]
 Fill = tuple[int, str, float, float, str]
@@ -277,13 +277,13 @@ def test_a_limit_is_stored_next_to_indicators():
     assert parse_level_values(row.make_values()) == row
 
 
-@settings(max_examples=examples(400))
-@given(seeds, st.integers(2, 400), engine_rules())
+@settings(max_examples=count_examples(400))
+@given(seeds, st.integers(2, 400), draw_rules())
 def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
-    candles, signal = walk(seed, count), signals_of(seed, count)
+    candles, signal = walk(seed, count), make_signals(seed, count)
     levels = limits_of(seed, candles)
     result = simulate(candles, np.array(signal, np.int8), rules, levels=levels)
-    plain = plain_run(candles, signal, rules, levels)
+    plain = run_plain(candles, signal, rules, levels)
     assert fills_of(result) == plain.fills
     assert [bar for bar, _ in result.refused] == plain.refused
     assert (result.cash, result.base) == (plain.cash, plain.base)
@@ -293,16 +293,16 @@ def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules
     assert [tuple(one) for one in ended] == plain.unfilled
 
 
-@settings(max_examples=examples(100))
-@given(seeds, st.integers(2, 150), engine_rules(), draw_hours(), draw_guards())
+@settings(max_examples=count_examples(100))
+@given(seeds, st.integers(2, 150), draw_rules(), draw_hours(), draw_guards())
 def test_hours_and_guards_cancel_orders_as_in_the_loop(
     seed: int, count: int, rules: AccountConfig, hours: dict[str, Any], guards: dict[str, Any]
 ):
     rules = replace(rules, **hours, **guards)
-    candles, signal = walk(seed, count), signals_of(seed, count)
+    candles, signal = walk(seed, count), make_signals(seed, count)
     levels = limits_of(seed, candles)
     result = simulate(candles, np.array(signal, np.int8), rules, levels=levels)
-    assert fills_of(result) == plain_run(candles, signal, rules, levels).fills
+    assert fills_of(result) == run_plain(candles, signal, rules, levels).fills
 
 
 def require_same_decimals(result: SimulationResult, symbol: Any) -> None:
@@ -319,15 +319,15 @@ def require_same_decimals(result: SimulationResult, symbol: Any) -> None:
     assert result.fill_log.ambiguous == symbol.ambiguous
 
 
-@settings(max_examples=examples(300))
-@given(seeds, st.integers(2, 250), engine_rules())
+@settings(max_examples=count_examples(300))
+@given(seeds, st.integers(2, 250), draw_rules())
 def test_any_limits_and_rules_equal_a_decimal_recomputation(
     seed: int, count: int, rules: AccountConfig
 ):
-    prices, signal = cent_walk(seed, count), signals_of(seed, count)
+    prices, signal = make_cent_walk(seed, count), make_signals(seed, count)
     levels = limits_of(seed, prices.candles)
     result = simulate(prices.candles, np.array(signal, np.int8), rules, levels=levels)
-    exact = exact_run([(prices, signal, rules.trading_rules)], rules, levels=[levels])
+    exact = run_exact([(prices, signal, rules.trading_rules)], rules, levels=[levels])
     require_same_decimals(result, exact.symbols[0])
     assert result.cash == pytest.approx(total_cash(exact), rel=1e-9, abs=1e-4)
 
@@ -338,19 +338,19 @@ def total_cash(account: ExactAccount) -> float:
     return float(sum(reserved, account.cash))
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=count_examples(150))
 @given(
     seed=seeds,
     count=st.integers(9, 120),
-    rules=engine_rules(),
+    rules=draw_rules(),
     symbols=st.integers(2, 4),
     places=st.sampled_from([None, 1, 2]),
 )
 def test_limits_of_several_symbols_equal_a_decimal_recomputation(
     *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
 ):
-    walks = [cent_walk(seed + number, count) for number in range(symbols)]
-    signals = [signals_of(seed + number, count) for number in range(symbols)]
+    walks = [make_cent_walk(seed + number, count) for number in range(symbols)]
+    signals = [make_signals(seed + number, count) for number in range(symbols)]
     levels = [limits_of(seed + number, one.candles) for number, one in enumerate(walks)]
     series = [
         SymbolSeries(
@@ -367,7 +367,7 @@ def test_limits_of_several_symbols_equal_a_decimal_recomputation(
     markets = [
         (one, signal, rules.trading_rules) for one, signal in zip(walks, signals, strict=True)
     ]
-    exact = exact_run(markets, rules, places, levels)
+    exact = run_exact(markets, rules, places, levels)
     for part, symbol in zip(result.parts, exact.symbols, strict=True):
         require_same_decimals(part, symbol)
     assert result.cash == pytest.approx(total_cash(exact), rel=1e-9, abs=1e-4)
@@ -382,11 +382,11 @@ def with_limits(series: list[SymbolSeries], seed: int) -> list[SymbolSeries]:
     ]
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     seed=seeds,
     count=st.integers(9, 150),
-    rules=engine_rules(),
+    rules=draw_rules(),
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
     pauses=st.one_of(st.just(dict[str, Any]()), draw_hours(), draw_guards()),
@@ -402,23 +402,25 @@ def test_the_stepper_trades_limits_as_the_backtest_does(
 ):
     rules = replace(rules, **pauses)
     series = with_limits(
-        series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1),
+        make_symbol_series(
+            seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1
+        ),
         seed,
     )
     require_equal(series, rules, places)
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=count_examples(150))
 @given(
     seed=seeds,
-    rules=busy_rules(),
+    rules=draw_busy_rules(),
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
 )
 def test_limit_orders_that_are_often_refused_are_those_of_the_backtest(
     *, seed: int, rules: AccountConfig, symbols: int, places: int | None
 ):
-    require_equal(with_limits(busy_series(seed, 80, rules, symbols), seed), rules, places)
+    require_equal(with_limits(make_busy_series(seed, 80, rules, symbols), seed), rules, places)
 
 
 def require_equal(
@@ -439,17 +441,17 @@ def require_equal(
     assert stepped.cash == result.cash
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=count_examples(200))
 @given(
     seed=seeds,
-    rules=busy_rules(),
+    rules=draw_busy_rules(),
     symbols=st.integers(1, 2),
     cut=st.integers(1, 59),
 )
 def test_a_position_of_a_limit_order_is_rebuilt_from_stored_facts(
     *, seed: int, rules: AccountConfig, symbols: int, cut: int
 ):
-    series = with_limits(busy_series(seed, 60, rules, symbols), seed)
+    series = with_limits(make_busy_series(seed, 60, rules, symbols), seed)
     stopped = StepBroker(series, rules).run(until=cut * 3_600)
     assume(all(state.limit is None for state in stopped.state.symbols.values()))
     whole = StepBroker(series, rules).run()
@@ -512,15 +514,15 @@ def run_intrabar(hours: list[Bar], exits: ExitConfig) -> SimulationResult:
     return simulate(candles, signal, rules, levels=levels, intrabar=intrabar)
 
 
-@settings(max_examples=examples(100))
-@given(seeds, st.integers(2, 60), engine_rules())
+@settings(max_examples=count_examples(100))
+@given(seeds, st.integers(2, 60), draw_rules())
 def test_intrabar_candles_move_no_entry_and_no_exit_outside_its_candle(
     seed: int, count: int, rules: AccountConfig
 ):
     fine = walk(seed, count * 4)
     candles = resample(fine, FINE, COARSE)
     intrabar = IntrabarSource(COARSE, FINE, make_candle_reader(fine))
-    signal = np.array(signals_of(seed, len(candles)), np.int8)
+    signal = np.array(make_signals(seed, len(candles)), np.int8)
     levels = limits_of(seed, candles)
     result = simulate(candles, signal, rules, levels=levels, intrabar=intrabar)
     for bar, fill in zip(result.indices, result.fills, strict=True):

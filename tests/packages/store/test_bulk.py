@@ -295,7 +295,9 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
     store: Store,
 ) -> None:
     bad = BAD_ROWS["close over high"]
-    insert_by_rows(store, KEY, [bad._replace(volume=number) for number in range(1, MAX_STORED_ROWS)])
+    insert_by_rows(
+        store, KEY, [bad._replace(volume=number) for number in range(1, MAX_STORED_ROWS)]
+    )
     insert_by_rows(store, KEY, [bad, bad._replace(volume=-0.0), bad._replace(volume=nan)])
     insert_by_columns(store, SeriesKey("binance", "ETH/USDT", "1h"), [bad])
     kept = Counter((symbol, fault) for symbol, _, fault, _ in read_payloads(store))

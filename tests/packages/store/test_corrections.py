@@ -101,7 +101,7 @@ def test_a_correction_marks_decisions_of_other_symbols_that_read_the_market(stor
     decide(store, "reads another", other, OPENED + HOUR // 2, informative=("SOL/USDT",))
     correct(store)
     # The candle was first known at the close of the second half hour.
-    assert marked(store) == {f"reads 30m {OPENED + HOUR // 2}"}
+    assert read_corrected(store) == {f"reads 30m {OPENED + HOUR // 2}"}
 
 
 def test_a_correction_removes_the_candles_that_any_strategy_has_built_from_it(store: Store) -> None:

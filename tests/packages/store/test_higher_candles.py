@@ -78,7 +78,7 @@ def test_candles_of_another_market_in_the_traded_timeframe_are_read_and_not_buil
 ) -> None:
     end = START + 127 * HOUR
     found = read_higher_candles(store, HOURLY, Timeframe.parse("1h"), START, end)
-    assert np.array_equal(found.candles.close, hours(127).close)
+    assert np.array_equal(found.candles.close, make_hours(127).close)
     assert (len(found.built), found.missing) == (0, [])
     later = read_higher_candles(store, HOURLY, Timeframe.parse("1h"), START, end + 2 * HOUR)
     assert later.missing == [(end, end + 2 * HOUR)]
@@ -113,7 +113,7 @@ def test_a_day_before_the_first_hour_is_missing(store: Store) -> None:
 
 
 def test_a_quiet_day_is_built_by_whether_its_whole_series_has_volume(tmp_path: Path) -> None:
-    # The second day has no volume: an hour that repeats a price, then hours that moved.
+    # The second day has no volume: an hour that repeats a price, then make_hours that moved.
     flat, moved = np.full(1, 90.0), np.full(23, 100.0)
     close = np.concatenate((np.full(24, 80.0), flat, moved))
     reach = np.concatenate((np.zeros(25), np.ones(23)))

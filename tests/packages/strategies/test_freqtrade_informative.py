@@ -164,7 +164,7 @@ OTHER_PAIRS = """
 def test_columns_of_other_pairs_are_known_once_their_candle_has_closed(tmp_path: Path):
     mean = 'dataframe["close"].rolling(20).mean()'
     text = CROSS.replace("EXTRA", OTHER_PAIRS).replace(mean, 'dataframe["btc_usdt_mean_4h"]')
-    name = written(tmp_path, text.replace('"5m"', '"1h"'))
+    name = write_strategy(tmp_path, text.replace('"5m"', '"1h"'))
     strategy = load_strategy(name)
     markets = (Market("BTC/{quote}", "4h"), Market("{base}/BTC", "1h"))
     assert (strategy.higher_timeframes, strategy.informative) == ((), markets)
@@ -203,7 +203,7 @@ def test_pairs_of_the_data_provider_are_those_that_the_strategy_returns(tmp_path
     text = text.replace(
         "import DecimalParameter", "import merge_informative_pair, DecimalParameter"
     )
-    strategy = load_strategy(written(tmp_path, text))
+    strategy = load_strategy(write_strategy(tmp_path, text))
     assert strategy.higher_timeframes == ("4h",)
     assert strategy.informative == (Market("BTC/USDT", "4h"),)
     candles = random_candles(400, seed=4)
@@ -216,7 +216,7 @@ def test_pairs_of_the_data_provider_are_those_that_the_strategy_returns(tmp_path
 def test_a_pair_that_the_strategy_does_not_return_has_no_candles(tmp_path: Path):
     text = CROSS.replace("EXTRA", PAIRS).replace('"5m"', '"1h"')
     read = 'self.dp.get_pair_dataframe("SOL/USDT", "4h")\n        dataframe["fast"]'
-    strategy = load_strategy(written(tmp_path, text.replace('dataframe["fast"]', read, 1)))
+    strategy = load_strategy(write_strategy(tmp_path, text.replace('dataframe["fast"]', read, 1)))
     candles = random_candles(400, seed=4)
     refusal = r"informative_pairs\(\) must return \('SOL/USDT', '4h'\)"
     with pytest.raises(ConfigurationError, match=refusal):
@@ -230,4 +230,4 @@ def test_a_column_that_is_named_by_an_unknown_part_is_refused(tmp_path: Path):
     )
     known = "fmt may use column, timeframe, asset, base and quote alone"
     with pytest.raises(ConfigurationError, match=known):
-        load_strategy(written(tmp_path, CROSS.replace("EXTRA", extra)))
+        load_strategy(write_strategy(tmp_path, CROSS.replace("EXTRA", extra)))

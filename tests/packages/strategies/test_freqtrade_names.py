@@ -100,7 +100,7 @@ def test_candles_of_futures_are_refused_even_if_the_text_does_not_show_it(tmp_pa
         '    @renamed("1h", candle_type="mark")\n    def i(self, df, m):\n        return df'
     )
     with pytest.raises(ConfigurationError, match="only spot candles are there, found mark"):
-        load_strategy(cross(tmp_path, extra))
+        load_strategy(write_cross(tmp_path, extra))
 
 
 @pytest.mark.parametrize("asset", ["BTC/{coin}", "BTC/{}"])

@@ -145,7 +145,7 @@ def test_row_136_the_next_part_has_the_time_since_the_end_of_the_part_before(
     async def scenario(one: LiveDesk) -> None:
         await one.hold()
         shrink(one, "0.025")
-        await until_first_part_is_sold(one)
+        await drive_until_first_part_is_sold(one)
         one.executor.drive(one.exchange.now_ms())
         ended = time.monotonic()
         await asyncio.sleep(0.05)

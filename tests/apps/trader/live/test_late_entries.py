@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from desk import HOUR, MARCH, desk, market
+from own_strategies import scripted_source
+from watched import run_watched
+
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS
 from onetape.core.clock import SteppedClock
 from onetape.engine import ExitConfig
-from own_strategies import scripted_source
 from trader.live.times import LiveTimes
-from watched import run_watched
 
 StrategyFile = Callable[..., str]
 #: Wall seconds that a signal may be old; a break of an hour and a half is longer.

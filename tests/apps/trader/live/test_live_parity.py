@@ -158,17 +158,17 @@ def test_max_volume_share_limits_live_entries_as_in_the_backtest(
 ) -> None:
     # All the money buys 5 BTC, and an hour has some 2,400.
     stop = ExitConfig(stop_loss=0.004)
-    account = account_of("all_in", stop, fee_rate=0.0, max_volume_share=0.001)
+    account = make_account("all_in", stop, fee_rate=0.0, max_volume_share=0.001)
 
     async def scene() -> None:
-        async with traded(account, db, tmp_path, strategy_file) as (opened, trading):
+        async with trade_all_hours(account, db, tmp_path, strategy_file) as (opened, trading):
             made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
             require_fills_of_backtest(opened, trading, made)
             bought = [amount for kind, _, amount, _ in made if kind == "buy"]
             assert bought
             assert max(bought) < 4
 
-    run_watched(scene(), 180.0 + 3.0 * HOURS)
+    run_bounded(scene(), 180.0 + 3.0 * HOURS)
     assert "entry made smaller by max_volume_share" in capsys.readouterr().out
 
 
@@ -176,10 +176,10 @@ def test_a_live_sell_counts_above_the_least_profit_as_in_the_backtest(
     db: Path, tmp_path: Path, strategy_file: StrategyFile
 ) -> None:
     exits = ExitConfig(stop_loss=0.02, exit_profit_offset=0.0005)
-    account = account_of("all_in", exits, fee_rate=0.0)
+    account = make_account("all_in", exits, fee_rate=0.0)
 
     async def scene() -> None:
-        async with traded(account, db, tmp_path, strategy_file) as (opened, trading):
+        async with trade_all_hours(account, db, tmp_path, strategy_file) as (opened, trading):
             made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
             require_fills_of_backtest(opened, trading, made)
             blocked = trading.query(
@@ -187,7 +187,7 @@ def test_a_live_sell_counts_above_the_least_profit_as_in_the_backtest(
             )
             assert blocked
 
-    run_watched(scene(), 180.0 + 3.0 * HOURS)
+    run_bounded(scene(), 180.0 + 3.0 * HOURS)
 
 
 def test_a_live_stop_of_the_strategy_is_that_of_the_backtest(
@@ -215,7 +215,7 @@ async def trade_all_hours(
     strategy_file: StrategyFile,
     source: str = DIPS,
 ) -> AsyncGenerator[tuple[SteppedMarket, SessionHarness]]:
-    """Yield market and session after all hours have been traded."""
+    """Yield market and session after all hours have been trade_all_hours."""
     end = MARCH + (HOURS + 2) * HOUR
     replay = write_tick_walk(folder, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
     name = strategy_file(source, "dips")

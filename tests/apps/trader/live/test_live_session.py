@@ -72,7 +72,7 @@ def list_resting_types(opened: SteppedMarket) -> list[str]:
 
 
 def list_filled_sides(opened: SteppedMarket) -> list[str]:
-    """Return the sides of the orders that the simulator has filled, in the order of the fills."""
+    """Return the list_filled_sides of the orders that the simulator has filled, in the order of the fills."""
     fills = opened.simulator.account.exchange.fills
     return list(dict.fromkeys(one.side for one in fills))
 
@@ -173,33 +173,33 @@ def test_row_145_stop_and_exit_go_on_although_the_session_cannot_be_built(
         raise RuntimeError("the rules cannot be built")
 
     async def scene() -> None:
-        async with market(0.25, balance=BALANCE) as opened:
+        async with open_market(0.25, balance=BALANCE) as opened:
             trader = partial(
-                desk, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
+                open_session, opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK,
                 risk=LIMITS,
             )  # fmt: skip
             async with trader() as trading:
                 await enter(opened, trading)
-                await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                await trading.until(lambda: list_resting_types(opened) == ["STOP_LOSS"])
                 (entry,) = trading.query("SELECT DISTINCT client_order_id FROM trades")[0]
             opened.simulator.account.cancel_by_hand("BTC/USDT")
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("trader.session.RuleRunner", fail)
                 async with trader(number=2) as trading:
-                    await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                    await trading.until(lambda: list_resting_types(opened) == ["STOP_LOSS"])
                     pending = ExitObligation(
                         "exit of the test", ACCOUNT, "live", *KEY.names[:2], entry, "market", MARCH,
                         None, 0, "the test",
                     )  # fmt: skip
                     with trading.store.write() as connection:
                         assert add_obligation(connection, pending)
-                    await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
+                    await trading.until(lambda: list_filled_sides(opened) == ["BUY", "SELL"])
                     await trading.until(lambda: not trading.query(MOVING))
-            assert resting(opened) == []
+            assert list_resting_types(opened) == []
             sold = [one for one in opened.simulator.account.exchange.fills if one.side == "SELL"]
             assert len({one.order_id for one in sold}) == 1
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
 
 
 def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in_parts(

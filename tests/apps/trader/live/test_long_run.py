@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from desk import Desk, Market, desk, market
+from watched import run_watched
+
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, MOVING
 from onetape.engine import ExitConfig
-from watched import run_watched
 
 COUNT = int(os.environ.get("ONETAPE_RECONNECTIONS", "24"))
 SEED = int(os.environ.get("ONETAPE_LONG_RUN_SEED", "74"))

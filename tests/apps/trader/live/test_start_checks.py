@@ -173,19 +173,21 @@ def test_a_strategy_that_reads_a_market_that_is_not_listed_makes_exits_only_if_i
     path = tmp_path / "reads.py"
     path.write_text(READS_GONE, encoding="utf-8")
     reads = StrategySettings(name=f"{path}:Reads")
-    start = start_of(holder, with_symbols(SymbolSettings(symbol="ETH/USDT", strategy=reads)))
+    start = start_of(
+        holder, make_settings_with_symbols(SymbolSettings(symbol="ETH/USDT", strategy=reads))
+    )
     evaluators = dict(
         zip([one.key.symbol for one in start.plan.symbols], start.evaluators, strict=True)
     )
     held = Start(start.plan, tuple(evaluators["ETH/USDT"] for _ in start.evaluators))
-    assert set(traded(held)) == {"ETH/USDT", "BTC/USDT"}
+    assert set(list_traded_symbols(held)) == {"ETH/USDT", "BTC/USDT"}
 
     async def check_start() -> None:
         with embedded_simulator() as simulator:
             endpoint = Endpoint("simulator", simulator.url)
             async with await asyncio.to_thread(RestExchange, endpoint) as exchange:
                 left, markets = await fetch_traded_markets(exchange, held)
-                assert traded(left) == [one.symbol for one in markets] == ["BTC/USDT"]
+                assert list_traded_symbols(left) == [one.symbol for one in markets] == ["BTC/USDT"]
                 ban = left.plan.find_entry_ban("BTC/USDT")
                 assert ban is not None
                 assert "needs GONE/USDT 1h candles: simulator has no spot market" in ban.reason
@@ -488,7 +490,7 @@ def test_a_start_that_waits_refuses_an_account_that_another_process_trades(
     settings = replace(SETTINGS, db=db, symbol="BTC/USDT")
     with (
         embedded_simulator(faults=[refused]) as simulator,
-        pytest.raises(SafetyRefusal, match="is traded by process 12 on host already"),
+        pytest.raises(SafetyRefusal, match="is list_traded_symbols by process 12 on host already"),
     ):
         run_trader(replace(settings, simulator_url=simulator.url))
     lock.release()

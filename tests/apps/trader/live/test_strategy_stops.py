@@ -7,10 +7,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from msgspec import structs
-
 from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
-from live_desk import BALANCE, QUICK, START_MS, LiveDesk, live_desk
+from msgspec import structs
+from open_live_desk import BALANCE, QUICK, START_MS, LiveDesk, open_live_desk
+from watched import run_watched
+
 from live_steps import BALANCE as SESSION_BALANCE
 from live_steps import LIMITS
 from onetape.core.trading import Decision, Order
@@ -22,7 +23,6 @@ from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.ledger import insert_decision
 from onetape.store.orders import insert_order
-from watched import run_watched
 
 Run = Callable[..., None]
 StrategyFile = Callable[..., str]
@@ -112,13 +112,13 @@ def test_row_144_a_restart_before_the_rules_have_the_position_keeps_the_strategy
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
             path = tmp_path / "x.db"
-            async with live_desk(path, simulator=simulator, stop_loss=None) as first:
+            async with open_live_desk(path, simulator=simulator, stop_loss=None) as first:
                 decide(first, 0.9)
                 first.turn()
                 await first.until(lambda: first.resting)
                 await first.until(lambda: first.executor.stops[0].state.stage == "open")
                 (stop,) = first.resting
-            async with live_desk(path, simulator=simulator, number=2, stop_loss=None) as again:
+            async with open_live_desk(path, simulator=simulator, number=2, stop_loss=None) as again:
                 await again.until_read()
                 await again.drive(0.3)
                 assert again.resting == [stop]
