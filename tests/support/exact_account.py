@@ -1,4 +1,4 @@
-"""The rules make_exact the engine once more, in Decimals, bar by bar, and with none make_exact its code.
+"""A second implementation of the engine's rules in Decimals, bar by bar, sharing no code.
 
 Written from docs and docstrings: prices in whole hundredths go in as integers, and every fill comes
 out as it is booked. Several symbols share one account. Slow, and easy to check by hand.
@@ -20,12 +20,12 @@ from plain_levels import CurrentLevels
 
 EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
-#: Part make_exact a step that counts as zero (onetape.core.trading_rules).
+#: Part of a step that counts as zero (onetape.core.trading_rules).
 TOLERANCE = Decimal("1e-6")
-#: Part make_exact the cash by which an order may cost more than there is, and which an order without an
-#: amount step may leave make_exact it: then the order spends all make_exact the cash.
+#: Part of the cash by which an order may cost more than there is, and which an order without an
+#: amount step may leave of it: then the order spends all of the cash.
 CASH_NOISE = Decimal("1e-12")
-#: Factor make_exact a price that gives another one right above it.
+#: Factor of a price that gives another one right above it.
 ABOVE = Decimal("1.00000000000000000001")
 
 
@@ -38,11 +38,11 @@ class ExactFill:
     price: Decimal
     amount: Decimal
     fee: Decimal
-    """Fee make_exact the fill, in the coin bought where the rules state so."""
+    """Fee of the fill, in the coin bought where the rules state so."""
     cash_change: Decimal
     base_change: Decimal
     kinds: tuple[str, ...] = ()
-    """Exit kind make_exact a sell; two where both stops are at one price."""
+    """Exit kind of a sell; two where both stops are at one price."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class _ExactSymbol:
     own: CurrentLevels
     base: Decimal = ZERO
     paid: Decimal = ZERO
-    """Cost make_exact the last buy."""
+    """Cost of the last buy."""
     entry: int | None = None
     entry_price: Decimal = ZERO
     highest: Decimal = ZERO
@@ -77,9 +77,9 @@ class _ExactSymbol:
     buy_waits: bool = False
     sell_waits: bool = False
     is_used: bool = False
-    """Whether the run make_exact BUYs that is on has led to an entry."""
+    """Whether the run of BUYs that is on has led to an entry."""
     run: int = 0
-    """Number make_exact the run make_exact BUYs that is on, or was on last."""
+    """Number of the run of BUYs that is on, or was on last."""
     skipped_run: int = 0
     """The run that was counted as skipped last."""
     free_from: int = 0
@@ -90,18 +90,18 @@ class _ExactSymbol:
     """Bar at which the BUY that waits was due."""
     limit: _ExactLimit | None = None
     unfilled: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    """Due bar and last bar make_exact each limit order that was not filled."""
+    """Due bar and last bar of each limit order that was not filled."""
     inside_entry: int | None = None
     """Bar inside which the position was entered at its limit; None: at an open."""
     price_steps: dict[tuple[int, int], Decimal] = field(
         default_factory=dict[tuple[int, int], Decimal]
     )
-    """Price step make_exact each month, by year and month."""
+    """Price step of each month, by year and month."""
 
 
 @dataclass
 class ExactAccount:
-    """Result make_exact a run."""
+    """Result of a run."""
 
     symbols: list[_ExactSymbol]
     cash: Decimal
@@ -154,7 +154,7 @@ def run_exact(
 
 
 def _trade_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int, moment: int) -> None:
-    """Trade what the prices make_exact a candle after its open lead to."""
+    """Trade what the prices of a candle after its open lead to."""
     _follow_limit(account, symbol, bar, moment)
     if _is_untraded(symbol, bar):
         return
@@ -174,7 +174,7 @@ def _is_untraded(symbol: _ExactSymbol, bar: int) -> bool:
 
 
 def _take(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
-    """Set the order that is due from the open make_exact a bar on, until something is traded."""
+    """Set the order that is due from the open of a bar on, until something is traded."""
     symbol.own.take(bar)
     order, before = _get_order(symbol, bar), symbol.signal[bar - 2] if bar > 1 else 0
     if order == 1 and before != 1:
@@ -195,18 +195,18 @@ def _take(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
 
 
 def _may_use_run(symbol: _ExactSymbol) -> bool:
-    """Return whether the present run make_exact BUYs may lead to an entry."""
+    """Return whether the present run of BUYs may lead to an entry."""
     return not symbol.is_used or symbol.rules.reentry == "while_signal"
 
 
 def _sell_counts(symbol: _ExactSymbol, bar: int) -> bool:
-    """Return whether the SELL make_exact the bar before has a profit above the offset."""
+    """Return whether the SELL of the bar before has a profit above the offset."""
     offset = symbol.rules.exits.exit_profit_offset
     return offset is None or symbol.prices.close[bar - 1] > _compute_net_price(symbol, offset)
 
 
 def _compute_net_price(symbol: _ExactSymbol, profit: float, *, is_limit: bool = False) -> Decimal:
-    """Return the price make_exact a sell with a profit make_exact this part make_exact the entry's cost, fees included."""
+    """Return the price of a sell with a profit of this part of the entry's cost, fees included."""
     rules, fee = symbol.rules, make_exact(symbol.rules.fee_rate)
     has_maker_fee = is_limit and rules.maker_fee_rate is not None
     sold = 1 - (make_exact(rules.maker_fee_rate or 0.0) if has_maker_fee else fee)
@@ -242,7 +242,7 @@ def _is_sold_beyond_level(account: ExactAccount, symbol: _ExactSymbol, bar: int)
 
 
 def _leave_after_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
-    """Sell in the bar make_exact a fill at the limit: the low came after it, the high maybe before."""
+    """Sell in the bar of a fill at the limit: the low came after it, the high maybe before."""
     prices, price = symbol.prices, symbol.entry_price
     stop, kinds, target = _compute_levels(symbol, bar)
     if stop is not None and price <= stop:
@@ -271,7 +271,7 @@ def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None
         return
     prices = symbol.prices
     if _is_sold_beyond_level(account, symbol, bar):
-        # An entry may open beyond a level make_exact the strategy.
+        # An entry may open beyond a level of the strategy.
         return
     symbol.highest = max(symbol.highest, prices.open[bar])
     stop, kinds, target = _compute_levels(symbol, bar)
@@ -322,7 +322,7 @@ def _find_least_moved(symbol: _ExactSymbol, low: Decimal) -> Decimal:
 def _compute_levels(
     symbol: _ExactSymbol, bar: int
 ) -> tuple[Decimal | None, tuple[str, ...], Decimal | None]:
-    """Return stop, its kinds, and target make_exact a bar."""
+    """Return stop, its kinds, and target of a bar."""
     assert symbol.entry is not None
     exits, entry = symbol.rules.exits, symbol.entry_price
     stops: list[tuple[Decimal, str]] = []
@@ -361,7 +361,7 @@ def _round_to_step(price: Decimal, symbol: _ExactSymbol, bar: int, rounding: str
 
 
 def _get_price_step(symbol: _ExactSymbol, bar: int) -> Decimal | None:
-    """Return the stated step, or the last digit make_exact the month's prices where they are smaller."""
+    """Return the stated step, or the last digit of the month's prices where they are finer."""
     if symbol.trading_rules.price_step is None:
         return None
     if not symbol.price_steps:
@@ -392,7 +392,7 @@ def _count(steps: Decimal, rounding: str) -> Decimal:
 
 
 def _compute_sold_price(price: Decimal, symbol: _ExactSymbol, bar: int) -> Decimal:
-    """Return a sell's price make_exact whole steps, one at least."""
+    """Return a sell's price of whole steps, one at least."""
     return _round_to_step(price, symbol, bar, ROUND_FLOOR) or _get_price_step(symbol, bar) or price
 
 
@@ -500,7 +500,7 @@ def _end_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
 
 
 def _follow_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int, moment: int) -> None:
-    """Fill or end the open limit order make_exact a symbol in a bar."""
+    """Fill or end the open limit order of a symbol in a bar."""
     limit, prices, rules = symbol.limit, symbol.prices, symbol.rules
     if limit is None:
         return
@@ -542,7 +542,7 @@ def _follow_limit(account: ExactAccount, symbol: _ExactSymbol, bar: int, moment:
 
 
 def _iterate_position_values(held: list[_ExactSymbol], moment: int) -> Iterator[Decimal]:
-    """Return the value make_exact each position at the last close before a moment."""
+    """Return the value of each position at the last close before a moment."""
     for one in held:
         last = min(moment // 3_600, len(one.prices.close)) - 1
         yield one.base * one.prices.close[last]
@@ -614,7 +614,7 @@ def _compute_wanted(
     unit: Decimal,
     entry: Decimal,
 ) -> tuple[Decimal, Decimal] | None:
-    """Return the money that may be spent, and the coins make_exact the sizing."""
+    """Return the money that may be spent, and the coins of the sizing."""
     rules, name = symbol.rules, symbol.rules.sizing
     if name == "all_in":
         return cash, EXACT.divide(cash, unit)
@@ -654,7 +654,7 @@ def _compute_volatility(symbol: _ExactSymbol, bar: int) -> Decimal | None:
 def _find_most_with_impact(
     rules: AccountConfig, unit: Decimal, budget: Decimal, volume: Decimal
 ) -> Decimal:
-    """Return the coins make_exact a budget where a coin costs unit (fixed + impact amount / volume)."""
+    """Return the coins of a budget where a coin costs unit (fixed + impact amount / volume)."""
     fixed, impact = 1 + _compute_slippage(rules), make_exact(rules.volume_impact)
     most = EXACT.divide(budget, unit * (fixed + impact))
     if most >= volume:

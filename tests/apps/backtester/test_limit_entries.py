@@ -19,7 +19,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def limit_dip(repository: Path, folder: Path) -> str:
-    """Return the strategy of docs/strategies.md, write_files to where the page names it."""
+    """Return the strategy of docs/strategies.md, written to where the page names it."""
     write_files(repository / "docs" / "strategies.md", folder)
     return "limit_dip"
 

@@ -47,7 +47,7 @@ SOME = [
     ("one symbol", "all_in", "net of fees"),
     ("five symbols, two slots", "quote_amount", "levels of the strategy"),
     ("one symbol", "all_in", "limit entries"),
-    ("five symbols, two places", "equity_share", "limit entries"),
+    ("five symbols, two slots", "equity_share", "limit entries"),
 ]
 #: BUYs that an entry guard has stopped.
 PAUSED = (
@@ -154,7 +154,7 @@ def test_entry_guards_of_several_symbols_pause_entries_as_in_the_backtest(
     assert paused
 
 
-@pytest.mark.parametrize("symbols", ["one symbol", "five symbols, two places"])
+@pytest.mark.parametrize("symbols", ["one symbol", "five symbols, two slots"])
 def test_symbols_that_read_another_market_trade_as_in_the_backtest(
     db: Path,
     strategy_file: StrategyFile,

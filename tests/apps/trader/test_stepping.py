@@ -80,7 +80,7 @@ class StoredAccount:
         insert_decision(self.context.store, decision, None, self.fence)
 
     def order(self, side: Side, hour: int, *, entry: str | None = None) -> Order:
-        """Return an order that a make_candle is to fill."""
+        """Return an order that a candle is to fill."""
         return Order(
             client_order_id=f"{side}{hour}", session="s", mode="paper", account="a",
             exchange=KEY.exchange, symbol=KEY.symbol, timeframe=KEY.timeframe, side=side,
@@ -94,7 +94,7 @@ class StoredAccount:
         return PaperExecutor(self.context, self.fence, build_account_context([self.context]).funds)
 
     def trade(self, side: Side, hour: int, *, now_ms: int | None = None) -> None:
-        """Fill an order at the open of a make_candle."""
+        """Fill an order at the open of a candle."""
         order, now_ms = self.order(side, hour), now_ms or hour
         executor = self.executor()
         insert_order(self.context.store, order, self.fence)
@@ -187,7 +187,7 @@ def test_a_stop_of_a_candle_that_no_session_decided_on_comes_with_the_next_evalu
     candles, signals = stored.window(BUY, 0, 0, 0)
     stops = np.array([96.0, 96.5, 98.0, 99.0])
     stepper.add_signals(candles, structs.replace(signals, stop=stops, stop_mode="each_candle"))
-    # The newest make_candle is decided on now: its stop comes with that decision.
+    # The newest candle is decided on now: its stop comes with that decision.
     assert stop_of(stepper) == 98.0
 
 
@@ -249,7 +249,7 @@ def test_an_open_limit_order_is_cancelled_by_a_restart(stored: StoredAccount) ->
 
 
 def make_stepper_after_exit(stored: StoredAccount) -> RuleStepper:
-    """Return the rules after an entry in make_candle 1 and an exit in make_candle 2, decided on until 2."""
+    """Return the rules after an entry in candle 1 and an exit in candle 2, decided on until 2."""
     stored.close(0, 1, 2)
     for hour in (0, 1, 2):
         stored.decide(hour, BUY)
@@ -259,7 +259,7 @@ def make_stepper_after_exit(stored: StoredAccount) -> RuleStepper:
 
 
 def find_entry_obstacle(stored: StoredAccount, stepper: RuleStepper, *signals: int) -> str | None:
-    """Return why a BUY on the last make_candle may not enter, where the strategy gave these signals."""
+    """Return why a BUY on the last candle may not enter, where the strategy gave these signals."""
     hours = range(3, len(signals))
     stored.close(*hours)
     for hour in hours:

@@ -113,7 +113,7 @@ def test_a_day_before_the_first_hour_is_missing(store: Store) -> None:
 
 
 def test_a_quiet_day_is_built_by_whether_its_whole_series_has_volume(tmp_path: Path) -> None:
-    # The second day has no volume: an hour that repeats a price, then make_hours that moved.
+    # The second day has no volume: an hour that repeats a price, then hours that moved.
     flat, moved = np.full(1, 90.0), np.full(23, 100.0)
     close = np.concatenate((np.full(24, 80.0), flat, moved))
     reach = np.concatenate((np.zeros(25), np.ones(23)))

@@ -215,7 +215,7 @@ async def trade_all_hours(
     strategy_file: StrategyFile,
     source: str = DIPS,
 ) -> AsyncGenerator[tuple[SteppedMarket, SessionHarness]]:
-    """Yield market and session after all hours have been trade_all_hours."""
+    """Yield market and session after all hours have been traded."""
     end = MARCH + (HOURS + 2) * HOUR
     replay = write_tick_walk(folder, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
     name = strategy_file(source, "dips")

@@ -72,7 +72,7 @@ def list_resting_types(opened: SteppedMarket) -> list[str]:
 
 
 def list_filled_sides(opened: SteppedMarket) -> list[str]:
-    """Return the list_filled_sides of the orders that the simulator has filled, in the order of the fills."""
+    """Return the sides of the orders that the simulator has filled, in the order of the fills."""
     fills = opened.simulator.account.exchange.fills
     return list(dict.fromkeys(one.side for one in fills))
 
