@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
-from run_symbol_sessions import run_symbol_sessions
 
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.strategies import align_higher_candles, evaluate_strategy
+from session_harness import (
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
+from symbol_desk import run_symbol_sessions
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -65,11 +73,11 @@ def source(timeframe: str = "1h", signal: str = "pass") -> str:
     return FOLLOWS.replace("TIMEFRAME", timeframe).replace("SIGNAL", signal)
 
 
-def truth(opened: Market, symbol: str, timeframe: str, start: int, end: int) -> Candles:
+def truth(opened: SteppedMarket, symbol: str, timeframe: str, start: int, end: int) -> Candles:
     return opened.simulator.market.get_candles(symbol, timeframe, start, end)
 
 
-async def step_to(opened: Market, trading: Desk, hours: range) -> None:
+async def step_to(opened: SteppedMarket, trading: SessionHarness, hours: range) -> None:
     for hour in hours:
         await opened.go_to(hour + 0.1)
         await trading.until(lambda hour=hour: trading.source(hour))
@@ -77,12 +85,12 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order()
 
 
-def gates(trading: Desk, hour: int) -> dict[str, str]:
+def gates(trading: SessionHarness, hour: int) -> dict[str, str]:
     rows = trading.query("SELECT gates FROM decisions WHERE timestamp = ?", MARCH + hour * HOUR)
     return json.loads(rows[0][0])
 
 
-def sides(trading: Desk) -> list[str]:
+def sides(trading: SessionHarness) -> list[str]:
     return [trade.side for trade in trading.fills()]
 
 
@@ -92,8 +100,8 @@ def test_every_decision_is_the_one_of_a_backtest_over_the_true_candles(
 ) -> None:
     async def scene() -> None:
         name, last = strategy_file(source(timeframe), "follows"), 14
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
-            opened.gate.delayed_path, opened.gate.rest_delay_seconds = "/klines", delay
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
+            opened.proxy.delayed_path, opened.proxy.rest_delay_seconds = "/klines", delay
             await step_to(opened, trading, range(last))
             start = MARCH - 200 * HOUR
             candles = truth(opened, KEY.symbol, "1h", start, MARCH + (last - 1) * HOUR)
@@ -122,7 +130,7 @@ def test_candles_of_the_other_market_are_stored_as_the_exchange_returned_them(
 ) -> None:
     async def scene() -> None:
         name = strategy_file(source(), "follows")
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await step_to(opened, trading, range(4))
             rows = trading.query(
                 "SELECT timestamp, close, source FROM ohlcv_data WHERE symbol = ? "
@@ -148,17 +156,17 @@ def test_row_160_a_late_candle_of_another_market_is_no_decision_and_sells_once_i
 
     async def scene() -> None:
         name = strategy_file(source(signal=TWO_HOURS), "follows")
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until_live(opened)
             await opened.go_to(1.1)
             await trading.until(lambda: sides(trading) == ["buy"])
             # The stream goes on: only candles of the other market come over REST.
-            opened.gate.rest_is_down = True
+            opened.proxy.rest_is_down = True
             await opened.go_to(2.1)
             await trading.until_decided(1)
             assert gates(trading, 1)["strategy"] == LATE
             assert sides(trading) == ["buy"]
-            opened.gate.rest_is_down = False
+            opened.proxy.rest_is_down = False
             await trading.until(lambda: sides(trading) == ["buy", "sell"])
             assert trading.decided()[-1] == MARCH + HOUR
 
@@ -178,14 +186,14 @@ def test_a_decision_waits_for_the_candle_of_another_market(
 
     async def scene() -> None:
         name = strategy_file(source(signal=TWO_HOURS), "follows")
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until_live(opened)
-            opened.gate.rest_is_down = True
+            opened.proxy.rest_is_down = True
             await opened.go_to(1.1)
             await trading.until(lambda: (trading.source(0) or (0,))[0] == 1)
             await asyncio.sleep(0.5)
             assert MARCH not in trading.decided()
-            opened.gate.rest_is_down = False
+            opened.proxy.rest_is_down = False
             await trading.until_decided(0)
             assert gates(trading, 0)["strategy"] == "ok"
             await trading.until(lambda: sides(trading) == ["buy"])
@@ -201,8 +209,8 @@ def test_row_160_a_stop_sells_while_a_decision_waits_for_another_market(
     async def scene() -> None:
         name = strategy_file(source(signal=TWO_HOURS), "follows")
         async with (
-            market(0.25) as opened,
-            desk(
+            open_market(0.25) as opened,
+            open_session(
                 opened,
                 db,
                 strategy=name,
@@ -213,7 +221,7 @@ def test_row_160_a_stop_sells_while_a_decision_waits_for_another_market(
             await trading.until_live(opened)
             await opened.go_to(1.1)
             await trading.until(lambda: sides(trading) == ["buy"])
-            opened.gate.rest_is_down = True
+            opened.proxy.rest_is_down = True
             await opened.go_to(2.1)
             await trading.until(lambda: sides(trading) == ["buy", "sell"])
             assert MARCH + HOUR not in trading.decided()
@@ -228,10 +236,10 @@ def test_row_160_a_candle_that_the_exchange_leaves_out_is_not_waited_for(
 
     async def scene() -> None:
         name = strategy_file(source(), "follows")
-        async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
+        async with open_market(0.25) as opened, open_session(opened, db, strategy=name) as trading:
             await trading.until_live(opened)
-            opened.gate.hidden_market = "ETHUSDT"
-            opened.gate.hidden_candles = {(MARCH + HOUR) * 1_000}
+            opened.proxy.hidden_market = "ETHUSDT"
+            opened.proxy.hidden_candles = {(MARCH + HOUR) * 1_000}
             await step_to(opened, trading, range(1, 4))
             rows = trading.query(
                 "SELECT json_extract(indicators, '$.last'), json_extract(gates, '$.strategy') "
@@ -251,7 +259,7 @@ def test_symbols_that_read_one_market_request_each_of_its_candles_once(
         name = strategy_file(source(), "follows")
         symbols = ("SOL/USDT", "XRP/USDT", "BNB/USDT")
         async with (
-            market(0.25) as opened,
+            open_market(0.25) as opened,
             run_symbol_sessions(
                 opened,
                 db,
@@ -262,10 +270,10 @@ def test_symbols_that_read_one_market_request_each_of_its_candles_once(
         ):
             await trading.until_decided(MARCH - HOUR)
             for hour in range(1, 6):
-                before = len(opened.gate.kline_requests)
+                before = len(opened.proxy.kline_requests)
                 await opened.go_to(hour + 0.1)
                 await trading.until_decided(MARCH + (hour - 1) * HOUR)
-                sent = opened.gate.kline_requests[before:]
+                sent = opened.proxy.kline_requests[before:]
                 assert [one["symbol"] for one in sent].count("ETHUSDT") == 1
             for symbol in symbols:
                 stored = trading.first.query(
@@ -284,7 +292,7 @@ def test_a_market_that_a_session_trades_too_is_read_from_its_stream(
     async def scene() -> None:
         name = strategy_file(source(), "follows")
         async with (
-            market(0.25) as opened,
+            open_market(0.25) as opened,
             run_symbol_sessions(
                 opened,
                 db,

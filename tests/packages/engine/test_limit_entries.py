@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from make_cent_walk import make_cent_walk
 from msgspec.structs import replace
 
+from cent_walk import make_cent_walk
 from exact_account import ExactAccount, run_exact
 from onetape.core.candles import Candles
 from onetape.core.resample import resample

@@ -310,7 +310,7 @@ def market_average(column: str) -> str:
 
 def test_candles_of_another_market_brought_by_as_of_are_clean(write: Write):
     make = write(market_average("close"), informative=MARKET)
-    data, result = check_strategy(make, random_candles(900, seed=4))
+    data, result = run_full_check(make, random_candles(900, seed=4))
     assert result.is_clean
     assert np.count_nonzero(evaluate_strategy(make(), data.candles, data.higher).signal) > 500
 
@@ -328,7 +328,7 @@ def test_a_candle_of_another_market_that_has_not_closed_is_look_ahead(write: Wri
         f"btc = higher['BTC/USDT 4h']; at = {place}; "
         "return above(close, np.where(at < 0, np.nan, btc.close[at]) if len(btc) else close)"
     )
-    _, result = check_strategy(write(body, informative=MARKET), random_candles(900, seed=4))
+    _, result = run_full_check(write(body, informative=MARKET), random_candles(900, seed=4))
     assert result.first is not None
     assert result.first.kind == "look-ahead"
 

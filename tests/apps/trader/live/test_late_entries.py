@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import HOUR, MARCH, desk, market
-from own_strategies import scripted_source
-from watched import run_watched
 
+from bounded_run import run_bounded
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS
 from onetape.core.clock import SteppedClock
 from onetape.engine import ExitConfig
+from session_harness import HOUR, MARCH, open_market, open_session
+from strategy_sources import make_scripted_source
 from trader.live.times import LiveTimes
 
 StrategyFile = Callable[..., str]
@@ -31,12 +31,12 @@ def hold_second_hour(frame: dict[str, Any]) -> bool:
 def test_row_148_an_entry_whose_open_passed_during_a_break_is_not_made(
     db: Path, strategy_file: StrategyFile, live: LiveTimes | None, is_watched: bool
 ) -> None:
-    strategy = strategy_file(scripted_source([0], []), "scripted")
+    strategy = strategy_file(make_scripted_source([0], []), "scripted")
 
     async def scene() -> None:
         async with (
-            market(0.25, balance=BALANCE) as opened,
-            desk(
+            open_market(0.25, balance=BALANCE) as opened,
+            open_session(
                 opened, db, strategy=strategy, exits=ExitConfig(stop_loss=0.2), cash="10000",
                 live=live, risk=LIMITS, max_signal_age_seconds=ALLOWED_SECONDS,
             ) as trading,
@@ -44,16 +44,16 @@ def test_row_148_an_entry_whose_open_passed_during_a_break_is_not_made(
             await trading.until_live(opened)
             assert isinstance(opened.simulator.clock, SteppedClock)
             opened.simulator.clock.pace = 1.0
-            opened.gate.lets_pass = hold_second_hour
+            opened.proxy.lets_pass = hold_second_hour
             await opened.go_to(1.01)
             await trading.until_decided(0)
             assert trading.query("SELECT side FROM orders") == [("buy",)]
             if not is_watched:
-                opened.gate.refuses_sockets = opened.gate.rest_is_down = True
-                opened.gate.cut()
+                opened.proxy.refuses_sockets = opened.proxy.rest_is_down = True
+                opened.proxy.cut()
                 await opened.go_to(1.6)
-            opened.gate.lets_pass = lambda _: True
-            opened.gate.refuses_sockets = opened.gate.rest_is_down = False
+            opened.proxy.lets_pass = lambda _: True
+            opened.proxy.refuses_sockets = opened.proxy.rest_is_down = False
             if is_watched:
                 await opened.go_to(1.02)
                 await trading.until(trading.fills)
@@ -68,4 +68,4 @@ def test_row_148_an_entry_whose_open_passed_during_a_break_is_not_made(
             )
             assert trading.fills() == []
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)

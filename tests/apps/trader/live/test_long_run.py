@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from desk import Desk, Market, desk, market
-from watched import run_watched
 
+from bounded_run import run_bounded
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, MOVING
 from onetape.engine import ExitConfig
+from session_harness import SessionHarness, SteppedMarket, open_market, open_session
 
 COUNT = int(os.environ.get("ONETAPE_RECONNECTIONS", "24"))
 SEED = int(os.environ.get("ONETAPE_LONG_RUN_SEED", "74"))
@@ -41,12 +41,12 @@ def count_resources() -> dict[str, int]:
     }
 
 
-async def lose_connections(opened: Market, trading: Desk, hour: float) -> None:
+async def lose_connections(opened: SteppedMarket, trading: SessionHarness, hour: float) -> None:
     """Reset each socket, let ten minutes pass, and wait until all streams are back."""
-    dials = opened.gate.dials
-    cut = opened.gate.cut()
+    dials = opened.proxy.dials
+    cut = opened.proxy.cut()
     await opened.go_to(hour)
-    await trading.until(lambda: opened.gate.dials >= dials + cut and trading.is_live)
+    await trading.until(lambda: opened.proxy.dials >= dials + cut and trading.is_live)
     await trading.until(lambda: not trading.query(MOVING))
 
 
@@ -64,8 +64,8 @@ def test_row_74_a_trader_that_reconnects_for_days_needs_no_more_than_at_first(
 
     async def scene() -> None:
         async with (
-            market(0.25, balance=BALANCE) as opened,
-            desk(
+            open_market(0.25, balance=BALANCE) as opened,
+            open_session(
                 opened, db, strategy=strategy, exits=exits, cash="10000", live=QUICK, risk=LIMITS
             ) as trading,
         ):
@@ -89,4 +89,4 @@ def test_row_74_a_trader_that_reconnects_for_days_needs_no_more_than_at_first(
             assert log <= MOST_LOG_BYTES
             assert trading.fills()
 
-    run_watched(scene(), 180.0 + 10.0 * COUNT)
+    run_bounded(scene(), 180.0 + 10.0 * COUNT)

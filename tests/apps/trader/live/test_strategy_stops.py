@@ -7,11 +7,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
 from msgspec import structs
-from open_live_desk import BALANCE, QUICK, START_MS, LiveDesk, open_live_desk
-from watched import run_watched
 
+from bounded_run import run_bounded
+from live_desk import BALANCE, QUICK, START_MS, LiveDesk, open_live_desk
 from live_steps import BALANCE as SESSION_BALANCE
 from live_steps import LIMITS
 from onetape.core.trading import Decision, Order
@@ -23,6 +22,15 @@ from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.ledger import insert_decision
 from onetape.store.orders import insert_order
+from session_harness import (
+    HOUR,
+    KEY,
+    MARCH,
+    SessionHarness,
+    SteppedMarket,
+    open_market,
+    open_session,
+)
 
 Run = Callable[..., None]
 StrategyFile = Callable[..., str]
@@ -72,7 +80,7 @@ def decide(desk: LiveDesk, share: float) -> Order:
     return order
 
 
-def price_of(one: LiveDesk | Market) -> Decimal | None:
+def price_of(one: LiveDesk | SteppedMarket) -> Decimal | None:
     """Return the price of the only stop that rests at the simulator; None: none rests."""
     resting = one.simulator.account.exchange.get_open_orders()
     assert len(resting) <= 1
@@ -175,7 +183,7 @@ def test_row_144_an_entry_whose_own_stop_would_be_under_the_minimum_is_not_sent(
     run(scenario, stop_loss=None, risk=RiskLimits(max_order=Decimal(6)))
 
 
-async def enter(opened: Market, trading: Desk) -> float:
+async def enter(opened: SteppedMarket, trading: SessionHarness) -> float:
     """Enter in the second hour and wait for the stop; return the close of the first hour."""
     await trading.until_live(opened)
     await opened.go_to(1.02)
@@ -183,13 +191,13 @@ async def enter(opened: Market, trading: Desk) -> float:
     return opened.truth(MARCH, MARCH + HOUR)[MARCH].close
 
 
-async def step(opened: Market, trading: Desk, hour: int) -> None:
+async def step(opened: SteppedMarket, trading: SessionHarness, hour: int) -> None:
     """Close the candle before an hour, and wait for the decision on it."""
     await opened.go_to(hour + 0.02)
     await trading.until_decided(hour - 1)
 
 
-def stored_stops(trading: Desk) -> list[float]:
+def stored_stops(trading: SessionHarness) -> list[float]:
     """Return the prices of all stops that were stored, in their order."""
     rows = trading.query("SELECT stop_price FROM orders WHERE is_protection ORDER BY decided_ms")
     return [float(row[0]) for row in rows]
@@ -202,8 +210,10 @@ def test_row_144_a_stop_of_each_candle_is_moved_up_by_one_request_and_kept_witho
 
     async def scene() -> None:
         async with (
-            market(0.25, balance=SESSION_BALANCE) as opened,
-            desk(opened, db, strategy=strategy, cash="10000", live=QUICK, risk=LIMITS) as trading,
+            open_market(0.25, balance=SESSION_BALANCE) as opened,
+            open_session(
+                opened, db, strategy=strategy, cash="10000", live=QUICK, risk=LIMITS
+            ) as trading,
         ):
             # A stop that is cancelled first and placed again would leave the position without one.
             opened.simulator.faults.add(
@@ -223,7 +233,7 @@ def test_row_144_a_stop_of_each_candle_is_moved_up_by_one_request_and_kept_witho
             assert stored_stops(trading) == pytest.approx(expected, abs=0.011)
             assert not opened.simulator.faults.log
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
 
 
 def test_row_144_a_stop_at_the_entry_stays_where_later_candles_have_others(
@@ -233,8 +243,10 @@ def test_row_144_a_stop_at_the_entry_stays_where_later_candles_have_others(
 
     async def scene() -> None:
         async with (
-            market(0.25, balance=SESSION_BALANCE) as opened,
-            desk(opened, db, strategy=strategy, cash="10000", live=QUICK, risk=LIMITS) as trading,
+            open_market(0.25, balance=SESSION_BALANCE) as opened,
+            open_session(
+                opened, db, strategy=strategy, cash="10000", live=QUICK, risk=LIMITS
+            ) as trading,
         ):
             close = await enter(opened, trading)
             for hour in (2, 3, 4, 5):
@@ -242,7 +254,7 @@ def test_row_144_a_stop_at_the_entry_stays_where_later_candles_have_others(
             assert is_near(price_of(opened), close * 0.90)
             assert stored_stops(trading) == pytest.approx([close * 0.90], abs=0.011)
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
 
 
 def test_row_144_a_live_stop_moves_to_break_even_once_the_profit_is_reached(
@@ -253,8 +265,8 @@ def test_row_144_a_live_stop_moves_to_break_even_once_the_profit_is_reached(
 
     async def scene() -> None:
         async with (
-            market(0.25, balance=SESSION_BALANCE) as opened,
-            desk(
+            open_market(0.25, balance=SESSION_BALANCE) as opened,
+            open_session(
                 opened, db, strategy=strategy, exits=exits, cash="10000", live=QUICK, risk=LIMITS
             ) as trading,
         ):
@@ -273,4 +285,4 @@ def test_row_144_a_live_stop_moves_to_break_even_once_the_profit_is_reached(
             await step(opened, trading, 3)
             await trading.until(lambda: is_near(price_of(opened), even))
 
-    run_watched(scene(), 180.0)
+    run_bounded(scene(), 180.0)
