@@ -73,9 +73,7 @@ class EntryLevels:
         return book.last_entry
 
 
-def read_entry_levels(
-    book: LiveBook, client_order_id: str, entered: int | None
-) -> LevelRow | None:
+def read_entry_levels(book: LiveBook, client_order_id: str, entered: int | None) -> LevelRow | None:
     """Return the strategy's levels that are in force for an entry; None: the strategy gave none.
 
     Args:

@@ -36,7 +36,7 @@ def count_resources() -> dict[str, int]:
     return {
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
-        "files": len(os.listdir("/proc/self/fd")),
+        "files": len(list(Path("/proc/self/fd").iterdir())),
         "memory": peak,
     }
 

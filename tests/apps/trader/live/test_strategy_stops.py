@@ -203,9 +203,7 @@ def test_row_144_a_stop_of_each_candle_is_moved_up_by_one_request_and_kept_witho
     async def scene() -> None:
         async with (
             market(0.25, balance=SESSION_BALANCE) as opened,
-            desk(
-                opened, db, strategy=strategy, cash="10000", live=QUICK, risk=LIMITS
-            ) as trading,
+            desk(opened, db, strategy=strategy, cash="10000", live=QUICK, risk=LIMITS) as trading,
         ):
             # A stop that is cancelled first and placed again would leave the position without one.
             opened.simulator.faults.add(
@@ -236,9 +234,7 @@ def test_row_144_a_stop_at_the_entry_stays_where_later_candles_have_others(
     async def scene() -> None:
         async with (
             market(0.25, balance=SESSION_BALANCE) as opened,
-            desk(
-                opened, db, strategy=strategy, cash="10000", live=QUICK, risk=LIMITS
-            ) as trading,
+            desk(opened, db, strategy=strategy, cash="10000", live=QUICK, risk=LIMITS) as trading,
         ):
             close = await enter(opened, trading)
             for hour in (2, 3, 4, 5):

@@ -9,7 +9,6 @@ from msgspec import Struct
 from onetape.store.connection import insert_row
 from onetape.store.database import Store
 
-
 #: Name in `results` of the symbols whose strategy gives a stop; no part has this name.
 OWN_STOPS: Final = "stop of the strategy"
 
