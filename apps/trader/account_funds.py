@@ -116,7 +116,8 @@ class AccountFunds:
                 found.append(no_slot)
                 return Decimal(0)
             cash = float(max(free - self._sum_proceeds_inside_candle(moment), Decimal(0)))
-            fill = size(cash, self._compute_equity_at_open(cash, moment))
+            reserved = float(max(self._cash.read() - free, Decimal(0)))
+            fill = size(cash, self._compute_equity_at_open(cash, reserved, moment))
             found.append(fill)
             if isinstance(fill, RefusedOrder):
                 return Decimal(0)
@@ -192,6 +193,18 @@ class AccountFunds:
         fills = self._symbols[symbol][1].fills
         return fills[-1] if fills and fills[-1].side == "sell" else None
 
+    def _find_limit_entry_in_candle(self, symbol: str, moment: int) -> Fill | None:
+        """Return the fill of a limit order to buy in the candle with this open, or None."""
+        state = self._rules.state.symbols.get(symbol)
+        held = None if state is None else state.position
+        if state is None or held is None or not held.is_limit_entry:
+            return None
+        if state.opened is None or state.opened.timestamp != moment:
+            return None
+        fills = self._symbols[symbol][1].fills
+        is_in_candle = held.candle == state.candles
+        return fills[-1] if is_in_candle and fills and fills[-1].side == "buy" else None
+
     def _sum_proceeds_inside_candle(self, moment: int) -> Decimal:
         """Return the proceeds of positions sold inside the candle of an open, quote currency."""
         brought = Decimal(0)
@@ -201,14 +214,25 @@ class AccountFunds:
                 brought += sold.price * sold.amount - sold.fee
         return brought
 
-    def _compute_equity_at_open(self, cash: float, moment: int) -> float | None:
-        """Return cash plus positions at the closes before an open; None without a position."""
-        equity, is_any = cash, False
+    def _compute_equity_at_open(self, cash: float, reserved: float, moment: int) -> float | None:
+        """Return the equity at an open, positions at the closes before it; None: it is the cash.
+
+        Args:
+            cash: Free cash, quote currency.
+            reserved: Money that open orders may still spend, such as limit orders to buy.
+            moment: The open, epoch seconds.
+        """
+        equity, is_any = cash + reserved, reserved > 0
         for symbol in self._rules.rules.symbols:
             if symbol not in self._symbols:
                 continue
             key, traded = self._symbols[symbol]
             base = Decimal(0) if traded.position.is_flat else traded.position.base
+            bought = self._find_limit_entry_in_candle(symbol, moment)
+            if bought is not None:
+                # At the open the order was still open, and its money reserved.
+                equity, is_any = equity + _compute_cost(bought), True
+                base = Decimal(0)
             sold = self._find_exit_inside_candle(symbol, moment)
             if sold is not None:
                 base += sold.amount
@@ -236,3 +260,10 @@ class AccountFunds:
         """Return the newest close before an open, quote currency; 0 if none is stored."""
         known = read_last_closed(self._store, key, 1, up_to=moment - 1)
         return float(known.close[-1]) if len(known) else 0.0
+
+
+def _compute_cost(bought: Fill) -> float:
+    """Return the money that a buy took from the account, quote currency."""
+    _, quote = split_symbol(bought.symbol)
+    fee = bought.fee if bought.fee_currency == quote else Decimal(0)
+    return float(bought.price * bought.amount + fee)
