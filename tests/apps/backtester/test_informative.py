@@ -144,7 +144,7 @@ def test_trades_follow_the_closed_candles_of_the_other_market(
     assert document["check"]["clean"] is True
     words = document["assumptions"]["ETH/USDT 4h candles"]
     assert words.startswith("0 stored, ") is (stored == "hours")
-    assert words.endswith("; each is seen once it has closed")
+    assert words.endswith("; each is used once it has closed")
 
 
 def test_a_market_that_is_not_stored_is_one_line_with_the_command_that_fetches_it(

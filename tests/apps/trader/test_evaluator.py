@@ -287,11 +287,11 @@ def test_the_process_of_a_strategy_ends_first_when_memory_runs_out(
 
 OWNER = """
 import asyncio, sys
-from session_harness import strategy_evaluator
+from session_harness import make_evaluator
 from onetape.strategies.testing import random_candles
 
 async def main():
-    evaluator = strategy_evaluator(sys.argv[1])
+    evaluator = make_evaluator(sys.argv[1])
     await evaluator.load()
     await evaluator.evaluate(random_candles(50, seed=1), {}, 1, 100.0)
 

@@ -242,9 +242,9 @@ def test_optimize_and_walk_forward_rank_by_a_user_function(candles: ot.StoredCan
     found = ot.optimize(
         trade_dips, candles, values, min_trades=1, rank=[compute_saved_fees, "sharpe"], jobs=2
     )
-    assert found.results["in_fees_saved"].tolist() == (-found.results["in_fees"]).tolist()
+    assert found.results["in_compute_saved_fees"].tolist() == (-found.results["in_fees"]).tolist()
     first = ot.optimize(trade_dips, candles, values, min_trades=1, rank=compute_saved_fees)
-    assert first.results["in_fees_saved"].is_monotonic_decreasing
+    assert first.results["in_compute_saved_fees"].is_monotonic_decreasing
     walked = ot.walk_forward(
         trade_dips, candles, values, "30d/7d", min_trades=1, rank=compute_saved_fees
     )
@@ -263,7 +263,8 @@ def test_a_rank_that_is_not_a_metric_is_refused(candles: ot.StoredCandles) -> No
     for rank in (nameless, sharpe, no_function, [compute_saved_fees, no_function]):
         with pytest.raises(UsageError, match="rank"):
             ot.optimize(trade_dips, candles, values, rank=rank)
-    with pytest.raises(UsageError, match=r"fees_of_nothing of .*test_api\.py, in-sample: line "):
+    pattern = r"read_unknown_metric of .*test_api\.py, in-sample: line "
+    with pytest.raises(UsageError, match=pattern):
         ot.optimize(trade_dips, candles, values, rank=read_unknown_metric)
 
 

@@ -1,4 +1,4 @@
-"""Failure modes 18 to 22, 26 and 27 over REST: candles that the simulator damages."""
+"""Failure modes 18, 19, 20, 21, 22, 26 and 27 over REST: candles that the simulator damages."""
 
 import time
 from collections.abc import Callable, Coroutine, Generator

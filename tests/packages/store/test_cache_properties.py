@@ -236,7 +236,7 @@ from onetape.store.cache import find_chunks
 from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import open_store
 from onetape.store.stream_closes import store_marked
-from plain_rows import listed, plain_rows
+from plain_rows import list_candles, read_plain_rows
 reading.ROWS_WITHOUT_CACHE = 0
 key, span = SeriesKey("binance", "BTC/USDT", "1m"), 30 * 86_400
 chance = random.Random(sys.argv[2])
@@ -261,7 +261,8 @@ for _ in range(80):
     reading.read_closed_between(store, key, 0, 2**40)
     with store.read() as connection:
         served += len(find_chunks(connection, key, 0, 2**40))
-        assert listed(reading.read_closed_between(store, key, 0, 2**40)) == plain_rows(store, key)
+        found = reading.read_closed_between(store, key, 0, 2**40)
+        assert list_candles(found) == read_plain_rows(store, key)
 print(served)
 """
 

@@ -490,7 +490,7 @@ def test_a_start_that_waits_refuses_an_account_that_another_process_trades(
     settings = replace(SETTINGS, db=db, symbol="BTC/USDT")
     with (
         embedded_simulator(faults=[refused]) as simulator,
-        pytest.raises(SafetyRefusal, match="is list_traded_symbols by process 12 on host already"),
+        pytest.raises(SafetyRefusal, match="is traded by process 12 on host already"),
     ):
         run_trader(replace(settings, simulator_url=simulator.url))
     lock.release()
