@@ -2,12 +2,16 @@
 
 An entry at the open of a candle gets the cash and the equity that the backtest has there: a
 position that was sold inside that candle still counts as held, and its proceeds count from the next
-open on. Positions and reserved money of other processes that trade the account count too.
+open on. A limit order to buy that was filled or cancelled in that candle still counts as open.
+Equity counts reserved money as cash. Positions and reserved money of other processes that trade the
+account count too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
+
+from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
 from onetape.core.symbols import split_symbol
@@ -19,6 +23,7 @@ from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.leases import Fence
 from onetape.store.ledger import read_fills
+from onetape.store.orders import read_filled_timestamp
 from onetape.store.reservations import AccountCash, FeeSum, read_reserved_symbols
 from trader.account_rules import AccountRules
 
@@ -35,6 +40,15 @@ class SymbolFills(Protocol):
     def position(self) -> Position:
         """Return the position that the fills add up to."""
         ...
+
+
+class _LimitMoney(Struct, frozen=True):
+    """Money of a limit order to buy, quote currency."""
+
+    reserved: Decimal
+    """Money that was reserved when the order was sent."""
+    spent: Decimal
+    """Money that its fill has cost, fee included; 0: it was not filled."""
 
 
 class AccountFunds:
@@ -56,6 +70,8 @@ class AccountFunds:
         self._cash = AccountCash(store, account, mode)
         self._symbols: dict[str, tuple[SeriesKey, SymbolFills]] = {}
         """Symbols of this process, with the objects that have their fills."""
+        self._limits: dict[str, tuple[str, Decimal]] = {}
+        """Client order id and reserved money of the last limit order to buy of each symbol."""
 
     def attach(self, key: SeriesKey, fills: SymbolFills) -> None:
         """Read the fills of a symbol from an object of this process instead of the database.
@@ -91,6 +107,7 @@ class AccountFunds:
         *,
         moment: int,
         now_ms: int,
+        is_limit: bool = False,
     ) -> ModelFill | RefusedOrder:
         """Reserve money and slot of an order to buy, and return its fill; or return the refusal.
 
@@ -98,10 +115,11 @@ class AccountFunds:
             client_order_id: The order, whose intent is stored.
             symbol: Symbol that the order buys.
             fence: The lease of account and symbol.
-            size: Called with free cash and equity (None: no position, equity is the cash), quote
-                currency; returns the fill by the engine's rules.
+            size: Called with free cash and equity (None: neither a position nor reserved money,
+                equity is the cash), quote currency; returns the fill by the engine's rules.
             moment: Open of the candle that fills the order, epoch seconds.
             now_ms: Market time, epoch milliseconds.
+            is_limit: Whether the order stays open at a limit price, with its money reserved.
 
         Raises:
             StoreError: the file cannot be written.
@@ -115,15 +133,15 @@ class AccountFunds:
             if no_slot is not None:
                 found.append(no_slot)
                 return Decimal(0)
-            cash = float(max(free - self._sum_proceeds_inside_candle(moment), Decimal(0)))
-            reserved = float(max(self._cash.read() - free, Decimal(0)))
-            fill = size(cash, self._compute_equity_at_open(cash, reserved, moment))
+            fill = size(*self._compute_money_at_open(free, moment))
             found.append(fill)
             if isinstance(fill, RefusedOrder):
                 return Decimal(0)
             return min(Decimal(repr(-fill.cash_change)), free)
 
-        self._cash.reserve(client_order_id, fence, choose, reserved_ms=now_ms)
+        reserved = self._cash.reserve(client_order_id, fence, choose, reserved_ms=now_ms)
+        if is_limit and reserved:
+            self._limits[symbol] = client_order_id, reserved
         return found[0]
 
     def _find_slot_refusal(self, symbol: str, moment: int) -> RefusedOrder | None:
@@ -193,18 +211,6 @@ class AccountFunds:
         fills = self._symbols[symbol][1].fills
         return fills[-1] if fills and fills[-1].side == "sell" else None
 
-    def _find_limit_entry_in_candle(self, symbol: str, moment: int) -> Fill | None:
-        """Return the fill of a limit order to buy in the candle with this open, or None."""
-        state = self._rules.state.symbols.get(symbol)
-        held = None if state is None else state.position
-        if state is None or held is None or not held.is_limit_entry:
-            return None
-        if state.opened is None or state.opened.timestamp != moment:
-            return None
-        fills = self._symbols[symbol][1].fills
-        is_in_candle = held.candle == state.candles
-        return fills[-1] if is_in_candle and fills and fills[-1].side == "buy" else None
-
     def _sum_proceeds_inside_candle(self, moment: int) -> Decimal:
         """Return the proceeds of positions sold inside the candle of an open, quote currency."""
         brought = Decimal(0)
@@ -214,33 +220,71 @@ class AccountFunds:
                 brought += sold.price * sold.amount - sold.fee
         return brought
 
-    def _compute_equity_at_open(self, cash: float, reserved: float, moment: int) -> float | None:
-        """Return the equity at an open, positions at the closes before it; None: it is the cash.
+    def _find_limits_in_candle(self, moment: int) -> dict[str, _LimitMoney]:
+        """Return the limit orders that ended in the candle of an open or later, by symbol."""
+        reserved = read_reserved_symbols(self._store, self._account, self._mode)
+        found: dict[str, _LimitMoney] = {}
+        for symbol, (order, amount) in self._limits.items():
+            key, traded = self._symbols[symbol]
+            if (key.exchange, symbol) in reserved:
+                # The order is open: its money is reserved, also if the rules have just ended it.
+                continue
+            ended = read_filled_timestamp(self._store, order)
+            if ended is None and symbol in self._rules.state.symbols:
+                ended = self._rules.state.symbols[symbol].limit_ended
+            if ended is not None and ended >= moment:
+                quote = split_symbol(symbol)[1]
+                fills = [fill for fill in traded.fills if fill.client_order_id == order]
+                spent = sum((fill.price * fill.amount for fill in fills), Decimal(0))
+                fees = [fill.fee for fill in fills if fill.fee_currency == quote]
+                found[symbol] = _LimitMoney(amount, sum(fees, spent))
+        return found
+
+    def _compute_money_at_open(self, free: Decimal, moment: int) -> tuple[float, float | None]:
+        """Return the cash and the equity that the backtest has at an open, quote currency.
 
         Args:
-            cash: Free cash, quote currency.
-            reserved: Money that open orders may still spend, such as limit orders to buy.
+            free: Cash that is not reserved now, quote currency.
             moment: The open, epoch seconds.
+
+        Returns:
+            The equity is None with neither a position nor reserved money.
         """
-        equity, is_any = cash + reserved, reserved > 0
+        limits = self._find_limits_in_candle(moment)
+        later = self._sum_proceeds_inside_candle(moment)
+        later += sum((one.reserved - one.spent for one in limits.values()), Decimal(0))
+        cash = max(free - later, Decimal(0))
+        # Reserved money is part of the equity until the order is filled.
+        reserved = max(self.read_cash() - free, Decimal(0))
+        reserved += sum((one.reserved for one in limits.values()), Decimal(0))
+        held = self._compute_values_at_open(moment, limits)
+        if not held and not reserved:
+            return float(cash), None
+        return float(cash), sum(held, float(cash + reserved))
+
+    def _compute_values_at_open(
+        self, moment: int, limits: Mapping[str, _LimitMoney]
+    ) -> list[float]:
+        """Return the values of the positions at an open, at the closes before it.
+
+        Args:
+            moment: The open, epoch seconds.
+            limits: Limit orders that were still open at that open, by symbol.
+        """
+        values: list[float] = []
         for symbol in self._rules.rules.symbols:
-            if symbol not in self._symbols:
+            if symbol not in self._symbols or symbol in limits:
                 continue
             key, traded = self._symbols[symbol]
             base = Decimal(0) if traded.position.is_flat else traded.position.base
-            bought = self._find_limit_entry_in_candle(symbol, moment)
-            if bought is not None:
-                # At the open the order was still open, and its money reserved.
-                equity, is_any = equity + _compute_cost(bought), True
-                base = Decimal(0)
             sold = self._find_exit_inside_candle(symbol, moment)
             if sold is not None:
                 base += sold.amount
             if base:
-                equity, is_any = equity + float(base) * self._read_close_before(key, moment), True
+                values.append(float(base) * self._read_close_before(key, moment))
         for key, base in self._read_positions_elsewhere():
-            equity, is_any = equity + float(base) * self._read_close_before(key, moment), True
-        return equity if is_any else None
+            values.append(float(base) * self._read_close_before(key, moment))
+        return values
 
     def _read_positions_elsewhere(self) -> list[tuple[SeriesKey, Decimal]]:
         """Return series and base amount of the positions that other processes trade."""
@@ -260,10 +304,3 @@ class AccountFunds:
         """Return the newest close before an open, quote currency; 0 if none is stored."""
         known = read_last_closed(self._store, key, 1, up_to=moment - 1)
         return float(known.close[-1]) if len(known) else 0.0
-
-
-def _compute_cost(bought: Fill) -> float:
-    """Return the money that a buy took from the account, quote currency."""
-    _, quote = split_symbol(bought.symbol)
-    fee = bought.fee if bought.fee_currency == quote else Decimal(0)
-    return float(bought.price * bought.amount + fee)

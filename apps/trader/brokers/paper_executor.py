@@ -214,6 +214,7 @@ class PaperExecutor(Executor):
             size_order,
             moment=row.timestamp,
             now_ms=now_ms,
+            is_limit=True,
         )
         if isinstance(fill, RefusedOrder):
             return self._finish(order, fill, row, now_ms)

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Fill
-from onetape.engine import AccountConfig, RefusedOrder, StepRules
+from onetape.engine import AccountConfig, ModelFill, RefusedOrder, StepRules
 from onetape.execution.positions import Position, sum_position
 from onetape.store.ledger import read_fills
+from onetape.store.reservations import release_reservation
 from traded_accounts import HOUR, MARCH, TradedAccount
 from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
@@ -40,13 +41,16 @@ def account(tmp_path: Path) -> Generator[TradedAccount]:
         yield opened
 
 
-def make_funds(account: TradedAccount, *, sold_inside: int | None = None) -> AccountFunds:
-    """Return the money of the account; its position may be left inside a candle."""
+def make_funds(
+    account: TradedAccount, *, sold_inside: int | None = None, limit_ended: int | None = None
+) -> AccountFunds:
+    """Return the money of the account; position or limit order may end inside a candle."""
     symbols = account.key.symbol, "ETH/USDT"
     hour = Timeframe.parse("1h")
     rules = AccountRules(StepRules.from_account(AccountConfig(), symbols), hour, wait_seconds=0)
     state = rules.state.symbols[account.key.symbol]
-    rules.replace(account.key.symbol, replace(state, sold_inside=sold_inside))
+    state = replace(state, sold_inside=sold_inside, limit_ended=limit_ended)
+    rules.replace(account.key.symbol, state)
     funds = AccountFunds(account.store, account.name, "paper", rules)
     funds.attach(account.key, SymbolTrades(account))
     return funds
@@ -86,6 +90,34 @@ def test_a_position_sold_inside_a_candle_counts_as_held_at_its_open(
     funds = make_funds(account, sold_inside=MARCH + 2 * HOUR)
     assert read_funds_at(account, funds, 2) == (800.0, 1_040.0)
     assert read_funds_at(account, funds, 3) == (1_059.0, None)
+
+
+def test_reserved_money_is_part_of_the_equity(account: TradedAccount) -> None:
+    order = account.order("buy", 2)
+    with account.store.write() as connection:
+        connection.execute(
+            "INSERT INTO reservations VALUES (?, ?, 'paper', '300', 0)", (order, account.name)
+        )
+    assert read_funds_at(account, make_funds(account), 2) == (500.0, 1_040.0)
+
+
+def test_a_limit_order_that_ends_inside_a_candle_is_open_at_its_open(
+    account: TradedAccount,
+) -> None:
+    account.fill("sell", "2", "130", 2)
+    sent, key = MARCH + 3 * HOUR, account.key
+    funds = make_funds(account, limit_ended=sent)
+    order = account.order("buy", 3)
+    spent = ModelFill("buy", 150.0, 2.0, 300.0, 0.0, "quote", -300.0, 2.0, 150.0, is_maker=False)
+    funds.reserve(
+        order, key.symbol, account.fence, lambda _cash, _equity: spent, moment=sent,
+        now_ms=sent * 1_000, is_limit=True,
+    )  # fmt: skip
+    assert read_funds_at(account, funds, 3) == (760.0, 1_060.0)
+    with account.store.write() as connection:
+        release_reservation(connection, order)
+    assert read_funds_at(account, funds, 3) == (760.0, 1_060.0)
+    assert read_funds_at(account, funds, 4) == (1_060.0, None)
 
 
 @pytest.mark.parametrize(("most", "is_refused"), [(1, True), (2, False), (None, False)])

@@ -224,7 +224,7 @@ def test_an_entry_at_a_limit_is_measured_from_it_after_a_restart(
     assert executor.send_limit(make_candle(1), 99.0, 2) is not None
     opened = 100.0 if price else 98.5
     row = filled._replace(open=opened, low=min(low, opened))
-    replace_forming(stored.context.store, KEY, row, seen_ms=0)
+    assert replace_forming(stored.context.store, KEY, row, seen_ms=0)
     found = executor.fill_limit(row, price or opened, 2, is_inside=price is not None)
     assert found is not None
     stepper = stored.stepper()

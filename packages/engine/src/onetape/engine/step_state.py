@@ -110,8 +110,6 @@ class HeldPosition(Struct, frozen=True):
     """Levels of the strategy that are in force; None: none."""
     is_inside: bool = False
     """Whether the entry was filled at its limit inside the candle, whose high may be before it."""
-    is_limit_entry: bool = False
-    """Whether the entry was a limit order, filled in the turn of the exits inside the candle."""
 
     def is_filled_inside(self, candle: int) -> bool:
         """Return whether the entry was filled inside the candle with this number."""
@@ -152,8 +150,6 @@ class OrderInFlight(Struct, frozen=True):
     """The limit order that a buy sends; None: the order fills, or ends, at once."""
     is_filled_inside: bool = False
     """Whether the buy is filled at its limit inside its candle."""
-    is_limit_fill: bool = False
-    """Whether the buy is the fill of a limit order, at its limit or at an open below it."""
     closed: Candle | None = None
     """The candle in which a buy is filled at its limit, if it has closed; otherwise None."""
     price_step: float = 0.0

@@ -306,7 +306,6 @@ def _apply_candle_to_limit(
             limit.run,
             levels=limit.levels,
             is_filled_inside=is_inside,
-            is_limit_fill=True,
             closed=candle if isinstance(event, CandleClosed) else None,
             price_step=event.price_step,
         )
@@ -389,7 +388,6 @@ def _apply_entry_result(
         order.candle,
         levels=order.levels,
         is_inside=order.is_filled_inside,
-        is_limit_entry=order.is_limit_fill,
     )
     state = replace(state, position=held, used_run=order.run).clear_order()
     candle = order.closed
