@@ -104,7 +104,11 @@ class RuleObstacles:
         if hours is not None and moment is not None and not hours.contains(moment):
             return hours.describe_closed(moment)
         pause = None if moment is None else self.find_pause(moment)
-        return self._rules.describe_taken_slots() if pause is None else pause.describe()
+        if pause is not None:
+            return pause.describe()
+        if state.due_limit is not None and state.due_limit.last < state.candles:
+            return "it expired while it waited for a trade"
+        return self._rules.describe_taken_slots()
 
     def find_pause(self, moment: int) -> EntryPause | None:
         """Return the pause of entries at an open, epoch seconds; None: no guard pauses them."""

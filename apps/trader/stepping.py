@@ -298,9 +298,12 @@ class RuleStepper:
 
         Args:
             before: Open of the candle before the last entry, epoch seconds; the BUY is older if its
-                order waited for a trade.
+                order waited for a trade, or was a limit order.
         """
         entry = self._executor.entry_order_id
+        if entry is None:
+            fills = reversed(self._executor.fills)
+            entry = next((fill.client_order_id for fill in fills if fill.side == "buy"), None)
         bought = None if entry is None else read_signal_timestamp(self._context.store, entry)
         return before if bought is None else min(before, bought)
 

@@ -197,6 +197,9 @@ class Supervisor:
                 if rule.reaction is Reaction.HALT:
                     await asyncio.Event().wait()
                 is_file = _choose_source(error, PROGRAM) == DATABASE
+                if not is_file:
+                    # The session renews its lease first, so the file could be written again.
+                    self._states.clear_problem(DATABASE)
                 if self._meanwhile is None:
                     self._meanwhile = asyncio.create_task(self.keep_running(meanwhile))
                 longest = LONGEST_DATABASE_PAUSE_SECONDS if is_file else LONGEST_PAUSE_SECONDS

@@ -13,6 +13,7 @@ from bounded_run import run_bounded
 from held_lock import hold_write_lock
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, MOVING
+from onetape.core.errors import StoreLocked
 from onetape.core.trading import ExitObligation
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
@@ -164,13 +165,15 @@ def test_stops_and_exits_go_on_after_a_database_error_while_no_candles_can_be_fe
 
 
 @pytest.mark.usefixtures("quick_pauses")
+@pytest.mark.parametrize("was_locked", [False, True], ids=["", "after a locked file"])
 def test_row_145_stop_and_exit_go_on_although_the_session_cannot_be_built(
-    db: Path, strategy_file: StrategyFile
+    db: Path, strategy_file: StrategyFile, *, was_locked: bool
 ) -> None:
     strategy = strategy_file(BUYS, "buys")
+    errors = [StoreLocked("the file stayed locked")] if was_locked else []
 
     def fail(*_: object) -> None:
-        raise RuntimeError("the rules cannot be built")
+        raise errors.pop() if errors else RuntimeError("the rules cannot be built")
 
     async def scene() -> None:
         async with open_market(0.25, balance=BALANCE) as opened:

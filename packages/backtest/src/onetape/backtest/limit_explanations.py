@@ -73,14 +73,14 @@ def _explain_end(run: SymbolRun, due: int, ended: int) -> str:
     result, signals = run.result, run.signals
     opened = int(result.candles.timestamp[ended])
     moment = f"{format_utc(opened)} UTC"
-    if signals.signal[run.window.warm_up + ended] < 0:
-        return f"cancelled by the SELL of the candle of {moment}"
     hours = result.rules.entry_hours
     if hours is not None and not hours.contains(opened):
         return hours.describe_closed(opened)
     pause = next((pause for pause in result.pauses if pause.covers(opened)), None)
     if pause is not None:
         return pause.describe()
+    if signals.signal[run.window.warm_up + ended] < 0:
+        return f"cancelled by the SELL of the candle of {moment}"
     if ended < due + signals.limit_expiry_candles - 1:
         return f"cancelled before the gap after the candle of {moment}"
     return f"expired with the candle of {moment}"
