@@ -83,9 +83,10 @@ def select_higher_candles(
 
 
 def find_late_markets(context: SessionContext, timestamp: int) -> list[str]:
-    """Return the newest candles of other markets that a decision needs and that are not stored.
+    """Return candles of other markets that a decision needs and that are not stored.
 
-    A candle that enough responses of the exchange have left out is not missing.
+    A candle that enough responses of the exchange have left out is not missing. Of several missing
+    candles of a market the newest is named.
 
     Args:
         context: Context of the traded symbol.
@@ -98,14 +99,18 @@ def find_late_markets(context: SessionContext, timestamp: int) -> list[str]:
         StoreError: the file cannot be read.
     """
     end, late = context.timeframe.next(timestamp), list[str]()
+    first_open = context.timeframe.shift(timestamp, 1 - context.window)
     for series in context.other_markets:
-        start = series.timeframe.shift(end, -1)
+        start = _compute_first_needed(context, series, first_open)
         key = series.make_base_key(context.key)
         known = read_higher_candles(
             context.store, key, series.timeframe, start, end, responses=DECIDING_RESPONSES
         )
-        if known.missing:
-            late.append(f"{series.make_label(context.key)} candle of {format_utc(start)}")
+        # The time before a market's first candle is no gap; without any candle all are missing.
+        missing = known.gaps if len(known.candles) else known.missing
+        if missing:
+            newest = series.timeframe.shift(missing[-1][1], -1)
+            late.append(f"{series.make_label(context.key)} candle of {format_utc(newest)}")
     return late
 
 

@@ -216,7 +216,10 @@ class InputWait:
         """
         missing = self._fetchers.find_missing(self._context, timestamp)
         if missing and timestamp != self._candle:
-            self._candle, self._since = timestamp, time.monotonic()
+            if not self._is_waiting:
+                # A newer candle does not begin the wait again.
+                self._since = time.monotonic()
+            self._candle = timestamp
         longest = min(WAIT_SECONDS, self._context.settings.max_signal_age_seconds / 2)
         is_untried = any(not fetcher.has_tried for fetcher in missing)
         is_over = time.monotonic() - self._since >= longest

@@ -8,7 +8,8 @@ import pytest
 
 from freqtrade_files import CROSS, write_strategy
 from onetape.core.errors import ConfigurationError
-from onetape.strategies import Market, evaluate_strategy, load_strategy
+from onetape.core.timeframes import Timeframe
+from onetape.strategies import Market, align_higher_candles, evaluate_strategy, load_strategy
 from onetape.strategies.freqtrade.informative import TIMEFRAME, merge_informative_pair
 from onetape.strategies.testing import higher_of, random_candles, window_difference
 
@@ -211,6 +212,23 @@ def test_pairs_of_the_data_provider_are_those_that_the_strategy_returns(tmp_path
     found = evaluate_strategy(strategy, candles, higher).indicators["other_4h"]
     leader = higher["BTC/USDT 4h"]
     np.testing.assert_array_equal(found, leader.as_of(leader.close))
+
+
+def test_a_frame_of_another_pair_in_the_traded_timeframe_has_the_same_rows(tmp_path: Path):
+    pairs = PAIRS.replace('[("BTC/USDT", "4h"), *', '[("BTC/USDT", "1h"), *')
+    read = (
+        'dataframe["btc"] = self.dp.get_pair_dataframe("BTC/USDT", "1h")["close"]\n'
+        '        dataframe["fast"]'
+    )
+    text = CROSS.replace("EXTRA", pairs).replace('"5m"', '"1h"')
+    strategy = load_strategy(write_strategy(tmp_path, text.replace('dataframe["fast"]', read, 1)))
+    hour, known = Timeframe.parse("1h"), random_candles(500, seed=4)
+    candles, other = known[100:], random_candles(500, seed=5)
+    # The other market has 100 candles from before the first traded one.
+    leader = align_higher_candles(candles, hour, other, hour, "BTC/USDT")
+    higher = {**higher_of(strategy, candles), "BTC/USDT 1h": leader}
+    found = evaluate_strategy(strategy, candles, higher).indicators["btc"]
+    np.testing.assert_array_equal(found, other.close[100:])
 
 
 def test_a_pair_that_the_strategy_does_not_return_has_no_candles(tmp_path: Path):

@@ -275,7 +275,9 @@ def _find_market_gaps(
     Raises:
         CandleGapError: candles are missing in the range, and gaps are not allowed.
     """
-    end = series.timeframe.floor(window.end)
+    # Candles that close after the last traded one are not used.
+    traded = Timeframe.parse(config.timeframe)
+    end = series.timeframe.floor(traded.next(int(window.candles.timestamp[-1])))
     first = int(candles.timestamp[0]) if len(candles) else end
     times = candles.timestamp[: int(np.searchsorted(candles.timestamp, end))]
     ranges = find_gaps(times, series.timeframe, min(first, end), end)

@@ -108,7 +108,9 @@ class FreqtradeStrategy(Strategy):
         """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
         made = self._make_instance()
         frames = {
-            (one.symbol or TRADED_PAIR, one.timeframe.name): _make_frame(one, one.timeframe.name)
+            (one.symbol or TRADED_PAIR, one.timeframe.name): _make_frame(
+                _select_rows(one, candles, type(self).candle_timeframe), one.timeframe.name
+            )
             for one in higher.values()
         }
         frame = _make_frame(candles, type(self).candle_timeframe)
@@ -240,6 +242,16 @@ def _collect_inputs(
         ),
         "informative": tuple(dict.fromkeys(others)),
     }
+
+
+def _select_rows(one: HigherCandles, candles: Candles, timeframe: str) -> Candles:
+    """Return the candles of a series; in the traded timeframe from the first traded candle on.
+
+    As in freqtrade, frames of one timeframe have the same rows.
+    """
+    if one.timeframe != Timeframe.parse(timeframe):
+        return one
+    return one[int(np.searchsorted(one.timestamp, int(candles.timestamp[0]))) :]
 
 
 def _make_frame(candles: Candles, timeframe: str) -> Any:
