@@ -245,7 +245,6 @@ def test_an_open_limit_order_is_cancelled_by_a_restart(stored: StoredAccount) ->
     again = stored.executor()
     assert again.resume(2, "the session that placed it ended") == 1
     assert again.open_order is None
-    assert stored.stepper().state.limit is None
 
 
 def make_stepper_after_exit(stored: StoredAccount) -> RuleStepper:

@@ -179,7 +179,7 @@ def test_row_144_an_entry_whose_own_stop_would_be_under_the_minimum_is_not_sent(
         (reason,) = desk.query("SELECT reason FROM orders WHERE side = 'buy'")[0]
         assert "its stop would sell for" in reason
 
-    # 20 % below the entry, an order for 6 USDT is worth less than the market's least value of 5.
+    # 20 % below the entry the value of a 6 USDT order is below the market's minimum value of 5.
     run(scenario, stop_loss=None, risk=RiskLimits(max_order=Decimal(6)))
 
 

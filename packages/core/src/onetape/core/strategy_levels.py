@@ -140,7 +140,7 @@ class LevelColumns(Struct, frozen=True):
     parts of the range differ in it; None: `expiry_candles` for all."""
     after_gaps: tuple[int, ...] = ()
     """Indices of the candles after unexplained gaps, ascending: no limit order is open across a
-    gap, because nobody knows whether the missing candles filled it."""
+    gap, because the missing candles may have filled it."""
 
     @property
     def has_exits(self) -> bool:
