@@ -2,11 +2,12 @@
 
     uv run python tools/guards.py                  # all of them, half an hour or more
     uv run python tools/guards.py --only 77        # those of a row of docs/failure-modes.md
+    uv run python tools/guards.py --jobs 3         # three tests at once
     uv run python tools/guards.py --write          # writes the table of docs/failure-modes.md
     uv run python tools/guards.py --check          # ends with 6 where that table differs
 
 A guard is a few lines of code against one failure (tools/guards.toml). They are removed one at a
-time, in a copy of the checkout.
+time, each in a copy of the checkout; `--jobs` of them at once.
 """
 
 import argparse
@@ -16,8 +17,11 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -136,24 +140,42 @@ def _passes(guard: Guard, root: Path) -> bool:
     return ended.returncode == 0
 
 
-def run_guards(guards: Iterable[Guard]) -> int:
-    """Switch guards off one after the other; return the number of tests that still passed."""
+def run_guards(guards: Iterable[Guard], jobs: int = 1) -> int:
+    """Switch guards off, `jobs` at once; return the number of tests that still passed."""
     missed = 0
-    with tempfile.TemporaryDirectory(prefix="onetape-guards-") as folder:
-        root = Path(folder)
-        copy_checkout(root)
-        for guard in guards:
-            is_red = does_fail_without(guard, root)
+    with make_copies(jobs) as copies, ThreadPoolExecutor(jobs) as pool:
+
+        def check(guard: Guard) -> tuple[Guard, bool]:
+            root = copies.get()
+            try:
+                return guard, does_fail_without(guard, root)
+            finally:
+                copies.put(root)
+
+        for guard, is_red in pool.map(check, guards):
             missed += not is_red
             result = "fails without it" if is_red else "PASSES WITHOUT IT"
             print(f"row {guard.row}: {guard.does}: {guard.name} {result}", flush=True)
     return missed
 
 
+@contextmanager
+def make_copies(count: int) -> Generator["SimpleQueue[Path]"]:
+    """Yield a queue of `count` copies of the checkout, and remove them afterwards."""
+    with tempfile.TemporaryDirectory(prefix="onetape-guards-") as folder:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for number in range(count):
+            root = Path(folder, str(number))
+            copy_checkout(root)
+            copies.put(root)
+        yield copies
+
+
 def main() -> int:
     """Return the exit code: 0, or 6 if a test passes without its guard or the table is outdated."""
     parser = argparse.ArgumentParser(description="Switch guards off and run their tests.")
     parser.add_argument("--only", type=int, action="append", metavar="ROW", help="only this row")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="run N tests at once")
     parser.add_argument("--write", action="store_true", help=f"write the table of {PAGE}")
     parser.add_argument("--check", action="store_true", help="compare that table")
     arguments = parser.parse_args()
@@ -171,7 +193,7 @@ def main() -> int:
     if arguments.check:
         return 0 if replace_table(text, guards) == text else 6
     chosen = [one for one in guards if not arguments.only or one.row in arguments.only]
-    return 6 if run_guards(chosen) else 0
+    return 6 if run_guards(chosen, max(arguments.jobs, 1)) else 0
 
 
 if __name__ == "__main__":
