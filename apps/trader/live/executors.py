@@ -121,4 +121,4 @@ async def settle_orders(executor: Executor | None, exchange: RestExchange, lease
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRIVE_SECONDS / 5):
                 await executor.broker.reported.wait()
-    return executor.is_at_rest
+    return executor.is_at_rest and not executor.is_unprotected

@@ -156,6 +156,11 @@ class LiveExecutor(LiveBook):
         is_protected = not (self._protector.is_stop_missing or self._exit_sender.is_exit_due)
         return is_protected and not is_order_on_its_way
 
+    @property
+    def is_unprotected(self) -> bool:
+        """Return whether a position has no stop at the exchange, also while a pause lasts."""
+        return self._protector.is_unprotected
+
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
         """Continue the exit although its candle has passed: a market order needs no known price."""
         del row, note
@@ -206,6 +211,7 @@ class LiveExecutor(LiveBook):
         """Note that the program ends: no further exit is made, and no entry is sent."""
         self._due_entry = None
         self._exit_sender.note_ending()
+        self._protector.note_ending()
 
     def drop_exit(self, now_ms: int, reason: str) -> None:
         """Drop an exit that is not sent yet; it stays pending, and the stop is placed again.

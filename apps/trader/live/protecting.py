@@ -69,6 +69,8 @@ class Protector:
         self._watch = StopOrderWatch(book)
         self._refusals = 0
         self._not_before = 0.0
+        self._ended_at: float | None = None
+        """Time at which the end of the program began, monotonic seconds; None: it runs on."""
         self._changed = -1e9
         self._amounts = StopAmount(book, account)
         self._levels = EntryLevels(book)
@@ -90,6 +92,15 @@ class Protector:
         if not self._has_looked and self._compute_stop_level() is not None:
             return not any(is_resting(stop, self._book) for stop in self._book.stops)
         return self._watch.unprotected_since is not None and time.monotonic() >= self._not_before
+
+    @property
+    def is_unprotected(self) -> bool:
+        """Return whether the last check found a position without a stop at the exchange."""
+        return self._watch.unprotected_since is not None
+
+    def note_ending(self) -> None:
+        """Note that the program ends: a refused stop is tried once more, without its pause."""
+        self._ended_at, self._not_before = time.monotonic(), 0.0
 
     def note_refused(self, stop: LiveOrder, reason: str) -> None:
         """Note that the exchange has refused a stop, and begin a pause before the next try.
@@ -117,7 +128,9 @@ class Protector:
         self._accepted_price = None
         pause = self._pause(self._refusals)
         self._refusals += 1
-        self._not_before = time.monotonic() + pause
+        ended_at = self._ended_at
+        is_last_try_left = ended_at is not None and (stop.sent is None or stop.sent < ended_at)
+        self._not_before = 0.0 if is_last_try_left else time.monotonic() + pause
         self._watch.obstacle = Obstacle(reason, f"the stop is tried again in {pause:.0f} s")
 
     def _pause(self, refusals: int) -> float:

@@ -50,7 +50,9 @@ class UnreadEntry:
     @property
     def is_waited_for(self) -> bool:
         """Return whether executions are missing, but not long enough for a stop without them."""
-        return self._since is not None and self._book.unread_entry is None
+        if self._book.unread_entry is not None:
+            return False
+        return self._since is not None or self._find_entry() is not None
 
     def watch_executions(self, now_ms: int) -> bool:
         """Note and report whether executions of the entry have been missing for seconds.

@@ -52,7 +52,7 @@ def format_stop_status(desk: LiveDesk) -> str:
 def test_the_time_without_a_stop_is_stored_for_each_position(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
-        await desk.until(lambda: "protection" in desk.problems)
+        await desk.until(lambda: "protection" in desk.problems and not desk.executor.stops)
         await desk.pass_time(7)
         await desk.drive(0.1)
         assert "watched locally" in format_stop_status(desk)
