@@ -448,7 +448,7 @@ class ExitOrders:
         if order.session != self._context.session.session:
             return True
         watch = self._recorder.watch
-        if watch is None or passed.timestamp <= watch.first.timestamp:
+        if watch is None or not watch.has_seen_open(passed.timestamp):
             return True
         closed_ms = self._context.timeframe.next(order.signal_timestamp) * 1_000
         age_seconds = self._exchange.clock.wall_seconds(max(0, order.decided_ms - closed_ms))

@@ -387,10 +387,8 @@ class RuleRunner:
             add_event_fields(account=session.account, symbol=session.symbol),
         ):
             line: str | None = None
-            if candle is not None and entry.limit is not None:
-                line = self._orders.send_limit(candle, entry.limit)
-            elif candle is not None:
-                line = self._fill_entry(candle)
+            if candle is not None:
+                line = self._send_entry(candle, entry.limit)
             if line is not None:
                 print_line(line)
         if entry.limit is not None:
@@ -399,11 +397,21 @@ class RuleRunner:
         self._entering = entry
         self._settle_entry()
 
-    def _fill_entry(self, candle: Candle) -> str | None:
-        """Fill the order to buy at the open of a candle, or cancel it if that open is past."""
+    def _send_entry(self, candle: Candle, limit: float | None) -> str | None:
+        """Send or fill the order to buy in a candle, or cancel it if the candle's open is past.
+
+        Args:
+            candle: Candle whose open fills a market order, and in which a limit order begins.
+            limit: Price of a limit order, quote currency; None: a market order.
+
+        Returns:
+            The line to print, or None.
+        """
         missed = self._unwatched.describe_missed_open(candle)
         if missed is not None:
             return self._orders.cancel_entry(missed)
+        if limit is not None:
+            return self._orders.send_limit(candle, limit)
         return self._orders.fill_entry(candle)
 
     def _settle_limit(self, *, is_sent: bool) -> None:

@@ -10,9 +10,11 @@ from typing import Final
 
 from onetape.core.candles import Candle, find_candle_fault
 from onetape.core.clock import Clock
+from onetape.core.untraded import find_untraded_rows
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import is_proven_closed, replace_forming
 from onetape.store.quarantine import quarantine_row
+from onetape.store.reading import has_volume, read_closed_between
 from onetape.store.stream_closes import store_marked
 from onetape.websocket.events import CandleUpdate
 from trader.gap_backfiller import GapBackfiller
@@ -84,6 +86,20 @@ class StreamCandleWriter:
                 return True
             last = max(last, row.timestamp)
         return False
+
+    def has_missed_trades(self, rows: tuple[Candle, ...]) -> bool:
+        """Return whether trades passed in candles that the stream left out before `rows`.
+
+        Call it once REST has filled the gap before them.
+
+        Args:
+            rows: Candles of the stream, oldest first.
+        """
+        context, start = self._context, self._context.timeframe.next(self._newest)
+        found = read_closed_between(context.store, context.key, start, rows[-1].timestamp)
+        untraded = find_untraded_rows(found, has_volume=has_volume(context.store, context.key))
+        seen = {row.timestamp for row in rows}
+        return not seen.issuperset(found.timestamp[~untraded].tolist())
 
     def write(self, update: CandleUpdate) -> None:
         """Store the candles of a frame; they must be sound and without a gap before them."""

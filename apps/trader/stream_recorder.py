@@ -297,7 +297,9 @@ class StreamRecorder:
     def _store_rows(self, update: CandleUpdate) -> None:
         """Store candles of the present connection, without a gap before them."""
         if self._suspended is not None and self._unsound_since is None:
-            self._watch_again(make_stream_watch(self._context, update.rows[-1]))
+            is_current = update.received_seconds is not None
+            row = update.rows[-1]
+            self._watch_again(make_stream_watch(self._context, row, is_current=is_current))
             print_line("the stream brings frames again")
         self._writer.write(update)
 
@@ -372,6 +374,8 @@ class StreamRecorder:
             connection: Number of the connection whose candles are held back.
             is_new: Whether it is another connection than the last one.
         """
+        # An exchange may send no candles of a quiet time: then no trade has passed unseen.
+        kept = None if is_new else self.watch
         self._connection = self.watch = self._suspended = None
         self._went_live.clear()
         before = self._gap_backfiller.inserted
@@ -394,7 +398,10 @@ class StreamRecorder:
             return
         self._refused = None
         self._connection = connection
-        self.watch = make_stream_watch(self._context, self._pending.rows[-1])
+        rows, is_current = self._pending.rows, self._pending.received_seconds is not None
+        if kept is None or self._writer.has_missed_trades(rows):
+            kept = make_stream_watch(self._context, rows[-1], is_current=is_current)
+        self.watch = kept
         self._writer.start_connection()
         self._gap_backfiller.expects_marks = self._writer.has_marks
         self._went_live.set()

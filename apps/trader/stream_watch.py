@@ -10,7 +10,9 @@ from msgspec import Struct
 from onetape.core.candles import Candle
 from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
+from onetape.core.untraded import is_untraded
 from onetape.store.candles import read_candle_at
+from onetape.store.reading import has_volume
 from trader.session_context import SessionContext
 
 
@@ -21,16 +23,31 @@ class StreamWatch(Struct, frozen=True):
     """Newest candle of the stream when the watch began, with its values then."""
     before: Candle | None
     """Values of that candle that were stored before the watch began; None: none were."""
+    is_first_untraded: bool = False
+    """Whether nothing was traded in that candle before the watch began, so that its first trade is
+    watched too."""
+
+    def has_seen_open(self, timestamp: int) -> bool:
+        """Return whether the first trade of a candle came while the market was watched.
+
+        Args:
+            timestamp: Open of the candle, epoch seconds.
+        """
+        first = self.first.timestamp
+        return timestamp > first or (timestamp == first and self.is_first_untraded)
 
 
-def make_stream_watch(context: SessionContext, first: Candle) -> StreamWatch:
+def make_stream_watch(context: SessionContext, first: Candle, *, is_current: bool) -> StreamWatch:
     """Return the watch that begins now, before its first candle is stored.
 
     Args:
         context: Context of the traded symbol.
         first: The newest candle of the stream.
+        is_current: Whether it has just arrived. A row that waited may be older than its trades.
     """
-    return StreamWatch(first, read_candle_at(context.store, context.key, first.timestamp))
+    before = read_candle_at(context.store, context.key, first.timestamp)
+    is_quiet = is_current and is_untraded(first) and has_volume(context.store, context.key)
+    return StreamWatch(first, before, is_quiet)
 
 
 def describe_late_price(

@@ -75,7 +75,8 @@ class UnwatchedPrices:
         """Return a text if a candle opened too long ago while the market was not watched.
 
         The price that an entry is decided for, that of the open, has passed then. An open that was
-        watched is not too old: the first trade of a quiet market may come late.
+        watched is not too old: the first trade of a quiet market may come late. If nothing was
+        traded in the candle when the watch began, its first trade is watched, and that is its open.
 
         Args:
             candle: The candle whose open fills an entry.
@@ -84,7 +85,7 @@ class UnwatchedPrices:
             None: the open was watched, or it is not old.
         """
         watch = self._recorder.watch
-        if watch is not None and candle.timestamp > watch.first.timestamp:
+        if watch is not None and watch.has_seen_open(candle.timestamp):
             return None
         age_ms = max(0, self._exchange.now_ms() - candle.timestamp * 1_000)
         age_seconds = self._exchange.clock.wall_seconds(age_ms)

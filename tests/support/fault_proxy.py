@@ -30,6 +30,8 @@ class FaultProxy:
         """End of the path of REST requests whose response is held back; empty: all requests."""
         self.hidden_candles: set[int] = set()
         """Opens, in milliseconds, of candles that REST responses leave out."""
+        self.untraded_candles: set[int] = set()
+        """Opens, in milliseconds, of candles that REST responses show without a trade."""
         self.hidden_market = ""
         """Binance's name of the market whose candles are left out, as ETHUSDT; empty: of all."""
         self.refuses_sockets = False
@@ -110,12 +112,21 @@ class FaultProxy:
             if request.path.endswith(self.delayed_path):
                 await asyncio.sleep(self.rest_delay_seconds)
             is_hidden = self.hidden_market in ("", request.query.get("symbol"))
-            if request.path.endswith("/klines") and self.hidden_candles and is_hidden:
-                rows = [row for row in json.loads(content) if row[0] not in self.hidden_candles]
-                content = json.dumps(rows).encode()
+            if request.path.endswith("/klines") and is_hidden and response.status == 200:
+                content = self._change_candles(content)
             return web.Response(
                 body=content, status=response.status, content_type="application/json"
             )
+
+    def _change_candles(self, content: bytes) -> bytes:
+        """Return a response with candles, without what this proxy hides."""
+        if not self.hidden_candles and not self.untraded_candles:
+            return content
+        rows = [row for row in json.loads(content) if row[0] not in self.hidden_candles]
+        for row in rows:
+            if row[0] in self.untraded_candles:
+                row[1:6] = [*([row[1]] * 4), "0"]
+        return json.dumps(rows).encode()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         self.dials += 1

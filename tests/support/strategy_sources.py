@@ -39,6 +39,7 @@ class Scripted(Strategy):
     name: ClassVar[str] = "scripted"
     higher_timeframes: ClassVar[tuple[str, ...]] = HIGHER
     informative: ClassVar[tuple[Market, ...]] = tuple(map(Market, INFORMATIVE))
+    limit_expiry_candles: ClassVar[int] = 5
 
     @property
     def lookback(self):
@@ -47,7 +48,7 @@ class Scripted(Strategy):
     def evaluate(self, candles, higher):
         hour = (candles.timestamp - 1_709_251_200) // 3_600
         signal = np.where(np.isin(hour, BUYS), 1, np.where(np.isin(hour, SELLS), -1, 0))
-        return Signals(signal.astype(np.int8), {})
+        return Signals(signal.astype(np.int8), {}, limit=LIMIT)
 """
 
 
@@ -57,6 +58,7 @@ def make_scripted_source(
     *,
     higher_timeframes: tuple[str, ...] = (),
     informative: tuple[str, ...] = (),
+    limit: float | None = None,
 ) -> str:
     """Return a strategy that trades on candles of 1h.
 
@@ -65,7 +67,9 @@ def make_scripted_source(
         sells: SELL on those of these hours.
         higher_timeframes: Higher timeframes that it uses.
         informative: Symbols of other markets that it reads, in the traded timeframe.
+        limit: Limit price of each BUY as a fraction of the close; None: BUYs are market orders.
     """
     source = _SCRIPTED.replace("BUYS", str(buys)).replace("SELLS", str(sells))
-    source = source.replace("INFORMATIVE", repr(informative))
+    column = None if limit is None else f"candles.close * {limit}"
+    source = source.replace("LIMIT", str(column)).replace("INFORMATIVE", repr(informative))
     return source.replace("HIGHER", repr(higher_timeframes))
