@@ -47,7 +47,7 @@ RESPONSES = {
 
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
-    """Collect all output and all log records, with every logger at level DEBUG."""
+    """Collect all log records, with every logger at level DEBUG, and the output of `run`."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     loggers = [logging.getLogger(name) for name in [None, *logging.root.manager.loggerDict]]
@@ -56,12 +56,23 @@ def written() -> Iterator[io.StringIO]:
         logger.setLevel(logging.DEBUG)
     logging.root.addHandler(handler)
     try:
-        with redirect_stdout(text), redirect_stderr(text):
-            yield text
+        yield text
     finally:
         logging.root.removeHandler(handler)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@pytest.fixture
+def run(run: Run, written: io.StringIO) -> Run:
+    """Return a function that runs a coroutine and collects all that is printed meanwhile."""
+
+    def collect(work: Coroutine[Any, Any, Any]) -> Any:
+        # pytest sets its own stdout after the fixtures of a test.
+        with redirect_stdout(written), redirect_stderr(written):
+            return run(work)
+
+    return collect
 
 
 async def send_verbosely(exchange: str, response: ServerResponse, written: io.StringIO) -> set[str]:
