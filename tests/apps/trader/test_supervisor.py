@@ -154,7 +154,8 @@ def test_a_task_that_ends_in_any_way_is_noticed(run: Run, how: str) -> None:
 
     async def scene() -> None:
         with pytest.raises(ZeroDivisionError if how == "raises" else TaskEnded):
-            await recorded.supervisor.run_tasks({"idle": ends(), "other": asyncio.sleep(60)})
+            async with asyncio.timeout(20.0):
+                await recorded.supervisor.run_tasks({"idle": ends(), "other": asyncio.sleep(60)})
 
     run(scene())
 
