@@ -11,6 +11,7 @@ time, each in a copy of the checkout; `--jobs` of them at once.
 """
 
 import argparse
+import ast
 import os
 import shutil
 import subprocess
@@ -60,9 +61,15 @@ def read_guards(root: Path = ROOT) -> list[Guard]:
 
 def find_fault(guard: Guard, root: Path = ROOT) -> str | None:
     """Return the fault of an entry of tools/guards.toml as text; None: the entry is valid."""
-    count = (root / guard.file).read_text(encoding="utf-8").count(guard.on)
+    text = (root / guard.file).read_text(encoding="utf-8")
+    count = text.count(guard.on)
     if count != 1:
         return f"{guard.file} has the text {guard.on!r} {count} times, not once"
+    if guard.file.endswith(".py"):
+        try:
+            ast.parse(text.replace(guard.on, guard.off))
+        except SyntaxError as error:
+            return f"{guard.file} without {guard.on!r}: {error.msg}, line {error.lineno}"
     if f"def {guard.name}(" not in (root / guard.test).read_text(encoding="utf-8"):
         return f"{guard.test} has no {guard.name}"
     return None

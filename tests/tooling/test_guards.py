@@ -37,5 +37,8 @@ def test_a_guard_is_switched_off_only_while_its_test_runs(tmp_path: Path) -> Non
     assert code.read_text() == text
     assert find_fault(needed, tmp_path) is None
     assert "0 times" in str(find_fault(needed._replace(on="none"), tmp_path))
+    assert "indent" in str(
+        find_fault(needed._replace(on="    return True", off="return 1"), tmp_path)
+    )
     assert "no test_other" in str(find_fault(needed._replace(name="test_other"), tmp_path))
     assert guards.LIST.suffix == ".toml"
