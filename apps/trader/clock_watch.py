@@ -7,8 +7,10 @@ no candle. A line is printed anyway, because leases, bans and other programs use
 
 from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeError
+from onetape.exchange.clock_steps import ClockSteps
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.rest import RestExchange
+from onetape.exchange.wall_clock import ComputerWallClock, WallClock
 from trader.stalls import get_computer_seconds
 from trader.states import Problem, TraderStates
 
@@ -29,15 +31,20 @@ CLOCK_PROBLEM = "clock"
 class ClockWatch:
     """Compares the computer's clock with the time of one exchange."""
 
-    def __init__(self, exchange: RestExchange, states: TraderStates) -> None:
+    def __init__(
+        self, exchange: RestExchange, states: TraderStates, wall: WallClock | None = None
+    ) -> None:
         """Initialise; the first comparison is due at once.
 
         Args:
             exchange: Exchange whose time is requested.
             states: States of the trader, which get the problem of a wrong clock.
+            wall: The computer's clocks where the clock of the exchange is that of a simulator;
+                None: those of this computer.
         """
         self._exchange = exchange
         self._states = states
+        self._steps = ClockSteps(wall or ComputerWallClock())
         self._due = 0.0
         """Time of the next comparison, seconds of `get_computer_seconds`."""
         self._was_set = False
@@ -53,8 +60,12 @@ class ClockWatch:
         """
         clock = self._exchange.clock
         if not isinstance(clock, ExchangeClock):
-            return  # The simulator's clock requests the time by itself.
-        step_ms = clock.take_step_ms()
+            # The simulator's clock requests the time by itself.
+            step_ms = self._steps.take_step_ms()
+            if abs(step_ms) > STEP_MS:
+                print_line(f"{_format_step(step_ms)}; candles go by the time of the simulator")
+            return
+        step_ms = clock.steps.take_step_ms()
         if abs(step_ms) > STEP_MS:
             self._was_set = True
             print_line(

@@ -121,4 +121,7 @@ def describe_exit_reason(context: SessionContext, exit_: Exit, candle: Candle) -
     """
     price = context.digits.format_price(exit_.price)
     name = exit_.kind.replace("_", " ")
-    return f"{name} at {price} in the candle of {format_utc(candle.timestamp)}"
+    is_level = exit_.kind in ("stop_loss", "trailing_stop", "target")
+    # Beyond its level a candle opens at the price of the exit.
+    gap = " (the open, beyond its level)" if is_level and exit_.price == candle.open else ""
+    return f"{name} at {price}{gap} in the candle of {format_utc(candle.timestamp)}"

@@ -7,7 +7,9 @@ does while its file is locked is decided by `supervisor`.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,6 +24,8 @@ T = TypeVar("T")
 
 #: Pause between two attempts, wall seconds.
 PAUSE_SECONDS: Final = 1.0
+#: Time without a failure after which the file counts as writable again, wall seconds.
+WORKING_SECONDS: Final = 2.0
 #: Maximum time that a write waits for another process; a stop of the program waits, too.
 WRITE_TIMEOUT_SECONDS: Final = 1.0
 
@@ -89,9 +93,8 @@ async def trade_once_unlocked(
             try:
                 _check_writable(path)
                 await waiting.close()
-                if waiting.end:
-                    print_line(waiting.end, event="state")
-                await trade(stop)
+                async with _print_after(waiting.end):
+                    await trade(stop)
             except (StoreLocked, StoreFull, StoreUnwritable) as error:
                 if stop.name:
                     raise
@@ -105,8 +108,33 @@ async def trade_once_unlocked(
         await waiting.close()
 
 
+@asynccontextmanager
+async def _print_after(line: str) -> AsyncGenerator[None]:
+    """Print a line once the block has run `WORKING_SECONDS` or has ended without an error.
+
+    A block that fails before has not shown that the file can be written.
+
+    Args:
+        line: The line; empty: nothing is printed.
+    """
+    if not line:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(WORKING_SECONDS, partial(print_line, line, event="state"))
+    is_printed_at = timer.when()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if loop.time() < is_printed_at:
+        print_line(line, event="state")
+
+
 def _check_writable(path: Path) -> None:
-    """Take and release the write lock of the file; no row is written.
+    """Write to the file, which a full disk and another process's lock do not allow.
+
+    What is written changes nothing: the number of the schema, as it is.
 
     Raises:
         StoreLocked: another process keeps the file locked.
@@ -114,8 +142,9 @@ def _check_writable(path: Path) -> None:
     """
     with open_store(path, create=False) as store:
         store.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
-        with store.write():
-            pass
+        with store.write() as connection:
+            version = connection.execute("PRAGMA user_version").get
+            connection.execute(f"PRAGMA user_version = {version}")
 
 
 async def _wait_pause() -> bool:

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from onetape.core.clock import format_utc
-from onetape.store.candles import read_last_closed_timestamp
+from onetape.store.candles import is_proven_closed, read_last_closed_timestamp
 from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.session_context import SessionContext
 from trader.states import Problem
@@ -14,10 +14,22 @@ CANDLES_PROBLEM: Final = "candles"
 
 #: Time that a candle must be overdue before it is a problem, wall seconds.
 NOTICE_AFTER_SECONDS: float = 15.0
-#: The reasons why no candle can be decided on.
+#: The reasons why no candle is decided on.
 NOTHING: Final = "nothing stored"
 LATE: Final = "a late candle"
 GAP: Final = "a gap"
+UNDECIDED: Final = "no signals"
+#: Measure and remedy of the problem, by reason; of other reasons `_FETCHING`.
+_FETCHING: Final = (
+    "no entries meanwhile, stops go on; it is fetched again and again",
+    "look at the status page of the exchange, if this lasts",
+)
+_MEASURES: Final = {
+    UNDECIDED: (
+        "no entries meanwhile, stops go on; the next candle is tried, too",
+        "see what is printed about the strategy, and make it faster or correct it",
+    )
+}
 
 
 class WaitNotice:
@@ -58,8 +70,7 @@ class WaitNotice:
         if has_lasted and reason not in self._problems:
             self._problems[reason] = Problem(
                 f"no decision: {self._describe_wait(kind, decided)}",
-                "no entries meanwhile, stops go on; it is fetched again and again",
-                "look at the status page of the exchange, if this lasts",
+                *_MEASURES.get(kind, _FETCHING),
             )
         # A repeated reason is not printed again.
         return next(reversed(self._problems.values()), None)
@@ -71,6 +82,9 @@ class WaitNotice:
             return NOTHING
         if decided is None or decided >= self._gap_backfiller.compute_newest_due():
             return None
+        following = context.timeframe.next(decided)
+        if is_proven_closed(context.store, context.key, following):
+            return UNDECIDED
         return GAP if newest > decided else LATE
 
     def _describe_wait(self, kind: str, decided: int | None) -> str:
@@ -81,6 +95,8 @@ class WaitNotice:
             return f"no closed candle of {context.key} is stored: {why}"
         absent = format_utc(context.timeframe.next(decided))
         why = f": {refused}" if refused else ""
+        if kind == UNDECIDED:
+            return f"the candle of {absent} is stored, and the strategy has no signals for it yet"
         if kind == GAP:
             return f"the candle of {absent} is missing and not proven absent{why}"
         return f"the candle of {absent} ended and the exchange has not returned it{why}"

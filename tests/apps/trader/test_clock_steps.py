@@ -344,8 +344,8 @@ def test_a_process_suspended_between_two_readings_is_not_taken_for_a_clock_chang
 
     clock = ExchangeClock(SteppedTime(MARCH * 1_000, 1.0, seconds))
     left[0] = calls
-    assert clock.take_step_ms() == 0
-    assert clock.take_step_ms() == 0
+    assert clock.steps.take_step_ms() == 0
+    assert clock.steps.take_step_ms() == 0
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="a clock of Linux")
@@ -406,6 +406,27 @@ def test_a_time_that_is_wrong_twice_does_not_end_a_trader(run: Run, db: Path) ->
             await wait_for_decisions(db, trading, count_decisions(db) + 2)
 
     run(scene())
+
+
+def test_a_step_of_the_computers_clock_is_printed_on_the_simulator_too(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario() -> None:
+        async with open_exchange_with_clock() as opened:
+            states = TraderStates(now_ms=lambda: 0, write=list[StateChange]().extend)
+            exchange = opened.exchange
+            exchange.clock = opened.simulator.clock
+            watch = ClockWatch(exchange, states, opened.wall)
+            await watch.compare_if_due()
+            opened.wall.step_ms += 3_600_000
+            await watch.compare_if_due()
+            await watch.compare_if_due()
+            assert states.state == "trading"
+
+    run(scenario())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("this computer's clock was set forward by 3,600.0 s; ")
+    assert line.endswith("the time of the simulator")
 
 
 @pytest.mark.parametrize(

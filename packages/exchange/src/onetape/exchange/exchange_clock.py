@@ -5,14 +5,10 @@ computer's monotonic clock. Before the first response, it begins with the comput
 start.
 """
 
-from typing import Final
-
 from msgspec import Struct
 
+from onetape.exchange.clock_steps import ClockSteps
 from onetape.exchange.wall_clock import WallClock
-
-#: Number of times that both clocks of the computer are read; the closest pair is used.
-_READINGS: Final = 3
 
 
 class TimeSample(Struct, frozen=True):
@@ -37,7 +33,8 @@ class ExchangeClock:
         """
         self._wall = wall
         self._sample = TimeSample(wall.get_epoch_ms(), wall.get_monotonic_seconds())
-        self._step_base_ms = self._read_clock_offset_ms()
+        self.steps = ClockSteps(wall)
+        """Steps of the computer's time of day."""
         self.is_compared = False
         """Whether the exchange has returned its time since the start."""
 
@@ -84,25 +81,3 @@ class ExchangeClock:
     def skew_ms(self) -> int:
         """Return the milliseconds by which the computer's time of day is ahead of market time."""
         return self._wall.get_epoch_ms() - self.now_ms()
-
-    def take_step_ms(self) -> int:
-        """Return how far the time of day has moved against the monotonic clock since the last call.
-
-        In milliseconds. A step means that the computer's clock was set, or that a virtual machine
-        was suspended.
-        """
-        before, self._step_base_ms = self._step_base_ms, self._read_clock_offset_ms()
-        return self._step_base_ms - before
-
-    def _read_clock_offset_ms(self) -> int:
-        """Return the time of day minus the monotonic clock, milliseconds.
-
-        Of several readings of both clocks, the one in which the process was interrupted least is
-        used.
-        """
-        readings: list[tuple[float, int]] = []
-        for _ in range(_READINGS):
-            seconds = self._wall.get_monotonic_seconds()
-            offset_ms = self._wall.get_epoch_ms() - round(seconds * 1_000)
-            readings.append((self._wall.get_monotonic_seconds() - seconds, offset_ms))
-        return min(readings)[1]
