@@ -61,9 +61,9 @@ class ClockWatch:
         clock = self._exchange.clock
         if not isinstance(clock, ExchangeClock):
             # The simulator's clock requests the time by itself.
-            step_ms = self._steps.take_step_ms()
-            if abs(step_ms) > STEP_MS:
-                print_line(f"{_format_step(step_ms)}; candles go by the time of the simulator")
+            own_ms = self._steps.take_step_ms()
+            if abs(own_ms) > STEP_MS:
+                print_line(f"{_format_step(own_ms)}; candles go by the time of the simulator")
             return
         step_ms = clock.steps.take_step_ms()
         if abs(step_ms) > STEP_MS:

@@ -45,6 +45,37 @@ def test_a_stop_sells_while_the_strategy_hangs(run: Run, db: Path, tmp_path: Pat
     run(scene())
 
 
+def test_a_candle_that_waits_for_the_strategy_is_not_called_missing(
+    run: Run,
+    db: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trader.wait_notice.NOTICE_AFTER_SECONDS", 0.3)
+    name = write_hostile(tmp_path, HANGS, condition=f"candles.timestamp[-1] >= {MARCH}")
+    printed: list[str] = []
+
+    def find_lines() -> list[str]:
+        printed.extend(capsys.readouterr().out.splitlines())
+        return [line for line in printed if line.startswith("degraded: no decision: ")]
+
+    async def scenario() -> None:
+        async with (
+            open_market(0.25) as opened,
+            open_session(opened, db, strategy=name, strategy_timeout_seconds=600) as trading,
+        ):
+            await trading.until_decided(-1)
+            await trading.until_live(opened)
+            for hour in (1.1, 2.1):
+                await opened.go_to(hour)
+            await trading.until(find_lines)
+
+    run(scenario())
+    (line,) = find_lines()
+    assert "is stored, and the strategy has no signals for it yet" in line
+
+
 def test_the_evaluation_begins_before_the_trader_reads_the_next_candle(
     run: Run, db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
