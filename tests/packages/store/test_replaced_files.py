@@ -202,6 +202,15 @@ def test_row_149_a_file_put_in_place_after_a_kill_is_refused_while_the_old_log_i
     assert read_sound_candles(killed) == 5_000
 
 
+def test_row_149_a_backup_copied_over_a_file_is_refused_without_a_marker_too(
+    killed: Path, tmp_path: Path
+) -> None:
+    """A log that an earlier Onetape or another program left has no marker."""
+    copy_over(make_backup(tmp_path / "copy.db", tmp_path / "backup.db").path, killed)
+    get_marker_path(killed).unlink()
+    assert_refused(killed)
+
+
 def back_up(path: Path) -> None:
     make_backup(path, path.with_name("new.db"))
 
@@ -350,9 +359,7 @@ def test_row_149_opening_a_damaged_file_leaves_it_and_its_log_unchanged(killed: 
 def test_row_149_closing_a_file_that_was_found_damaged_leaves_it_and_its_log_unchanged(
     killed: Path,
 ) -> None:
-    with killed.open("r+b") as file:
-        file.seek(4_096)
-        file.write(b"\xff" * (killed.stat().st_size - 4_096))
+    spoil_a_page(killed)
     before = read_files(killed)
     with (
         pytest.raises(StoreDamaged, match="nothing was changed"),
