@@ -82,6 +82,27 @@ def test_a_deleted_database_ends_the_trader(
         assert "was deleted or replaced while it was open" in read_refusal(program)
 
 
+def test_a_restart_after_its_database_was_replaced_changes_no_file(
+    folder: Path, simulator: StartSimulator
+) -> None:
+    """Failure mode 149."""
+    _, url = simulator("--start", NOON)
+    db = folder / "data" / "simulator.db"
+    log = Path(f"{db}-wal")
+    with start_trader(folder, url) as program:
+        program.until("", inside=", next ")
+        replace(db)
+        line = read_refusal(program)
+        assert "its log simulator.db-wal is of the file that was there before" in line
+    before = db.read_bytes(), log.read_bytes()
+    with start_trader(folder, url) as program:
+        assert "simulator.db was replaced, and its log" in read_refusal(program)
+    for command in (("trader", "status"), ("backfiller", "verify")):
+        with Program(*command, "--db", str(db), folder=folder) as program:
+            assert "simulator.db was replaced, and its log" in read_refusal(program)
+    assert (db.read_bytes(), log.read_bytes()) == before
+
+
 def test_a_simulator_that_starts_again_at_an_earlier_time_ends_the_trader(
     folder: Path, simulator: StartSimulator
 ) -> None:

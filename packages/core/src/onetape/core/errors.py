@@ -107,7 +107,7 @@ class StoreDamaged(StoreError):
 
 
 class StoreReplaced(StoreError):
-    """The database file was deleted, emptied or replaced while it was open."""
+    """The database file was deleted, emptied or replaced: its log may be that of another file."""
 
 
 class StoreOfOtherMarket(StoreError):

@@ -95,7 +95,7 @@ def _exit_on_signal(number: int, frame: object) -> None:
 
 
 def _delete_database(db: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-wal-owner"):
         db.with_name(db.name + suffix).unlink(missing_ok=True)
 
 

@@ -3,14 +3,14 @@
 import os
 import time
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
-from onetape.store.connection import DatabaseConnection, connect
+from onetape.store.connection import DatabaseConnection, connecting, keep_log_on_close
 from onetape.store.copying import (
     check_pages,
     copy_database,
@@ -18,6 +18,8 @@ from onetape.store.copying import (
     open_draft,
     publish_draft,
 )
+from onetape.store.filesystem import get_file_identity, get_log_path
+from onetape.store.log_owner import get_marker_path, has_foreign_log
 from onetape.store.migrations import check_is_onetape_file
 from onetape.store.sqlite_errors import translating_sqlite_errors
 
@@ -60,8 +62,7 @@ def make_backup(path: Path, target: Path, *, replace: bool = False) -> BackupRep
             copy_database(path, draft)
         size_bytes = draft.stat().st_size
         if replace:
-            draft.replace(target)
-            flush_to_disk(target.parent)
+            _replace_backup(draft, target)
         elif not publish_draft(draft, target):
             raise _make_target_error(target)
     return BackupReport(target, size_bytes)
@@ -94,6 +95,8 @@ def restore(backup: Path, path: Path) -> Path | None:
     with open_draft(path) as draft:
         with translating_sqlite_errors(backup):
             copy_database(backup, draft)
+        if has_foreign_log(path):
+            _rename_orphaned_logs(path)
         with _exclusive_access(path):
             if not path.exists():
                 _rename_orphaned_logs(path)
@@ -105,9 +108,27 @@ def restore(backup: Path, path: Path) -> Path | None:
     return replaced
 
 
+def _replace_backup(draft: Path, target: Path) -> None:
+    """Give a finished draft the name of an existing backup, which some program may have opened.
+
+    Raises:
+        SafetyRefusal: the backup has a log and is in use.
+    """
+    # A link itself is replaced: the log of its target stays with the target.
+    if target.is_symlink() or get_file_identity(get_log_path(target)) is None:
+        draft.replace(target)
+    else:
+        if has_foreign_log(target):
+            _rename_orphaned_logs(target)
+        with _exclusive_access(target):
+            _rename_orphaned_logs(target)
+            draft.replace(target)
+    flush_to_disk(target.parent)
+
+
 def _check_backup(path: Path, *, pages: bool) -> None:
     """Refuse a file that is no Onetape database; with `pages` also a file with a damaged page."""
-    with translating_sqlite_errors(path), closing(connect(path)) as connection:
+    with translating_sqlite_errors(path), connecting(path) as connection:
         check_is_onetape_file(connection, path)
         if connection.execute("PRAGMA user_version").get == 0:
             raise StoreError(f"{path} is an empty database; name another file")
@@ -125,7 +146,7 @@ def _exclusive_access(path: Path) -> Generator[None]:
     if not path.exists():
         yield
         return
-    with translating_sqlite_errors(path), closing(connect(path)) as connection:
+    with translating_sqlite_errors(path), connecting(path) as connection:
         try:
             _check_leases(connection, path)
             # Moves the log into the file; SQLite allows it only if no other process has the file.
@@ -135,6 +156,7 @@ def _exclusive_access(path: Path) -> Generator[None]:
             raise _make_in_use_error(path) from error
         except (apsw.NotADBError, apsw.CorruptError):
             # A damaged file is a usual reason for a restore; its locks can still be checked.
+            keep_log_on_close(path, connection)
             connection.close()
             _check_locks(path)
         yield
@@ -186,6 +208,7 @@ def _save_replaced_file(path: Path) -> Path:
         log_file = Path(f"{path}{suffix}")
         if log_file.exists():
             log_file.replace(f"{second_path}{suffix}")
+    get_marker_path(path).unlink(missing_ok=True)
     try:
         os.link(path, second_path)
     except OSError:
@@ -194,11 +217,12 @@ def _save_replaced_file(path: Path) -> Path:
 
 
 def _rename_orphaned_logs(path: Path) -> None:
-    """Rename the logs of a deleted file: SQLite would apply them to the next file of its name."""
+    """Rename the logs of a deleted or replaced file: SQLite would apply them to the next file."""
     for suffix in ("-wal", "-shm", "-journal"):
         log_file = Path(f"{path}{suffix}")
         if log_file.exists():
             log_file.replace(f"{path}{suffix}.left-over")
+    get_marker_path(path).unlink(missing_ok=True)
 
 
 def _make_target_error(target: Path) -> StoreError:

@@ -1,15 +1,19 @@
 """Types for the part of apsw that the store uses, because apsw's own stub needs Python 3.12.
 
-Also opening a file, waiting for a lock, and inserting a row.
+Also opening and closing a file, waiting for a lock, and inserting a row.
 """
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import apsw
+
+from onetape.store.filesystem import get_file_identity, get_log_path
+from onetape.store.log_owner import check_log_owner
 
 #: Value that can be bound to a placeholder of SQL.
 Value = int | float | str | bytes | None
@@ -82,6 +86,10 @@ class DatabaseConnection(Protocol):
         """Begin to overwrite this database with another."""
         ...
 
+    def read(self, schema: str, which: int, offset: int, amount: int) -> tuple[bool, bytes]:
+        """Read bytes of the file itself; return whether all were read, and the bytes."""
+        ...
+
     def config(self, option: int, value: int) -> int:
         """Set an option of the connection."""
         ...
@@ -92,9 +100,40 @@ class DatabaseConnection(Protocol):
 
 
 def connect(path: Path) -> DatabaseConnection:
-    """Open an existing file for reading and writing, without any setting."""
+    """Open an existing file for reading and writing, without any setting.
+
+    Raises:
+        StoreReplaced: the file was replaced, and the log of the replaced file is still there.
+        apsw.Error: another error of SQLite.
+    """
+    check_log_owner(path)
     # apsw's stub names a type of Python 3.12, which makes every call "partially unknown" on 3.11.
     return cast("DatabaseConnection", apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE))
+
+
+@contextmanager
+def connecting(path: Path) -> Generator[DatabaseConnection]:
+    """Yield an open connection and close it; after an exception the close changes nothing."""
+    connection = connect(path)
+    try:
+        yield connection
+    except BaseException:
+        keep_log_on_close(path, connection)
+        raise
+    finally:
+        connection.close()
+
+
+def keep_log_on_close(path: Path, connection: DatabaseConnection) -> None:
+    """Let the close of a connection leave a log that has content where it is.
+
+    SQLite's last close would move the log into the file, even if the file is damaged. An empty log
+    changes nothing and is deleted as usual.
+    """
+    if get_file_identity(get_log_path(path)) is not None:
+        # The connection may be closed already.
+        with suppress(apsw.ConnectionClosedError):
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 def retry_while_locked(action: Callable[[], T], seconds: float) -> T:

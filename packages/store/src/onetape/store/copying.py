@@ -10,13 +10,13 @@ import contextlib
 import os
 import time
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 
 from onetape.core.errors import ConfigurationError, StoreError
-from onetape.store.connection import DatabaseConnection, connect
+from onetape.store.connection import DatabaseConnection, connecting
 
 #: Pages copied in one step (4 MiB); between two steps a signal such as Ctrl-C is handled.
 PAGES_A_STEP = 1_024
@@ -33,7 +33,7 @@ def copy_database(source: Path, target: Path) -> None:
         StoreError: a page of the database is damaged.
         apsw.Error: another error of SQLite.
     """
-    with closing(connect(source)) as original, closing(connect(target)) as copy:
+    with connecting(source) as original, connecting(target) as copy:
         # Begins one snapshot: otherwise a commit of another process would restart the copy.
         original.execute("BEGIN; SELECT count(*) FROM sqlite_master").fetchall()
         backup = copy.backup("main", original, "main")
@@ -97,7 +97,7 @@ def open_draft(path: Path) -> Generator[Path]:
     try:
         yield Path(name)
     finally:
-        for suffix in ("", "-journal", "-wal", "-shm"):
+        for suffix in ("", "-journal", "-wal", "-shm", "-wal-owner"):
             Path(f"{name}{suffix}").unlink(missing_ok=True)
 
 

@@ -17,9 +17,20 @@ from pathlib import Path
 import apsw
 
 from onetape.core.errors import ConfigurationError, StoreError, StoreReplaced
-from onetape.store.connection import DatabaseConnection, connect, retry_while_locked
+from onetape.store.connection import (
+    DatabaseConnection,
+    connect,
+    keep_log_on_close,
+    retry_while_locked,
+)
 from onetape.store.copying import check_pages, open_draft, publish_draft
 from onetape.store.filesystem import check_file_system, get_file_identity, get_log_path, print_note
+from onetape.store.log_owner import (
+    LogOwner,
+    delete_marker_without_log,
+    describe_log_remedy,
+    describe_old_log,
+)
 from onetape.store.migrations import NEWEST_VERSION, check_is_onetape_file, migrate
 from onetape.store.sqlite_errors import translating_sqlite_errors
 
@@ -56,6 +67,7 @@ class Store:
         """Whether long ranges are read from the columnar cache in its folder."""
         self._connection = connection
         self._identity = identity
+        self._log_owner = LogOwner(path, identity)
 
     def __enter__(self) -> "Store":
         """Return the store."""
@@ -68,10 +80,13 @@ class Store:
     def close(self) -> None:
         """Close the file; the last process to close it moves the write-ahead log into the file."""
         with translating_sqlite_errors(self.path, self._connection):
-            if not self._is_in_place():
+            is_in_place = self._is_in_place()
+            if not is_in_place:
                 # SQLite would delete the log by its name, which now belongs to the new file.
                 self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._connection.close()
+        if is_in_place and self._identity is not None:
+            delete_marker_without_log(self.path)
 
     @contextmanager
     def read(self) -> Generator[DatabaseConnection]:
@@ -111,6 +126,7 @@ class Store:
         """
         connection = self._connection
         self.check_in_place()
+        self._log_owner.record(connection)
         with translating_sqlite_errors(self.path, self._connection):
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             # SQLite's own wait sleeps for up to 100 ms, while busier writers overtake.
@@ -168,11 +184,17 @@ class Store:
             StoreUnwritable: the folder of the file may not be entered any more.
             StoreError: the disk does not respond.
         """
-        if not self._is_in_place():
-            raise StoreReplaced(
-                f"{self.path} was deleted or replaced while it was open, and what was written "
-                "since is not in it; run again to go on with what is there now"
-            )
+        if self._is_in_place():
+            return
+        loss = "was deleted or replaced while it was open, and what was written since is not in it"
+        if _get_size(get_log_path(self.path)):
+            old_log = f"{describe_old_log(self.path)}: {describe_log_remedy(self.path)}"
+            raise StoreReplaced(f"{self.path} {loss}; {old_log}")
+        raise StoreReplaced(f"{self.path} {loss}; run again to go on with what is there now")
+
+    def record_log_owner(self) -> None:
+        """Write to the marker next to the file that the log belongs to it; each write does so."""
+        self._log_owner.record(self._connection)
 
     def _is_in_place(self) -> bool:
         return self._identity is not None and get_file_identity(self.path) == self._identity
@@ -208,7 +230,7 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
 
     Raises:
         StoreError: the file is missing (without `create`), damaged, empty, no Onetape database,
-            newer than this program, or locked.
+            newer than this program, locked, or has the log of a file that it replaced.
         ConfigurationError: the folder cannot be written.
     """
     if _read_sqlite_version() < FIRST_SOUND_SQLITE:
@@ -235,10 +257,13 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
             if whole:
                 check_pages(connection, path)
             _enable_sharing(connection)
-            copy = migrate(connection, path)
             store = Store(path, connection, identity)
             store.check_in_place()
+            store.record_log_owner()
+            copy = migrate(connection, path)
+            store.check_in_place()
         except BaseException:
+            keep_log_on_close(path, connection)
             connection.close()
             raise
     if copy is not None:

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 from onetape.core.errors import StoreError
-from onetape.store.connection import DatabaseConnection, connect
+from onetape.store.connection import DatabaseConnection, connect, keep_log_on_close
 from onetape.store.database import BUSY_TIMEOUT_MS, Store
 from onetape.store.filesystem import get_file_identity
 from onetape.store.migrations import NEWEST_VERSION, check_is_onetape_file
@@ -19,7 +19,7 @@ def open_read_only(path: Path) -> Store:
 
     Raises:
         StoreError: the file is missing or empty, is no Onetape database, has another schema than
-            this program reads, or cannot be read.
+            this program reads, has the log of a replaced file, or cannot be read.
     """
     try:
         status = path.stat()
@@ -39,6 +39,7 @@ def open_read_only(path: Path) -> Store:
             check_is_onetape_file(connection, path)
             _check_version(connection, path)
         except BaseException:
+            keep_log_on_close(path, connection)
             connection.close()
             raise
     return Store(path, connection, identity)

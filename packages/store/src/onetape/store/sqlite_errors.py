@@ -17,7 +17,7 @@ from onetape.core.errors import (
     StoreLocked,
     StoreUnwritable,
 )
-from onetape.store.connection import DatabaseConnection
+from onetape.store.connection import DatabaseConnection, keep_log_on_close
 
 #: Errors of the operating system that SQLite reports as a disk I/O error.
 _NO_SPACE: Final = frozenset({errno.EDQUOT, errno.EFBIG, errno.ENOSPC})
@@ -43,6 +43,8 @@ def translating_sqlite_errors(
             f"{path} is not a SQLite database; choose another file with --db"
         ) from error
     except apsw.CorruptError as error:
+        if connection is not None:
+            keep_log_on_close(path, connection)
         raise StoreDamaged(
             f"{path} is damaged ({error}); nothing was changed; restore a backup of it"
         ) from error
