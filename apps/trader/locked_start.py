@@ -15,6 +15,7 @@ from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import StoreFull, StoreLocked, StoreUnwritable
 from onetape.store.database import open_store
+from onetape.store.event_reading import LOADING_OVER
 from trader.live.start_plan import StartPlan
 from trader.waiting_start import WaitingStart
 
@@ -99,7 +100,8 @@ async def trade_once_unlocked(
             else:
                 return
             if await stop.run_unless_stopped(_wait_pause()) is None:
-                print_line(f"{stop.name}: stopped before trading began")
+                if stop.name != LOADING_OVER:
+                    print_line(f"{stop.name}: stopped before trading began")
                 return
     finally:
         await waiting.close()
