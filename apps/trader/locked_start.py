@@ -94,17 +94,24 @@ async def trade_once_unlocked(
                     print_line(waiting.end, event="state")
                 await trade(stop)
             except (StoreLocked, StoreFull, StoreUnwritable) as error:
+                if stop.name == LOADING_OVER:
+                    return  # The start that follows waits for the file.
                 if stop.name:
                     raise
                 waiting.report(error)
             else:
                 return
             if await stop.run_unless_stopped(_wait_pause()) is None:
-                if stop.name != LOADING_OVER:
-                    print_line(f"{stop.name}: stopped before trading began")
+                _print_stop(stop)
                 return
     finally:
         await waiting.close()
+
+
+def _print_stop(stop: StopRequest) -> None:
+    """Print that a signal has ended the wait; the end of loading is printed elsewhere."""
+    if stop.name != LOADING_OVER:
+        print_line(f"{stop.name}: stopped before trading began")
 
 
 def _check_writable(path: Path) -> None:
