@@ -91,12 +91,13 @@ class Lease:
 class NamedLease:
     """One lease: its row in the database, and the kernel's lock of its name."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, *, prefix: str = "") -> None:
         """Take the lease.
 
         Args:
             store: The open database.
             name: Name of the lease, of `make_lease_name`.
+            prefix: Beginning of the stored holder, such as `states.STARTING`.
 
         Raises:
             SafetyRefusal: another process holds the lease.
@@ -105,7 +106,7 @@ class NamedLease:
         self._store = store
         self._lock = ProcessLock(store.path, name)
         self._lock.acquire()
-        holder = f"process {os.getpid()} on {socket.gethostname()}"
+        holder = f"{prefix}process {os.getpid()} on {socket.gethostname()}"
         try:
             token = acquire_lease(
                 store,

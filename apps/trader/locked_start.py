@@ -17,6 +17,7 @@ from onetape.cli.output import print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import StoreFull, StoreLocked, StoreUnwritable
 from onetape.store.database import open_store
+from onetape.store.event_reading import LOADING_OVER
 from trader.live.start_plan import StartPlan
 from trader.waiting_start import WaitingStart
 
@@ -96,13 +97,15 @@ async def trade_once_unlocked(
                 async with _print_after(waiting.end):
                     await trade(stop)
             except (StoreLocked, StoreFull, StoreUnwritable) as error:
+                if stop.name == LOADING_OVER:
+                    return  # The start that follows waits for the file.
                 if stop.name:
                     raise
                 waiting.report(error)
             else:
                 return
             if await stop.run_unless_stopped(_wait_pause()) is None:
-                print_line(f"{stop.name}: stopped before trading began")
+                _print_stop(stop)
                 return
     finally:
         await waiting.close()
@@ -129,6 +132,12 @@ async def _print_after(line: str) -> AsyncGenerator[None]:
         timer.cancel()
     if loop.time() < is_printed_at:
         print_line(line, event="state")
+
+
+def _print_stop(stop: StopRequest) -> None:
+    """Print that a signal has ended the wait; the end of loading is printed elsewhere."""
+    if stop.name != LOADING_OVER:
+        print_line(f"{stop.name}: stopped before trading began")
 
 
 def _check_writable(path: Path) -> None:

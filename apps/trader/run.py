@@ -1,37 +1,34 @@
 """One run of the trader: checks the start, opens exchange and database, trades until a stop."""
 
 import asyncio
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from onetape.cli.line_printer import print_in_thread
 from onetape.cli.output import print_line
-from onetape.cli.stop import StopRequest
-from onetape.core.candles import SeriesKey
+from onetape.cli.stop import StopRequest, cancel_and_wait
 from onetape.core.errors import OnetapeError, name_settings
-from onetape.core.folders import DATA_FOLDER
-from onetape.core.symbols import SIMULATOR_ID
+from onetape.core.message_text import format_duration
 from onetape.core.timeframes import Timeframe
-from onetape.core.trading import Session
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
 from onetape.exchange.catalogue import check_exchange
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import SimulatorInfo
-from onetape.exchange.rest import BRIEF_RETRY_SECONDS, MarketInfo, RestExchange
+from onetape.exchange.rest import MarketInfo, RestExchange
 from onetape.exchange.trading_records import Credentials
 from onetape.store.candles import ensure_store_kind
 from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
+from onetape.store.event_reading import LOADING_OVER
 from onetape.store.live_accounts import confirm_live_account, read_order_tag
-from onetape.store.marked_decisions import INFORMATIVE
 from onetape.store.market_data import save_trading_rules
 from trader.account import (
     get_configured_balance,
@@ -40,7 +37,6 @@ from trader.account import (
 from trader.brokers.live import LiveBroker
 from trader.command_signals import holding_command_signals, taking_command_signals
 from trader.evaluator.built_in import is_built_in
-from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
 from trader.evaluator.results import StrategyEvaluator
 from trader.exchange_opening import open_exchange
@@ -53,29 +49,28 @@ from trader.live.confirmation import (
 from trader.live.first_day import format_first_day_lines
 from trader.live.key_watch import make_rights_watch
 from trader.live.keys import load_start_credentials
-from trader.live.opening import LiveAccess, open_access, open_or_check_account
+from trader.live.opening import LiveAccess, open_or_check_account
 from trader.live.shared_money import check_shared_money, warn_of_shared_money
 from trader.live.start_checks import (
     Start,
     check_accounts,
     check_other_accounts,
-    fetch_traded_markets,
 )
 from trader.live.start_plan import StartPlan
+from trader.loading_start import NOTICE_SECONDS, make_loading_start, print_wait
 from trader.locked_start import (
     WRITE_TIMEOUT_SECONDS,
     read_once_unlocked,
     trade_once_unlocked,
 )
-from trader.market_guard import find_simulated_market
+from trader.market_access import make_endpoint, open_market_access
 from trader.session_context import SessionContext
+from trader.session_records import choose_session_strategy, make_session
 from trader.sessions import run_sessions
 from trader.settings import TraderSettings, choose_trader_database
-from trader.settings_reload import make_session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.start_settings import find_strategy_fault
 from trader.start_strategies import StrategyLoader, refuse_live_limits
-from trader.strategy_origin import ORIGIN, find_loaded_origin, get_stored_origin, make_params_origin
 from trader.traded_symbols import parse_traded_symbols
 from trader.trading_thread import run_in_thread
 from trader.waiting_start import WaitingStart
@@ -120,25 +115,140 @@ def run_trader(
             partial(plan_whole_start, plan, path, is_confirmed=is_confirmed)
         )
         loader = StrategyLoader(helper, runner, stack)
+        program = _Program(path, loader, runner, stack, first, is_confirmed=is_confirmed)
         try:
-            plan, evaluators = loader.load_plan(plan)
+            found = program.load(plan)
         except OnetapeError as error:
             if settings.mode != "paper" or plan.strategy_fault is not None:
                 raise
             faulty = structs.replace(plan, strategy_fault=error)
             plan = read_once_unlocked(partial(plan_paper_start, faulty, path))
-            plan, evaluators = loader.load_plan(plan)
+            found = program.load(plan)
+        if found is None:
+            return
+        plan, evaluators = found
         plan = refuse_live_limits(plan, evaluators)
         # A file that cannot be used is reported before any request over the network.
         start = read_once_unlocked(
             partial(_check_stored_accounts, Start(plan, tuple(evaluators)), path)
         )
-        # Before the event loop handles signals: a signal ends the prompt for a key at once.
-        credentials = load_start_credentials(start.plan)
-        endpoint = _make_endpoint(start.plan, stack)
-        work = _trade(start, endpoint, credentials, first, is_confirmed=is_confirmed)
+        program.trade(start)
+
+
+class _Program:
+    """Loads strategies and trades, in one event loop of the main thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        loader: StrategyLoader,
+        runner: asyncio.Runner,
+        stack: ExitStack,
+        first: FirstEntry,
+        *,
+        is_confirmed: bool,
+    ) -> None:
+        """Initialise; nothing is loaded or opened yet.
+
+        Args:
+            path: Database of the trader.
+            loader: Loads the strategies.
+            runner: Has the event loop.
+            stack: Ends a simulator that is started here, at the end of the program.
+            first: Whether the first live entry must be confirmed.
+            is_confirmed: Whether a person has confirmed it with `--yes`.
+        """
+        self._path = path
+        self._loader = loader
+        self._runner = runner
+        self._stack = stack
+        self._first = first
+        self._is_confirmed = is_confirmed
+        self._connection: tuple[Endpoint, Credentials | None] | None = None
+        """Exchange to connect to and API key; None: not chosen yet."""
+        self._waiting: WaitingStart | None = None
+        """Shows that the program starts while a position or an order is open; or None."""
+
+    def load(self, plan: StartPlan) -> tuple[StartPlan, list[StrategyEvaluator]] | None:
+        """Return the plan with the evaluators of its symbols; None: a signal came before.
+
+        If that takes long while a position or an order is open, sessions that only exit run
+        meanwhile.
+
+        Raises:
+            OnetapeError: as for `StrategyLoader.load`, or the sessions failed.
+        """
+        self._note_starting(plan)
+        began = time.monotonic()
+        loading = self._runner.get_loop().create_task(self._loader.load(plan))
+        try:
+            if not self._wait(loading, NOTICE_SECONDS):
+                start = make_loading_start(plan, self._path)
+                print_wait(plan.symbols, is_open=start is not None)
+                if start is None:
+                    self._wait(loading, None)
+                elif self.trade(start, loading) != LOADING_OVER:
+                    return None
+                self._note_starting(plan)
+                if loading.exception() is None and not loading.result()[0].stand_ins:
+                    lasted = format_duration(time.monotonic() - began)
+                    print_line(f"loaded after {lasted}: trading begins", event="state")
+            return loading.result()
+        finally:
+            self._runner.run(cancel_and_wait(loading))
+
+    def trade(self, start: Start, loading: "asyncio.Task[Any] | None" = None) -> str:
+        """Trade until a signal, or until strategies are loaded; return the reason of the end.
+
+        Args:
+            start: The start with its symbols and evaluators.
+            loading: Loads strategies; its end ends the trading. None: nothing is being loaded.
+        """
+        if self._connection is None:
+            # Before the event loop handles signals: a signal ends the prompt for a key at once.
+            credentials = load_start_credentials(start.plan)
+            self._connection = make_endpoint(start.plan, self._stack), credentials
+        first = self._first if loading is None else FirstEntry(is_open=False)
+        endpoint, credentials = self._connection
+        waiting, self._waiting = self._waiting, None
+        work = _trade(
+            start,
+            endpoint,
+            credentials,
+            first,
+            waiting,
+            loading,
+            is_confirmed=self._is_confirmed,
+        )
+        handlers = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
         with print_in_thread():
-            runner.run(work)
+            reason = self._runner.run(work)
+        if loading is not None:
+            # The rest of the start handles signals as the first part did.
+            for number, handler in handlers.items():
+                self._runner.get_loop().remove_signal_handler(number)
+                signal.signal(number, handler)
+        return reason
+
+    def _note_starting(self, plan: StartPlan) -> None:
+        """Let `trader status` show this process until its sessions begin, if something is open."""
+        if plan.open_series and self._waiting is None:
+            self._waiting = WaitingStart(self._path, plan)
+            self._stack.callback(_close_waiting, self._runner, self._waiting)
+            self._waiting.note_starting()
+
+    def _wait(self, loading: "asyncio.Task[Any]", seconds: float | None) -> bool:
+        """Wait until strategies are loaded, at most this long; return whether they are."""
+        self._runner.run(_wait_for(loading, seconds))
+        return loading.done()
+
+
+async def _wait_for(task: "asyncio.Task[Any]", seconds: float | None) -> None:
+    await asyncio.wait((task,), timeout=seconds)
+
+
+def _close_waiting(runner: asyncio.Runner, waiting: WaitingStart) -> None:
+    runner.run(waiting.close())
 
 
 def make_account_config(settings: TraderSettings, trading_rules: TradingRules) -> AccountConfig:
@@ -160,46 +270,46 @@ def _check_stored_accounts(start: Start, path: Path) -> Start:
         return check_accounts(store, start)
 
 
-def _make_endpoint(plan: StartPlan, stack: ExitStack) -> Endpoint:
-    """Return the exchange to connect to; a simulator is started if none is found."""
-    settings = plan.settings
-    if settings.simulator_url and plan.open_series and settings.exchange == SIMULATOR_ID:
-        # The exchange may not be reachable yet: with a position open the start waits for it.
-        return Endpoint(SIMULATOR_ID, settings.simulator_url.rstrip("/"))
-    if settings.exchange != SIMULATOR_ID:
-        return Endpoint(settings.exchange, is_sandbox=settings.sandbox)
-    from onetape.simulator.embedded import find_or_start_simulator
-
-    return Endpoint(
-        SIMULATOR_ID, stack.enter_context(find_or_start_simulator(settings.simulator_url))
-    )
-
-
 async def _trade(
     start: Start,
     endpoint: Endpoint,
     credentials: Credentials | None,
     first: FirstEntry,
+    waiting: WaitingStart | None,
+    loading: "asyncio.Task[Any] | None",
     *,
     is_confirmed: bool,
-) -> None:
-    """Open the exchange, confirm a first live entry, and trade in the trading thread."""
+) -> str:
+    """Open the exchange, confirm a first live entry, and trade in the trading thread.
+
+    Returns:
+        The reason of the end: a signal, or `LOADING_OVER` once `loading` is done.
+    """
     stop = StopRequest()
+    if loading is not None:
+
+        def stop_when_loaded(_: "asyncio.Task[Any]") -> None:
+            if not stop.name:
+                stop.request(LOADING_OVER)
+
+        loading.add_done_callback(stop_when_loaded)
     settings, account = start.plan.settings, start.plan.account
     path = choose_trader_database(settings)
     bans = SharedRateLimitBans(path, settings.exchange)
-    waiting = WaitingStart(path, start.plan) if start.plan.open_series else None
+    if waiting is None and start.plan.open_series:
+        waiting = WaitingStart(path, start.plan)
     with closing(bans), taking_command_signals(path, account):
         async with AsyncExitStack() as stack:
             opened = await open_exchange(
-                partial(_open_access, start, endpoint, credentials, bans),
+                partial(open_market_access, start, endpoint, credentials, bans),
                 stack,
                 stop,
                 waiting=waiting,
             )
             if opened is None:
-                print_line(f"{stop.name}: stopped before trading began")
-                return
+                if stop.name != LOADING_OVER:
+                    print_line(f"{stop.name}: stopped before trading began")
+                return stop.name
             plan, access = opened.start.plan, opened.access
             if access is not None:
                 plan = check_other_accounts(plan, path, access.exchange_account)
@@ -209,7 +319,7 @@ async def _trade(
                     plan, access, first, stop, is_confirmed=is_confirmed
                 ):
                     print_line(f"{stop.name}: stopped before trading began")
-                    return
+                    return stop.name
                 access = structs.replace(access, is_confirmed=first.is_open)
             evaluators, markets = opened.start.evaluators, opened.markets
             trade = partial(
@@ -222,48 +332,7 @@ async def _trade(
                 simulated=opened.simulated,
             )
             await run_in_thread(stop, partial(trade_once_unlocked, plan, path, trade))
-
-
-class _OpenedExchange(Struct, frozen=True):
-    """An opened exchange with the markets to trade, and the account of the API key."""
-
-    exchange: RestExchange
-    start: Start
-    """The start, without symbols that the exchange does not list."""
-    markets: Sequence[MarketInfo]
-    """Market of each symbol of the start."""
-    access: LiveAccess | None
-    """Account at the exchange for live orders; None: on paper."""
-    simulated: SimulatorInfo | None
-    """Seed and time of the simulator's market; None for a real exchange."""
-
-
-async def _open_access(
-    start: Start,
-    endpoint: Endpoint,
-    credentials: Credentials | None,
-    bans: SharedRateLimitBans,
-    stack: AsyncExitStack,
-) -> _OpenedExchange:
-    """Open the exchange, and with a key the account; the exit stack closes them."""
-    # The trader fetches the market again by itself, and its stream goes on meanwhile.
-    exchange = await stack.enter_async_context(
-        RestExchange(endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False)
-    )
-    exchange.share_rate_limit_bans(bans)
-    start, markets = await fetch_traded_markets(exchange, start)
-    plan, access = start.plan, None
-    if credentials is not None:
-        access = await open_access(
-            exchange,
-            [one.key.symbol for one in plan.symbols],
-            stack,
-            credentials,
-            data_folders=(choose_trader_database(plan.settings).parent, DATA_FOLDER),
-            held_account=plan.exchange_account,
-            is_unknown_allowed=plan.settings.untested_exchange,
-        )
-    return _OpenedExchange(exchange, start, markets, access, await find_simulated_market(exchange))
+    return stop.name
 
 
 async def trade_in_sessions(
@@ -319,7 +388,7 @@ async def trade_in_sessions(
         contexts: list[SessionContext] = []
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, now_ms = one.key, exchange.now_ms()
-            strategy, origin = _choose_session_strategy(plan, key.symbol, evaluator)
+            strategy, origin = choose_session_strategy(plan, key.symbol, evaluator)
             save_trading_rules(store, key.exchange, key.symbol, market.trading_rules, now_ms)
             bans = (None if access is None else access.entry_ban, plan.find_entry_ban(key.symbol))
             contexts.append(
@@ -350,61 +419,3 @@ async def trade_in_sessions(
         finally:
             for evaluator in evaluators:
                 await evaluator.close()
-
-
-def _choose_session_strategy(
-    plan: StartPlan, symbol: str, evaluator: StrategyEvaluator
-) -> tuple[LoadedStrategy, Mapping[str, Any]]:
-    """Return the strategy that the session of a symbol stores, and the rules of its origin.
-
-    If a stand-in trades for a strategy that cannot be loaded, the session stores name, parameters
-    and file of that strategy.
-    """
-    strategy, name = evaluator.strategy, plan.stand_ins.get(symbol)
-    session = plan.sessions.get(symbol)
-    if name is None:
-        before = get_stored_origin(session)
-        run = make_params_origin(plan.settings, evaluator.settings, before)
-        return strategy, {ORIGIN: find_loaded_origin(evaluator), **run}
-    parameters = {} if session is None else dict(session.parameters)
-    return structs.replace(strategy, name=name, parameters=parameters), get_stored_origin(session)
-
-
-def _make_informative_rule(key: SeriesKey, strategy: LoadedStrategy) -> dict[str, list[str]]:
-    """Return the rule with the symbols of other markets that a strategy reads; empty: none."""
-    symbols = [one.make_key(key).symbol for one in strategy.inputs if one.is_other_market]
-    return {INFORMATIVE: sorted(set(symbols))} if symbols else {}
-
-
-def make_session(
-    settings: TraderSettings,
-    account: str,
-    key: SeriesKey,
-    strategy: LoadedStrategy,
-    now_ms: int,
-    origin: Mapping[str, Any],
-) -> Session:
-    """Return the record of a session that begins now; it is not stored yet.
-
-    Args:
-        settings: Settings of the trader.
-        account: Name of the account.
-        key: The series to trade.
-        strategy: Strategy with its parameters and the digest of its code.
-        now_ms: Market time, epoch milliseconds.
-        origin: Strategy file and saved run, as `strategy_origin.get_origin_rules` returns them.
-    """
-    return Session(
-        session=uuid4().hex,
-        app="trader",
-        mode="live" if settings.mode == "live" else "paper",
-        account=account,
-        exchange=key.exchange,
-        symbol=key.symbol,
-        timeframe=key.timeframe,
-        strategy=strategy.name,
-        parameters=strategy.parameters,
-        code_digest=strategy.code_digest,
-        started_ms=now_ms,
-        rules={**make_session_rules(settings), **origin, **_make_informative_rule(key, strategy)},
-    )

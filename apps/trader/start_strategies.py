@@ -8,17 +8,19 @@ stop remain.
 import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Final
+from pathlib import Path
 
 from msgspec import structs
 
-from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import OnetapeError, UsageError
+from onetape.core.folders import USER_FOLDER
 from onetape.core.trading import Session
+from onetape.strategies.registry import find_strategy_file
 from trader.evaluator.built_in import BuiltInEvaluator, is_built_in
-from trader.evaluator.process_evaluator import ProcessEvaluator
+from trader.evaluator.process_evaluator import LoadTimeout, ProcessEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.evaluator.results import StrategyEvaluator
+from trader.evaluator.stand_in import StandInEvaluator
 from trader.live.start_plan import StartPlan
 from trader.live.stored_exits import add_stored_exits
 from trader.strategy_origin import (
@@ -29,9 +31,6 @@ from trader.strategy_origin import (
     is_of_other_file,
 )
 from trader.traded_symbols import TradedSymbol
-
-#: Strategy in place of one that cannot be loaded: it never sells.
-_STAND_IN: Final = StrategySettings(name="buy_and_hold")
 
 
 class StrategyLoader:
@@ -50,8 +49,16 @@ class StrategyLoader:
         self._stack = stack
         self._known: dict[str, StrategyEvaluator] = {}
         """Evaluators of the loaded strategies, by name and parameters."""
+        self._errors: dict[str, OnetapeError] = {}
+        """Errors of strategies that could not be loaded, by name and parameters."""
+        self._late_files: dict[Path | None, LoadTimeout] = {}
+        """Errors of strategy files that took too long; a start tries such a file once."""
 
     def load_plan(self, plan: StartPlan) -> tuple[StartPlan, list[StrategyEvaluator]]:
+        """Run `load`; no event loop may run in this thread."""
+        return self._runner.run(self.load(plan))
+
+    async def load(self, plan: StartPlan) -> tuple[StartPlan, list[StrategyEvaluator]]:
         """Return the symbols of a plan that can be traded, with the evaluator of each.
 
         A symbol with an open position or order goes on with the strategy that entered, without new
@@ -76,7 +83,7 @@ class StrategyLoader:
             # A symbol that left the settings is planned with its stored strategy.
             is_another = is_another or held is one
             try:
-                evaluator = self._load(plan, one)
+                evaluator = await self._load(plan, one)
             except OnetapeError as error:
                 if not plan.held:
                     raise
@@ -87,13 +94,12 @@ class StrategyLoader:
                 is_another = True
                 why = _describe_difference(one if evaluator is None else evaluator, held, session)
                 try:
-                    evaluator = self._load(plan, _name_strategy_by_file(held, session))
+                    evaluator = await self._load(plan, _name_strategy_by_file(held, session))
                     exits_only.setdefault(symbol, why)
                 except OnetapeError as error:
                     failed = f"a strategy cannot be loaded ({error})"
                     stand_ins[symbol] = held.strategy.name
-                    without = structs.replace(held, strategy=_STAND_IN)
-                    evaluator = self._load(plan, without)
+                    evaluator = make_stand_in(held, session, is_loading=False)
             if evaluator is not None:
                 symbols.append(one)
                 evaluators.append(evaluator)
@@ -109,15 +115,31 @@ class StrategyLoader:
         )
         return (add_stored_exits(plan) if is_another else plan), evaluators
 
-    def _load(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
-        """Return the evaluator of a symbol's strategy, loaded once for equal parameters."""
+    async def _load(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
+        """Return the evaluator of a symbol's strategy, loaded once for equal parameters.
+
+        An error is raised again without another attempt; a file that took too long is not tried
+        again with other parameters either.
+        """
         choice = repr((one.strategy.name, sorted(one.strategy.parameters.items())))
-        if choice not in self._known:
-            evaluator = self._make_evaluator(plan, one)
-            self._stack.callback(_close, self._runner, evaluator)
-            self._runner.run(evaluator.load())
-            self._known[choice] = evaluator
-        return self._known[choice]
+        if choice in self._known:
+            return self._known[choice]
+        file = find_strategy_file(one.strategy.name, USER_FOLDER)
+        file = None if file is None else file.resolve()
+        known = self._errors.get(choice) or self._late_files.get(file)
+        if known is not None:
+            raise known
+        evaluator = self._make_evaluator(plan, one)
+        self._stack.callback(_close, self._runner, evaluator)
+        try:
+            await evaluator.load()
+        except OnetapeError as error:
+            self._errors[choice] = error
+            if isinstance(error, LoadTimeout):
+                self._late_files[file] = error
+            raise
+        self._known[choice] = evaluator
+        return evaluator
 
     def _make_evaluator(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
         """Return a new evaluator: with a separate process if the code is a user's."""
@@ -158,6 +180,20 @@ def refuse_live_limits(plan: StartPlan, evaluators: Sequence[StrategyEvaluator])
 
 def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
     runner.run(evaluator.close())
+
+
+def make_stand_in(
+    held: TradedSymbol, session: Session | None, *, is_loading: bool
+) -> StandInEvaluator:
+    """Return the evaluator in place of a strategy that is not loaded.
+
+    Args:
+        held: Symbol with an open position or order, with the strategy that entered.
+        session: Last session of the symbol; None: none is stored.
+        is_loading: Whether the strategy is being loaded; otherwise it cannot be loaded.
+    """
+    strategy = _name_strategy_by_file(held, session).strategy
+    return StandInEvaluator(strategy, session, is_loading=is_loading)
 
 
 def _name_strategy_by_file(held: TradedSymbol, session: Session | None) -> TradedSymbol:

@@ -22,6 +22,8 @@ from onetape.store.trader_states import StateChange, TraderState
 DATABASE: Final = "database"
 #: Beginning of the stored reason of a start that waits for the exchange, before its session.
 WAITING: Final = "waiting for the exchange"
+#: Beginning of the holder of a lease whose process has not begun its session yet.
+STARTING: Final = "starting "
 #: A problem that lasts is printed again this often, wall seconds.
 REMIND_SECONDS: Final = 3_600.0
 

@@ -58,6 +58,11 @@ def get_stored_origin(session: Session | None) -> dict[str, Any]:
     return {} if session is None else get_origin_rules(session.rules)
 
 
+def get_stored_file(session: Session | None) -> str:
+    """Return the strategy file of a session; empty: no session, or a built-in strategy."""
+    return _parse_file(str(get_stored_origin(session).get(ORIGIN, "")))
+
+
 def get_origin_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a session's rules that state strategy file, saved run and other markets."""
     names = (ORIGIN, PARAMS_FROM, INFORMATIVE)

@@ -35,6 +35,7 @@ from onetape.strategies import BUY, HOLD, SELL
 from trader.correction_review import CorrectionReview
 from trader.evaluations import EvaluatedCandle, Evaluations
 from trader.evaluator.failures import INPUT_LATE
+from trader.evaluator.stand_in import is_loading
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
@@ -323,6 +324,9 @@ class StrategyRunner:
         timeframe = self._context.timeframe
         if self._decided is None or timeframe.next(self._decided) >= timestamp:
             return False
+        if is_loading(self._context.evaluator):
+            # The session that has the strategy decides on them.
+            return True
         start = timeframe.next(self._decided)
         passed = format_count(timeframe.count_between(start, timestamp), "candle")
         span = f"{format_utc(start)} to {format_utc(timestamp)}"

@@ -5,6 +5,7 @@ from typing import Final
 
 from onetape.core.clock import format_utc
 from onetape.store.candles import is_proven_closed, read_last_closed_timestamp
+from trader.evaluator.stand_in import is_loading
 from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.session_context import SessionContext
 from trader.states import Problem
@@ -80,6 +81,9 @@ class WaitNotice:
         newest = read_last_closed_timestamp(context.store, context.key, NEVER)
         if newest is None:
             return NOTHING
+        if is_loading(context.evaluator):
+            # The candles wait for the strategy, not for the exchange.
+            return None
         if decided is None or decided >= self._gap_backfiller.compute_newest_due():
             return None
         following = context.timeframe.next(decided)

@@ -16,6 +16,8 @@ from onetape.core.clock import format_utc
 from onetape.core.errors import (
     ConfigurationError,
     ExchangeError,
+    OnetapeError,
+    SafetyRefusal,
     StoreError,
     StoreFull,
     StoreLocked,
@@ -32,7 +34,7 @@ from trader.command_lines import show_state, show_waiting
 from trader.lease import LEASE_SECONDS, NamedLease
 from trader.live.start_plan import StartPlan
 from trader.monitoring.heartbeat import end_beats, note_heartbeat
-from trader.states import REMIND_SECONDS, WAITING
+from trader.states import REMIND_SECONDS, STARTING, WAITING
 
 #: Time between two renewals of the leases, heartbeats and reads of commands, wall seconds.
 RENEW_SECONDS: Final = 0.5
@@ -83,6 +85,21 @@ class WaitingStart:
         """Commands of persons to the account; None: not read yet."""
         self._printed = ""
         """Error of the database that was printed last; empty: none."""
+
+    def note_starting(self) -> None:
+        """Take the leases, so that `trader status` shows this process before its session begins.
+
+        A file that cannot be written is no error here; the start meets it again.
+
+        Raises:
+            SafetyRefusal: another process trades a symbol of the account.
+        """
+        try:
+            self._take_leases()
+        except SafetyRefusal:
+            raise
+        except OnetapeError:
+            return
 
     def report(self, error: ExchangeError | FileError) -> None:
         """Print and store the reason why the start waits; while it lasts, print it once an hour.
@@ -138,19 +155,7 @@ class WaitingStart:
 
     def _store_state(self, failure: str) -> None:
         """Take the leases, and store the wait with the last session of each symbol."""
-        if self._store is None:
-            self._store = open_store(self._path, create=False)
-            self._store.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
-        store = self._store
-        if not self._leases:
-            with ExitStack() as stack:
-                taken: list[NamedLease] = []
-                for symbol in self._held:
-                    one = NamedLease(store, make_lease_name(self._account, symbol))
-                    stack.callback(one.release)
-                    taken.append(one)
-                stack.pop_all()
-            self._leases = taken
+        store = self._take_leases()
         since = format_utc(int(self._since or time.time()))
         reason = f"{WAITING} since {since} UTC: {failure}; no entries and no exits until then"
         for symbol in self._held:
@@ -160,6 +165,24 @@ class WaitingStart:
                     self._get_now_ms(store, symbol, session), "degraded", reason, _REMEDY
                 )
                 insert_state_changes(store, session.session, [change])
+
+    def _take_leases(self) -> Store:
+        """Open the file and take the leases, unless that is done; return the open file."""
+        if self._store is None:
+            self._store = open_store(self._path, create=False)
+            self._store.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
+        store = self._store
+        if not self._leases:
+            with ExitStack() as stack:
+                taken: list[NamedLease] = []
+                for symbol in self._held:
+                    name = make_lease_name(self._account, symbol)
+                    one = NamedLease(store, name, prefix=STARTING)
+                    stack.callback(one.release)
+                    taken.append(one)
+                stack.pop_all()
+            self._leases = taken
+        return store
 
     def _get_now_ms(self, store: Store, symbol: str, session: StoredSession) -> int:
         """Return the market time, epoch milliseconds; of a simulator the newest that is stored."""

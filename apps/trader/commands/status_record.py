@@ -43,7 +43,7 @@ from onetape.store.stop_states import read_stop_state
 from onetape.store.trader_states import StateChange
 from trader.commands.account_result import AccountResult, make_series_key, read_result
 from trader.control_state import format_pause, read_control_state
-from trader.states import WAITING
+from trader.states import STARTING, WAITING
 
 if TYPE_CHECKING:
     from onetape.core.strategy_levels import LevelRow
@@ -165,6 +165,10 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
         condition, since_ms, reason, remedy = _choose_condition(
             session, state, is_running=is_running
         )
+        is_starting = lease is not None and lease.holder.startswith(STARTING)
+        if is_running and is_starting and not reason.startswith(WAITING):
+            condition, since_ms, remedy = "degraded", None, ""
+            reason = "it is starting, and its session has not begun yet"
         renewed_ms = None if lease is None else lease.renewed_ms
         renewed_seconds = None if renewed_ms is None else max(0, wall_ms - renewed_ms) / 1_000
         gone = None if is_running else read_delisted_difference(store, account.name, account.symbol)

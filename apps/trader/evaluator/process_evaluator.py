@@ -44,6 +44,10 @@ CHECK_SECONDS: Final = 1.0
 _STRATEGY_KEY: Final = 1
 
 
+class LoadTimeout(ConfigurationError):
+    """The strategy was not loaded within `LOAD_SECONDS`."""
+
+
 class _Request(Struct, eq=False):
     """A request to evaluate the strategy, before its reply."""
 
@@ -123,13 +127,15 @@ class ProcessEvaluator:
         """
         try:
             return await self._load()
-        except WorkerLate:
-            raise self._make_strategy_error(f"was not loaded within {LOAD_SECONDS:.0f} s") from None
         except WorkerEnded as error:
             raise self._make_strategy_error(f"could not be loaded: {error}") from error
+        except BaseException:
+            # A worker that is late would use a processor until the end of the program.
+            await self._discard_worker()
+            raise
 
     async def _load(self) -> LoadedStrategy:
-        """Load the strategy; raise the errors of `load`, WorkerLate or WorkerEnded."""
+        """Load the strategy; raise the errors of `load`, or WorkerEnded."""
         await self._discard_worker()
         request = LoadRequest(
             _STRATEGY_KEY,
@@ -139,11 +145,19 @@ class ProcessEvaluator:
             self._timeframe,
         )
         try:
-            reply = await self._call(encode(request), LOAD_SECONDS)
-        except HelperEnded:
-            # The helper ended while it started the worker; another helper runs now.
-            await self._discard_worker()
-            reply = await self._call(encode(request), LOAD_SECONDS)
+            try:
+                reply = await self._call(encode(request), LOAD_SECONDS)
+            except HelperEnded:
+                # The helper ended while it started the worker; another helper runs now.
+                await self._discard_worker()
+                reply = await self._call(encode(request), LOAD_SECONDS)
+        except WorkerLate:
+            raise LoadTimeout(
+                f"strategy {self.settings.name}: its file, or the function that was called to "
+                f"measure its lookback, has not returned within {LOAD_SECONDS:.0f} s; look for a "
+                "loop without an end, or for slow work such as a download, and move slow work out "
+                "of the file"
+            ) from None
         if isinstance(reply, FailureReply):
             raise _parse_error(reply)
         if not isinstance(reply, LoadedStrategy):
@@ -221,6 +235,9 @@ class ProcessEvaluator:
         except WorkerEnded as error:
             await self._discard_worker()
             return self._make_failure("ended", str(error))
+        except LoadTimeout:
+            text = f"its file was not loaded again within {LOAD_SECONDS:.0f} s, in a new process"
+            return self._make_failure("late", text)
         except OnetapeError as error:
             await self._discard_worker()
             return EvaluationFailure("failed", str(error), error)

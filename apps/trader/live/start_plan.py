@@ -54,6 +54,8 @@ class StartPlan(Struct, frozen=True):
     """Order sizes, costs and exits of the last session, where a position or an order is open."""
     strategy_fault: OnetapeError | None = None
     """Error of loading a strategy, or the saved run that names it; None: no error."""
+    is_loading: bool = False
+    """Whether strategies are being loaded, so that no symbol makes entries meanwhile."""
 
     @property
     def account(self) -> str:
@@ -75,6 +77,8 @@ class StartPlan(Struct, frozen=True):
     def find_entry_ban(self, symbol: str) -> Problem | None:
         """Return the problem by which a symbol makes no entries; None: entries are allowed."""
         reason = self.exits_only.get(symbol)
+        if reason is not None and self.is_loading:
+            return make_exits_only_problem(reason, "trading begins once it is loaded")
         return None if reason is None else make_exits_only_problem(reason)
 
 

@@ -32,7 +32,7 @@ from trader.account import (
 )
 from trader.evaluator.messages import LoadedStrategy
 from trader.main import app
-from trader.run import make_session
+from trader.session_records import make_session
 from trader.settings import TraderSettings
 
 T = TypeVar("T")

@@ -379,3 +379,27 @@ def test_the_process_of_a_strategy_has_no_settings_no_sockets_and_no_ccxt(
     assert not {name for name in environment if name.startswith(("ONETAPE_", "TRADER__"))}
     assert not {"ccxt", "apsw", "aiohttp", "typer"} & set(modules)
     assert sum(file.startswith("socket:") for file in files) == 1
+
+
+def test_row_151_a_strategy_that_is_not_loaded_again_is_late_by_the_limit_of_loading(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write_hostile(tmp_path, hostile.ENDS)
+    marker = tmp_path / "hangs"
+    path = Path(name)
+    hangs = f"import os\nwhile os.path.exists({str(marker)!r}): pass\n"
+    path.write_text(hangs + path.read_text(encoding="utf-8"), encoding="utf-8")
+
+    async def scene() -> None:
+        async with load_evaluator(name) as evaluator:
+            assert isinstance(await evaluate(evaluator), EvaluationFailure)
+            marker.touch()
+            monkeypatch.setattr("trader.evaluator.process_evaluator.LOAD_SECONDS", 1.0)
+            found = await evaluate(evaluator, 6.0)
+            assert isinstance(found, EvaluationFailure)
+            assert (found.kind, found.text) == (
+                "late",
+                "its file was not loaded again within 1 s, in a new process",
+            )
+
+    run(scene())

@@ -161,7 +161,7 @@ def test_a_position_whose_strategy_is_gone_keeps_its_stop_and_targets(tmp_path: 
         account.fill("buy", "2", "100", 1)
         settings = replace(LIVE, strategy=StrategySettings(name="gone"))
         plan, names = load_strategies(make_plan(account, settings))
-        assert names == ["buy_and_hold"]
+        assert names == ["gone"]
         assert plan.stand_ins == {"BTC/USDT": "gone"}
         assert "cannot be loaded" in plan.exits_only["BTC/USDT"]
 

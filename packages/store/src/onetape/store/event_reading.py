@@ -31,7 +31,9 @@ EventKind = Literal[
     "control",
 ]
 #: End reasons of sessions that a person has ended.
-CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
+#: End of a session that watched exits while a strategy was being loaded.
+LOADING_OVER: Final = "the end of loading"
+CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C", LOADING_OVER)
 #: End of the reason of an outage in which candles were stored but not decided on.
 UNDECIDED: Final = "without a decision"
 #: Gates that prevent an order by a rule or after a restart, which is no problem.

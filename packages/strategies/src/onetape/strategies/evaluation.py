@@ -17,6 +17,7 @@ from onetape.strategies.annotation_validation import (
     make_invalid_result_error,
     validate_annotations,
 )
+from onetape.strategies.error_place import format_error_place
 from onetape.strategies.higher_timeframes import Higher, HigherCandles, collect_input_names
 from onetape.strategies.interface import Signals, Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
@@ -113,7 +114,7 @@ def _evaluate_unchecked(
         raise ConfigurationError(
             f"strategy {strategy.name} failed on the {format_count(len(candles), 'candle')} up to "
             f"{format_utc(int(candles.timestamp[-1]))}: "
-            f"{kind}{format_error(error)}{_format_place(error)}; "
+            f"{kind}{format_error(error)}{format_error_place(error)}; "
             "fix it there"
         ) from error
 
@@ -199,14 +200,3 @@ def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
 
 def _format_bar_time(candles: Candles, index: int) -> str:
     return f"{format_utc(int(candles.timestamp[index]))} UTC"
-
-
-def _format_place(error: BaseException) -> str:
-    """Return ` (file, line n)` of the innermost frame of the strategy's own code."""
-    # Only a strategy that fails needs it.
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    # Frames of this program and of NumPy do not help the author of the strategy.
-    files = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
-    return f" ({files[-1].filename}, line {files[-1].lineno})" if files else ""
