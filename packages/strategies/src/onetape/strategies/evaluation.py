@@ -17,7 +17,6 @@ from onetape.strategies.annotation_validation import (
     make_invalid_result_error,
     validate_annotations,
 )
-from onetape.strategies.error_place import format_error_place
 from onetape.strategies.higher_timeframes import Higher, HigherCandles, collect_input_names
 from onetape.strategies.interface import Signals, Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
@@ -110,6 +109,8 @@ def _evaluate_unchecked(
         with output:
             return strategy.evaluate(candles, higher)
     except (Exception, SystemExit) as error:
+        from onetape.strategies.error_place import format_error_place
+
         kind = "" if isinstance(error, OnetapeError) else f"{type(error).__name__}: "
         raise ConfigurationError(
             f"strategy {strategy.name} failed on the {format_count(len(candles), 'candle')} up to "

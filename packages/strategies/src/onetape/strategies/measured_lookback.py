@@ -10,7 +10,6 @@ from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.message_text import format_error
 from onetape.core.strategy_levels import is_same_row
-from onetape.strategies.error_place import format_error_place
 from onetape.strategies.interface import SignalArray, Signals, Strategy
 from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, shift_clock
 
@@ -117,6 +116,8 @@ def _evaluate_columns(strategy: Strategy, candles: Candles) -> Signals:
     except OnetapeError:
         raise
     except Exception as error:
+        from onetape.strategies.error_place import format_error_place
+
         raise ConfigurationError(
             f"strategy function {strategy.name} fails on {len(candles):,} candles "
             f"({type(error).__name__}: {format_error(error)}){format_error_place(error)}; "
