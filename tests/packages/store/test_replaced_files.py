@@ -1,4 +1,4 @@
-"""A log is only applied to the file that it belongs to, whoever replaces that file (row 149)."""
+"""A log is only applied to the file that it belongs to, also after that file was replaced."""
 
 import os
 import shutil

@@ -13,6 +13,11 @@ from trader.live.executors import settle_orders
 
 Run = Callable[..., None]
 HALT = "halted by anna"
+#: The entry is accepted, and each stop after it is refused.
+REFUSED_STOPS = Fault(
+    "status", method="POST", path="/api/v3/order", nth=2, count=1_000, status=400, code=-2010,
+    text="no", when="before",
+)  # fmt: skip
 
 
 def raise_level(desk: LiveDesk) -> Decimal:
@@ -129,10 +134,6 @@ def test_row_68_a_start_that_is_ended_at_once_places_a_missing_stop(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "SETTLE_SECONDS", 60.0)
-    refused = Fault(
-        "status", method="POST", path="/api/v3/order", nth=2, count=1_000, status=400, code=-2010,
-        text="no", when="before",
-    )  # fmt: skip
 
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
@@ -144,7 +145,7 @@ def test_row_68_a_start_that_is_ended_at_once_places_a_missing_stop(
         assert await settle_orders(desk.executor, desk.exchange, desk.lease)
         assert len(desk.resting) == 1
 
-    run(scenario, refused)
+    run(scenario, REFUSED_STOPS)
 
 
 @pytest.mark.parametrize("is_lasting", [False, True])
@@ -152,10 +153,6 @@ def test_row_68_a_refused_stop_is_tried_once_more_before_the_program_ends(
     run: Run, monkeypatch: pytest.MonkeyPatch, is_lasting: bool
 ) -> None:
     monkeypatch.setattr(executors, "SETTLE_SECONDS", 60.0)
-    refused = Fault(
-        "status", method="POST", path="/api/v3/order", nth=2, count=1_000, status=400, code=-2010,
-        text="no", when="before",
-    )  # fmt: skip
 
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
@@ -168,4 +165,4 @@ def test_row_68_a_refused_stop_is_tried_once_more_before_the_program_ends(
         assert len(desk.resting) == (not is_lasting)
         assert len(desk.simulator.faults.log) - before == is_lasting
 
-    run(scenario, refused, times=replace(QUICK, stop_again=600.0))
+    run(scenario, REFUSED_STOPS, times=replace(QUICK, stop_again=600.0))

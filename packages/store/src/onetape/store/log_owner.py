@@ -9,7 +9,7 @@ name: the log of a replaced file would destroy the new one. Each of these shows 
   log. If both inodes differ, the files were moved or copied together, or the log is a new one.
 - The change counter in the file's header is lower than the marker's: an older file was copied into
   the same inode. SQLite only increases it (sqlite.org/fileformat2, 1.3.6).
-- The header says that the file is not in WAL mode, such as a backup; a file that has a log is.
+- The header states that the file is not in WAL mode, such as a backup; a file that has a log is.
 """
 
 import contextlib
